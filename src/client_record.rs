@@ -1,0 +1,124 @@
+//! The registry's record of a client.
+//!
+//! Imports identifiers and times only.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::id::{ClientId, ClientNo, GroupName};
+use crate::time::Timestamp;
+
+/// The SHA-256 of a client's token. The token itself is never kept. Compared in constant time.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// The hash of a token.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+}
+
+impl PartialEq for TokenHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for TokenHash {}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(…)")
+    }
+}
+
+impl From<TokenHash> for String {
+    fn from(hash: TokenHash) -> Self {
+        use fmt::Write as _;
+        hash.0.iter().fold(Self::with_capacity(64), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+impl TryFrom<String> for TokenHash {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut hash = [0; 32];
+        let bad = || "token hash is not 64 hexadecimal digits".to_owned();
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(bad());
+        }
+        for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| bad())?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+/// What a client showed to prove who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The hash of the token in its hello; it must equal the registry's.
+    Token(TokenHash),
+    /// The server's own hook has already vouched for it.
+    Vouched,
+}
+
+/// A client of the registry, as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientRecord {
+    /// Its number in this store's bitmaps.
+    pub no: ClientNo,
+    /// Its name.
+    pub id: ClientId,
+    /// The groups it is in.
+    #[serde(default)]
+    pub groups: BTreeSet<GroupName>,
+    /// The hash of its token; `None`: only the server's own hook can let it in.
+    #[serde(default)]
+    pub token: Option<TokenHash>,
+    /// When it was defined.
+    pub defined_at: Timestamp,
+    /// When it was removed; the number stays taken, and history can still name it.
+    #[serde(default)]
+    pub removed_at: Option<Timestamp>,
+}
+
+/// When a client was last here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// The start of its last connection.
+    pub connected_at: Option<Timestamp>,
+    /// The end of its last connection.
+    pub disconnected_at: Option<Timestamp>,
+    /// Why that connection ended.
+    pub reason: Option<String>,
+}
+
+/// A client as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientView {
+    /// Its name.
+    pub id: ClientId,
+    /// The groups it is in.
+    pub groups: BTreeSet<GroupName>,
+    /// Whether it holds a connection now.
+    pub connected: bool,
+    /// Deliveries that have not ended: queued, sent or accepted.
+    pub open: u64,
+    /// When it was defined.
+    pub defined_at: Timestamp,
+    /// When it was last here.
+    #[serde(flatten)]
+    pub presence: Presence,
+}

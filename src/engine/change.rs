@@ -1,0 +1,109 @@
+//! What the engine wants stored, in the domain's words. The store knows the keys.
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::Effect;
+use crate::client_record::{ClientRecord, Presence};
+use crate::id::{ClientNo, JobId, Serial};
+use crate::job::{Job, JobState};
+use crate::run::{Counts, Outcome, Run};
+use crate::time::Timestamp;
+
+/// Clients to a chunk of a run's set of open deliveries.
+pub const CHUNK: u32 = 4_096;
+
+/// Bytes of results after which a page of responses is full.
+pub const PAGE_BYTES: usize = 16 * 1024;
+
+/// One write.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A job's definition.
+    PutJob(Arc<Job>),
+    /// A job's standing.
+    PutJobState(JobId, JobState),
+    /// A job and its standing are gone.
+    RemoveJob(JobId),
+    /// A run: when it fires, when it is cancelled and when it ends.
+    PutRun(Arc<Run>),
+    /// The open deliveries of a run among the clients `chunk * CHUNK ..`; an empty set is deleted.
+    PutOpen {
+        /// The run.
+        serial: Serial,
+        /// Which clients: numbers `chunk * CHUNK .. (chunk + 1) * CHUNK`.
+        chunk: u32,
+        /// The numbers of those whose delivery is open, counted from 0 for client 0.
+        open: RoaringBitmap,
+    },
+    /// A page of responses.
+    PutPage {
+        /// The run.
+        serial: Serial,
+        /// 0 for the run's first page, one more for each.
+        page: u32,
+        /// The responses, in the order in which they were recorded.
+        entries: Vec<PageEntry>,
+    },
+    /// A client of the registry.
+    PutClient(Arc<ClientRecord>),
+    /// When a client was last here.
+    PutPresence(ClientNo, Presence),
+    /// An ended run, its pages and its results are gone.
+    ForgetRun(Serial),
+}
+
+/// A response in a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageEntry {
+    /// The client.
+    pub client: ClientNo,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// How the delivery ended.
+    pub outcome: Outcome,
+}
+
+/// What one commit holds: atomic units of changes, and what to do once they are durable.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// Each unit is written as a whole or not at all, in this order.
+    pub units: Vec<Vec<Change>>,
+    /// To be released in this order, after every unit is durable.
+    pub effects: Vec<Effect>,
+}
+
+impl Decision {
+    /// Whether there is nothing to store and nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty() && self.effects.is_empty()
+    }
+}
+
+/// All that the engine keeps in memory, as the store gives it back at the start.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Every job.
+    pub jobs: Vec<(Job, JobState)>,
+    /// Every client, removed ones too.
+    pub clients: Vec<(ClientRecord, Presence)>,
+    /// Every run with open deliveries, in serial order.
+    pub open_runs: Vec<OpenRunRecord>,
+    /// The highest serial of any run.
+    pub last_serial: Option<Serial>,
+}
+
+/// A run with open deliveries, as the store gives it back.
+#[derive(Debug)]
+pub struct OpenRunRecord {
+    /// The run as last put; its counts are rebuilt from its pages.
+    pub run: Run,
+    /// The numbers of the clients whose delivery is open.
+    pub open: RoaringBitmap,
+    /// Pages written so far.
+    pub pages: u32,
+    /// How the ended deliveries ended, with the run's total.
+    pub counts: Counts,
+}

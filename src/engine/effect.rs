@@ -1,0 +1,284 @@
+//! What the engine wants done once its changes are durable: one enum, in the domain's words.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::input::{CallId, SessionId};
+use crate::client_record::ClientView;
+use crate::id::{ClientId, CommandName, JobName, Serial};
+use crate::job::{Command, JobView, Missed};
+use crate::run::{Counts, DeliveryState, Response, Run};
+use crate::time::Timestamp;
+
+/// Something to do outside, after the commit.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Answer a caller.
+    Reply {
+        /// The caller.
+        call: CallId,
+        /// The answer.
+        answer: Result<Reply, RequestError>,
+    },
+    /// Send a command over a connection.
+    Send {
+        /// The connection.
+        session: SessionId,
+        /// The command, shared by all who get it.
+        dispatch: Arc<Dispatch>,
+    },
+    /// Tell a client that its answer is recorded.
+    Ack {
+        /// The connection.
+        session: SessionId,
+        /// The run.
+        serial: Serial,
+    },
+    /// Ask a client to stop a command.
+    Cancel {
+        /// The connection.
+        session: SessionId,
+        /// The run.
+        serial: Serial,
+    },
+    /// End a connection.
+    Close {
+        /// The connection.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Tell those who watch.
+    Notify(Arc<Event>),
+}
+
+/// A command on its way, the same for every client of the run.
+#[derive(Debug)]
+pub struct Dispatch {
+    /// The run.
+    pub serial: Serial,
+    /// What to run.
+    pub command: Command,
+    /// The job's name.
+    pub job: Option<JobName>,
+    /// When it was due.
+    pub scheduled_at: Timestamp,
+    /// The encoded frame, filled by the connection layer once for all.
+    pub frame: OnceLock<Bytes>,
+}
+
+/// Why the server ends a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client has connected anew under the same id.
+    Displaced,
+    /// The client was removed from the registry.
+    Removed,
+    /// The node stops.
+    Stopping,
+    /// The client does not take what it is sent.
+    TooSlow,
+}
+
+/// The answer to a caller.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// What changed, or would.
+    Applied(Vec<JobChange>),
+    /// One job.
+    Job(Box<JobView>),
+    /// Jobs.
+    Jobs(Vec<JobView>),
+    /// One run.
+    Run(Box<Run>),
+    /// Runs.
+    Runs(Vec<Run>),
+    /// Open deliveries of a run, in the order of their clients' names.
+    Deliveries(Vec<OpenDelivery>),
+    /// One client.
+    Client(ClientView),
+    /// Clients.
+    Clients(Vec<ClientView>),
+    /// Counts of everything.
+    Status(Status),
+    /// The connection stands.
+    Connected,
+}
+
+/// A delivery that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenDelivery {
+    /// The client.
+    pub client: ClientId,
+    /// Where it stands: queued, sent or accepted.
+    pub state: DeliveryState,
+}
+
+/// Counts of everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Clients in the registry.
+    pub clients_defined: u64,
+    /// Clients that hold a connection.
+    pub clients_connected: u64,
+    /// Jobs stored.
+    pub jobs: u64,
+    /// Jobs that have a next firing and are not paused.
+    pub jobs_active: u64,
+    /// Runs with open deliveries.
+    pub runs_open: u64,
+    /// Open deliveries.
+    pub deliveries_open: u64,
+    /// When the next job is due.
+    pub next_due: Option<Timestamp>,
+}
+
+/// What an apply does to one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobChange {
+    /// The job.
+    pub name: JobName,
+    /// What happens to it.
+    pub action: JobAction,
+    /// The fields that differ; empty for a removal.
+    #[serde(default)]
+    pub fields: Vec<FieldChange>,
+    /// What its owner should know: a target that nobody has, a time that has passed.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// What happens to a job in an apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobAction {
+    /// It is new.
+    Create,
+    /// Its definition changes.
+    Update,
+    /// It is no longer among the definitions.
+    Remove,
+    /// It stays as it is.
+    Keep,
+}
+
+/// One field of a definition, before and after, as JSON text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// The field's path, such as `rule.cron`.
+    pub field: String,
+    /// Its value before; `None`: it was not there.
+    pub before: Option<String>,
+    /// Its value after; `None`: it is no longer there.
+    pub after: Option<String>,
+}
+
+/// Something that happened, for those who watch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum What {
+    /// A job's definition or standing changed.
+    Job {
+        /// The job.
+        job: JobName,
+        /// `created`, `updated`, `removed`, `paused`, `resumed` or `ended`.
+        change: String,
+    },
+    /// A job's firings were missed.
+    Missed {
+        /// The job.
+        job: JobName,
+        /// Which, and why.
+        missed: Missed,
+    },
+    /// A run fired.
+    RunStarted {
+        /// The run.
+        serial: Serial,
+        /// The job.
+        job: Option<JobName>,
+        /// The command.
+        command: CommandName,
+        /// Deliveries.
+        total: u32,
+        /// Deliveries queued for clients that are away.
+        away: u32,
+    },
+    /// A run's last delivery ended.
+    RunEnded {
+        /// The run.
+        serial: Serial,
+        /// The job.
+        job: Option<JobName>,
+        /// How its deliveries ended.
+        counts: Counts,
+    },
+    /// A delivery ended.
+    DeliveryEnded {
+        /// The job.
+        job: Option<JobName>,
+        /// The command.
+        command: CommandName,
+        /// How.
+        response: Response,
+    },
+    /// A client connected.
+    Connected {
+        /// The client.
+        client: ClientId,
+        /// Deliveries that waited for it.
+        queued: u64,
+    },
+    /// A client's connection ended.
+    Disconnected {
+        /// The client.
+        client: ClientId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A request that cannot be met. The message names the thing and the value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// No such job, client, group or run.
+    #[error("no {what} named {name:?}{}", hint(.suggestion.as_deref()))]
+    NotFound {
+        /// `job`, `client`, `group` or `run`.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+        /// The nearest name that exists.
+        suggestion: Option<String>,
+    },
+    /// The thing is there already, or not in a state for this.
+    #[error("{0}")]
+    Conflict(String),
+    /// The client may not connect.
+    #[error("{0}")]
+    Denied(String),
+    /// The request is not valid.
+    #[error("{0}")]
+    Invalid(String),
+    /// A limit is reached.
+    #[error("{0}")]
+    Limit(String),
+}
+
+fn hint(suggestion: Option<&str>) -> String {
+    suggestion.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
+}

@@ -1,0 +1,176 @@
+//! What the engine is told: one enum, in the domain's words.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::client_record::{Proof, TokenHash};
+use crate::id::{ClientId, GroupName, JobName, Serial};
+use crate::job::JobSpec;
+use crate::run::{Outcome, Submission};
+
+/// A caller's number, by which the answer finds its way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallId(pub u64);
+
+/// A connection's number. Never reused while the node lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// Something that happened outside.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A caller asks for something; the answer is an [`Effect::Reply`](super::Effect::Reply).
+    Call {
+        /// The caller.
+        call: CallId,
+        /// What is asked.
+        request: Request,
+        /// Random bits for the serials and job numbers that the request may need.
+        entropy: u128,
+    },
+    /// A client said hello; the answer is an [`Effect::Reply`](super::Effect::Reply) with
+    /// [`Reply::Connected`](super::Reply::Connected).
+    Connect {
+        /// The caller.
+        call: CallId,
+        /// The connection.
+        session: SessionId,
+        /// Who it says it is.
+        client: ClientId,
+        /// How it proves it.
+        proof: Proof,
+        /// What it has taken and not answered.
+        taken: Vec<Serial>,
+    },
+    /// A connection has ended.
+    Disconnect {
+        /// The connection.
+        session: SessionId,
+        /// Why.
+        reason: String,
+    },
+    /// A client has taken a delivery.
+    Accepted {
+        /// The connection.
+        session: SessionId,
+        /// The run.
+        serial: Serial,
+    },
+    /// A client has ended a delivery.
+    Responded {
+        /// The connection.
+        session: SessionId,
+        /// The run.
+        serial: Serial,
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// What a caller can ask.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// Create, change and, with `prune`, remove jobs: all or nothing.
+    Apply(Apply),
+    /// Remove a job; its queued deliveries end as `removed`.
+    RemoveJob(JobName),
+    /// Stop a job's rule from firing.
+    PauseJob(JobName),
+    /// Let a paused job's rule fire again; missed firings follow its `catch_up`.
+    ResumeJob(JobName),
+    /// Run a job now, whatever its rule says.
+    TriggerJob(JobName),
+    /// One job.
+    GetJob(JobName),
+    /// Jobs in the order of their names.
+    ListJobs(Page<JobName>),
+    /// Run a command now, without a job.
+    Submit(Submission),
+    /// End a run: queued deliveries as `cancelled`, those at clients are asked to stop.
+    CancelRun(Serial),
+    /// Those of the runs that are open, with counts as they stand.
+    OpenRuns(Vec<Serial>),
+    /// The open deliveries of a run.
+    OpenDeliveries(Serial),
+    /// Define a client, or revive a removed one.
+    AddClient(NewClient),
+    /// Remove a client; its queued deliveries end as `removed`.
+    RemoveClient(ClientId),
+    /// Put a client into groups and take it out of others.
+    GroupClient(Regroup),
+    /// One client.
+    GetClient(ClientId),
+    /// Clients in the order of their names, those of one group if `group` is given.
+    ListClients {
+        /// Which part of the list.
+        page: Page<ClientId>,
+        /// Only members of this group.
+        group: Option<GroupName>,
+    },
+    /// Counts of everything.
+    Status,
+    /// Forget ended runs and their responses.
+    ForgetRuns(Vec<Serial>),
+}
+
+/// A set of job definitions to bring about.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apply {
+    /// The definitions; each name once.
+    pub jobs: Vec<JobSpec>,
+    /// Remove every job that is not among them.
+    #[serde(default)]
+    pub prune: bool,
+    /// Only tell what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// A client to define.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewClient {
+    /// Its name.
+    pub id: ClientId,
+    /// Its groups.
+    #[serde(default)]
+    pub groups: BTreeSet<GroupName>,
+    /// The hash of its token; `None`: only the server's own hook can let it in.
+    #[serde(default)]
+    pub token: Option<TokenHash>,
+}
+
+/// A change of a client's groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Regroup {
+    /// The client.
+    pub id: ClientId,
+    /// Groups to be in.
+    #[serde(default)]
+    pub add: BTreeSet<GroupName>,
+    /// Groups to be in no longer.
+    #[serde(default)]
+    pub remove: BTreeSet<GroupName>,
+}
+
+/// A part of a sorted list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<K> {
+    /// The last key of the part before; `None`: from the start.
+    pub after: Option<K>,
+    /// The most items; the engine gives at most [`Page::MAX`].
+    pub limit: usize,
+}
+
+impl<K> Page<K> {
+    /// The most items that one part can have.
+    pub const MAX: usize = 1_000;
+
+    /// The first part, as large as it can be.
+    #[must_use]
+    pub fn first() -> Self {
+        Self { after: None, limit: Self::MAX }
+    }
+}

@@ -1,0 +1,241 @@
+//! Jobs: what an owner writes, and what the store keeps.
+//!
+//! Promises: a [`JobSpec`] that exists is valid. Imports identifiers, times, targets and rules.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{CommandName, JobId, JobName, Serial};
+use crate::json::Json;
+use crate::schedule::Rule;
+use crate::target::Target;
+use crate::time::{Timestamp, duration};
+
+/// The most bytes that a command's parameters may have, as JSON text.
+pub const MAX_PARAMS: usize = 48 * 1024;
+
+/// The default reach back of `catch_up`: one day.
+pub const CATCH_UP_WINDOW: Duration = Duration::from_secs(86_400);
+
+/// A command: a name, by which the client finds its handler, and a JSON parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The handler's name.
+    pub name: CommandName,
+    /// What the handler gets.
+    #[serde(default)]
+    pub params: Json,
+}
+
+impl Command {
+    /// A command; the parameters are checked against [`MAX_PARAMS`].
+    pub fn new(name: CommandName, params: Json) -> Result<Self, ParamsTooLarge> {
+        match params.text().len() {
+            size if size > MAX_PARAMS => Err(ParamsTooLarge { command: name, size }),
+            _ => Ok(Self { name, params }),
+        }
+    }
+}
+
+/// Parameters above [`MAX_PARAMS`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("params of command {command} have {size} bytes; the most is {MAX_PARAMS}")]
+pub struct ParamsTooLarge {
+    command: CommandName,
+    size: usize,
+}
+
+/// What happens to firings missed while the server was down or the job was paused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    /// The latest missed one fires, the others are recorded as missed.
+    #[default]
+    Latest,
+    /// All missed ones fire, in order.
+    All,
+    /// None fires; all are recorded as missed.
+    Skip,
+}
+
+/// What a client that is away gets when it returns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offline {
+    /// Every delivery, in serial order.
+    #[default]
+    Queue,
+    /// Only the job's latest; earlier ones end as `superseded`.
+    Latest,
+    /// Nothing; deliveries to a client that is away end as `skipped`.
+    Drop,
+}
+
+/// A job as its owner writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// The job's unique name.
+    pub name: JobName,
+    /// What it is for, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Whom it is for.
+    pub target: Target,
+    /// The command to deliver.
+    pub command: CommandName,
+    /// The command's parameters. Default `{}`.
+    #[serde(default, deserialize_with = "Json::from_any")]
+    pub params: Json,
+    /// When it fires.
+    pub rule: Rule,
+    /// What happens to missed firings. Default `latest`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub catch_up: CatchUp,
+    /// How far back missed firings are caught up. Default 1 day.
+    #[serde(
+        default = "catch_up_window",
+        skip_serializing_if = "is_catch_up_window",
+        with = "duration"
+    )]
+    pub catch_up_window: Duration,
+    /// What a client that is away gets. Default `queue`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub offline: Offline,
+    /// How long after its scheduled time a delivery that no client has accepted is still worth
+    /// sending. Default: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional")]
+    pub expires_after: Option<Duration>,
+}
+
+impl JobSpec {
+    /// A job with the default policies.
+    #[must_use]
+    pub fn new(name: JobName, target: Target, command: CommandName, rule: Rule) -> Self {
+        Self {
+            name,
+            description: None,
+            target,
+            command,
+            params: Json::empty(),
+            rule,
+            catch_up: CatchUp::default(),
+            catch_up_window: CATCH_UP_WINDOW,
+            offline: Offline::default(),
+            expires_after: None,
+        }
+    }
+
+    /// The command with its parameters, within the limit.
+    pub fn command(&self) -> Result<Command, ParamsTooLarge> {
+        Command::new(self.command.clone(), self.params.clone())
+    }
+}
+
+fn catch_up_window() -> Duration {
+    CATCH_UP_WINDOW
+}
+
+fn is_catch_up_window(window: &Duration) -> bool {
+    *window == CATCH_UP_WINDOW
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// A job as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its lasting number.
+    pub id: JobId,
+    /// 1 at first, one more with each change of the definition.
+    pub revision: u32,
+    /// When it was first defined; the phase of an `every` rule without `from`.
+    pub created_at: Timestamp,
+    /// When its definition last changed.
+    pub updated_at: Timestamp,
+    /// What its owner wrote.
+    pub spec: JobSpec,
+}
+
+/// Firings that were due and did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missed {
+    /// How many, since the job was defined.
+    pub total: u64,
+    /// The first of the last row of missed firings.
+    pub first: Timestamp,
+    /// The last one missed.
+    pub last: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where a job stands: what changes with every firing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobState {
+    /// When it was paused; `None`: it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<Timestamp>,
+    /// Occurrences of the rule up to this moment are dealt with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_until: Option<Timestamp>,
+    /// Occurrences dealt with, fired or missed: what the rule's count counts.
+    #[serde(default)]
+    pub occurrences: u64,
+    /// When it is due next; `None`: its rule has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_due: Option<Timestamp>,
+    /// Its last run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_serial: Option<Serial>,
+    /// Firings that were due and did not happen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Missed>,
+}
+
+/// A job as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// The stored definition.
+    #[serde(flatten)]
+    pub job: Job,
+    /// Where it stands.
+    pub state: JobState,
+}
+
+/// A job's standing in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobStatus {
+    /// It has a next firing.
+    Active,
+    /// It waits for `resume`.
+    Paused,
+    /// Its rule has no further firing.
+    Ended,
+}
+
+impl JobState {
+    /// The job's standing in one word.
+    #[must_use]
+    pub fn status(&self) -> JobStatus {
+        match (self.paused_at, self.next_due) {
+            (Some(_), _) => JobStatus::Paused,
+            (None, Some(_)) => JobStatus::Active,
+            (None, None) => JobStatus::Ended,
+        }
+    }
+}
+
+impl fmt::Display for JobStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Ended => "ended",
+        })
+    }
+}

@@ -1,0 +1,334 @@
+//! Runs, deliveries and responses.
+//!
+//! Imports identifiers, times, targets and commands.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClientId, JobId, JobName, Serial};
+use crate::job::{Command, Offline};
+use crate::json::Json;
+use crate::target::Target;
+use crate::time::{Timestamp, duration};
+
+/// Where a delivery stands.
+///
+/// `queued → sent → accepted → succeeded | failed | rejected | timed_out`, and from any of the
+/// first three `expired | cancelled | superseded | skipped | removed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum DeliveryState {
+    /// It waits for the client.
+    Queued = 0,
+    /// Its bytes left for the client.
+    Sent = 1,
+    /// The client has taken it and runs it.
+    Accepted = 2,
+    /// The handler returned a result.
+    Succeeded = 3,
+    /// The handler returned an error.
+    Failed = 4,
+    /// The client would not run it.
+    Rejected = 5,
+    /// It ran longer than its limit.
+    TimedOut = 6,
+    /// No client accepted it in time.
+    Expired = 7,
+    /// Somebody cancelled the run.
+    Cancelled = 8,
+    /// A later run of the job took its place in the queue.
+    Superseded = 9,
+    /// The job's policy did not want it delivered.
+    Skipped = 10,
+    /// The job or the client was removed.
+    Removed = 11,
+}
+
+impl DeliveryState {
+    /// All states, in their order.
+    pub const ALL: [Self; 12] = [
+        Self::Queued,
+        Self::Sent,
+        Self::Accepted,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Rejected,
+        Self::TimedOut,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Superseded,
+        Self::Skipped,
+        Self::Removed,
+    ];
+
+    /// Whether it is an end state.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        self as u8 >= Self::Succeeded as u8
+    }
+
+    /// Whether a client may answer with it.
+    #[must_use]
+    pub fn is_answer(self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed | Self::Rejected | Self::TimedOut | Self::Cancelled
+        )
+    }
+
+    /// The state's number in stored pages.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The state of a number in stored pages.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// The state's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Accepted => "accepted",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::TimedOut => "timed_out",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Superseded => "superseded",
+            Self::Skipped => "skipped",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+impl fmt::Display for DeliveryState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How a client ended a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// An end state that [`DeliveryState::is_answer`].
+    pub state: DeliveryState,
+    /// Why, where the state alone does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What the handler returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Json>,
+    /// How long the handler ran, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran_ms: Option<u64>,
+}
+
+impl Outcome {
+    /// An end without a result.
+    #[must_use]
+    pub fn ended(state: DeliveryState, reason: impl Into<String>) -> Self {
+        Self { state, reason: Some(reason.into()), result: None, ran_ms: None }
+    }
+
+    /// A success with its result.
+    #[must_use]
+    pub fn succeeded(result: Json) -> Self {
+        Self { state: DeliveryState::Succeeded, reason: None, result: Some(result), ran_ms: None }
+    }
+}
+
+/// The recorded end of one delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Response {
+    /// The run.
+    pub serial: Serial,
+    /// The client.
+    pub client: ClientId,
+    /// When the server recorded it.
+    pub at: Timestamp,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// Why a run came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The job's rule was due.
+    Scheduled,
+    /// The job's rule was due while the server was down or the job paused.
+    CatchUp,
+    /// Somebody triggered the job.
+    Trigger,
+    /// Somebody submitted a command without a job.
+    Submit,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Scheduled => "scheduled",
+            Self::CatchUp => "catch_up",
+            Self::Trigger => "trigger",
+            Self::Submit => "submit",
+        })
+    }
+}
+
+/// A command to run at once, without a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submission {
+    /// Whom it is for.
+    pub target: Target,
+    /// The command's name.
+    pub command: crate::id::CommandName,
+    /// The command's parameters. Default `{}`.
+    #[serde(default)]
+    pub params: Json,
+    /// What a client that is away gets. Default `queue`.
+    #[serde(default)]
+    pub offline: Offline,
+    /// How long a delivery that no client has accepted is still worth sending. Default: for ever.
+    #[serde(default, with = "duration::optional")]
+    pub expires_after: Option<Duration>,
+}
+
+impl Submission {
+    /// A command with empty parameters, queued for those who are away.
+    #[must_use]
+    pub fn new(target: Target, command: crate::id::CommandName) -> Self {
+        Self {
+            target,
+            command,
+            params: Json::empty(),
+            offline: Offline::Queue,
+            expires_after: None,
+        }
+    }
+}
+
+/// How many deliveries of a run ended how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// All deliveries of the run.
+    pub total: u32,
+    /// Ended as [`DeliveryState::Succeeded`].
+    pub succeeded: u32,
+    /// Ended as [`DeliveryState::Failed`].
+    pub failed: u32,
+    /// Ended as [`DeliveryState::Rejected`].
+    pub rejected: u32,
+    /// Ended as [`DeliveryState::TimedOut`].
+    pub timed_out: u32,
+    /// Ended as [`DeliveryState::Expired`].
+    pub expired: u32,
+    /// Ended as [`DeliveryState::Cancelled`].
+    pub cancelled: u32,
+    /// Ended as [`DeliveryState::Superseded`].
+    pub superseded: u32,
+    /// Ended as [`DeliveryState::Skipped`].
+    pub skipped: u32,
+    /// Ended as [`DeliveryState::Removed`].
+    pub removed: u32,
+}
+
+impl Counts {
+    /// Counts one end. Open states count nothing.
+    pub fn add(&mut self, state: DeliveryState) {
+        match state {
+            DeliveryState::Queued | DeliveryState::Sent | DeliveryState::Accepted => {}
+            DeliveryState::Succeeded => self.succeeded += 1,
+            DeliveryState::Failed => self.failed += 1,
+            DeliveryState::Rejected => self.rejected += 1,
+            DeliveryState::TimedOut => self.timed_out += 1,
+            DeliveryState::Expired => self.expired += 1,
+            DeliveryState::Cancelled => self.cancelled += 1,
+            DeliveryState::Superseded => self.superseded += 1,
+            DeliveryState::Skipped => self.skipped += 1,
+            DeliveryState::Removed => self.removed += 1,
+        }
+    }
+
+    /// Deliveries that have ended.
+    #[must_use]
+    pub fn ended(&self) -> u32 {
+        self.succeeded
+            + self.failed
+            + self.rejected
+            + self.timed_out
+            + self.expired
+            + self.cancelled
+            + self.superseded
+            + self.skipped
+            + self.removed
+    }
+
+    /// Deliveries that have not ended.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.total.saturating_sub(self.ended())
+    }
+}
+
+/// One firing, to all its targets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its serial number.
+    pub serial: Serial,
+    /// The job's number; `None` for a submitted command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<JobId>,
+    /// The job's name when it fired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobName>,
+    /// Why it came to be.
+    pub cause: Cause,
+    /// What was delivered.
+    pub command: Command,
+    /// Whom it was for.
+    pub target: Target,
+    /// When it was due.
+    pub scheduled_at: Timestamp,
+    /// When it fired.
+    pub fired_at: Timestamp,
+    /// What clients that were away get.
+    #[serde(default)]
+    pub offline: Offline,
+    /// When deliveries that no client has accepted end as `expired`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When its cancellation was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_at: Option<Timestamp>,
+    /// When its last delivery ended; `None`: it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Why it ended without deliveries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How its deliveries ended.
+    pub counts: Counts,
+}
+
+impl Run {
+    /// Whether it has ended with every delivery succeeded, and at least one.
+    #[must_use]
+    pub fn all_succeeded(&self) -> bool {
+        self.ended_at.is_some()
+            && self.counts.total > 0
+            && self.counts.succeeded == self.counts.total
+    }
+}

@@ -1,0 +1,201 @@
+//! Times: UTC milliseconds inside, RFC 3339 outside, and the one place that reads the clock.
+//!
+//! Promises: nothing else in the crate asks the system what time it is (clippy enforces it).
+//! Imports nothing of fleetcron.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 in UTC.
+///
+/// ```
+/// # use fleetcron::Timestamp;
+/// let at: Timestamp = "2026-11-22T07:00:00+01:00".parse()?;
+/// assert_eq!(at.to_string(), "2026-11-22T06:00:00.000Z");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(i64);
+
+/// A text that is not a moment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "time {value:?} is not valid: {problem}; write RFC 3339 with an offset, such as 2026-11-22T06:00:00Z"
+)]
+pub struct InvalidTime {
+    value: String,
+    problem: String,
+}
+
+impl Timestamp {
+    /// The earliest moment, before every other.
+    pub const MIN: Self = Self(i64::MIN);
+
+    /// From milliseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// This moment and `duration` more; stays at the end of time rather than wrap.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// This moment less `duration`; stays at the start of time rather than wrap.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The same moment for `chrono`; `None` outside its range of some 262,000 years.
+    #[must_use]
+    pub fn to_chrono(self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_millis(self.0)
+    }
+}
+
+impl<Tz: chrono::TimeZone> From<DateTime<Tz>> for Timestamp {
+    fn from(value: DateTime<Tz>) -> Self {
+        Self(value.timestamp_millis())
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = InvalidTime;
+    fn from_str(value: &str) -> Result<Self, InvalidTime> {
+        let bad =
+            |problem: String| InvalidTime { value: value.chars().take(80).collect(), problem };
+        let at = DateTime::parse_from_rfc3339(value).map_err(|error| bad(error.to_string()))?;
+        if at.timestamp_millis() < 0 {
+            return Err(bad("it is before 1970".into()));
+        }
+        Ok(at.into())
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = InvalidTime;
+    fn try_from(value: String) -> Result<Self, InvalidTime> {
+        value.parse()
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(value: Timestamp) -> Self {
+        value.to_string()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to_chrono() {
+            Some(at) => f.pad(&at.to_rfc3339_opts(SecondsFormat::Millis, true)),
+            None => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where the time comes from.
+pub trait Clock: Send + Sync + 'static {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+    fn now(&self) -> Timestamp {
+        Utc::now().into()
+    }
+}
+
+/// Durations as people write them: `90s`, `5m`, `1h 30m`, `1d`; for `#[serde(with = …)]`.
+pub mod duration {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    /// Reads a duration, naming the value when it is not one.
+    pub fn parse(value: &str) -> Result<Duration, String> {
+        let duration = humantime::parse_duration(value).map_err(|error| {
+            format!("duration {value:?} is not valid: {error}; write a number and a unit, such as 90s, 5m or 1h 30m")
+        })?;
+        if duration.subsec_nanos() % 1_000_000 != 0 {
+            return Err(format!("duration {value:?} is not valid: the smallest unit is 1ms"));
+        }
+        if duration > Duration::from_secs(100 * 365 * 86_400) {
+            return Err(format!("duration {value:?} is not valid: the longest is 100 years"));
+        }
+        Ok(duration)
+    }
+
+    /// Writes a duration as `parse` reads it.
+    #[must_use]
+    pub fn format(duration: Duration) -> String {
+        humantime::format_duration(duration).to_string()
+    }
+
+    /// Serializes as text.
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format(*value))
+    }
+
+    /// Deserializes from text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).map_err(D::Error::custom)
+    }
+
+    /// The same for an optional duration.
+    pub mod optional {
+        use super::{Deserialize, Deserializer, Duration, Serializer, format, parse};
+        use serde::de::Error as _;
+
+        /// Serializes as text or null.
+        pub fn serialize<S: Serializer>(
+            value: &Option<Duration>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(duration) => serializer.serialize_some(&format(*duration)),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// Deserializes from text or null.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            Option::<String>::deserialize(deserializer)?
+                .map(|text| parse(&text).map_err(D::Error::custom))
+                .transpose()
+        }
+    }
+}
