@@ -279,7 +279,8 @@ mod tests {
         assert!(JobName::new("").is_err());
         assert!(JobName::new("a".repeat(128)).is_ok());
         assert!(JobName::new("a".repeat(129)).is_err());
-        assert!(ClientId::new("web-01:eu.a_b").is_err(), "underscore is not allowed");
+        assert!(ClientId::new("web-01:eu.a_b").is_ok());
+        assert!(ClientId::new("web/01").is_err());
     }
 
     #[test]

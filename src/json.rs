@@ -7,7 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -19,7 +20,7 @@ use serde_json::value::{RawValue, to_raw_value};
 /// assert_eq!(params.text(), r#"{"path":"/"}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize)]
 #[serde(transparent)]
 pub struct Json(Arc<RawValue>);
 
@@ -66,6 +67,37 @@ impl Json {
     }
 }
 
+/// The name under which `serde_json` hands out a value's own text. Should it ever change, values
+/// are read by way of [`serde_json::Value`]: still right, no longer verbatim.
+const RAW: &str = "$serde_json::private::RawValue";
+
+/// Verbatim from JSON text. From a buffer, as `#[serde(flatten)]` and tagged enums make one, and
+/// from other formats the text is gone: then as [`Json::from_any`].
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(RAW, JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Json, A::Error> {
+        let raw = Box::<RawValue>::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Json(raw.into()))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, value: D) -> Result<Json, D::Error> {
+        Json::from_any(value)
+    }
+}
+
 impl Default for Json {
     fn default() -> Self {
         Self::empty()
@@ -96,5 +128,36 @@ impl fmt::Debug for Json {
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Plain {
+        value: Json,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        plain: Plain,
+    }
+
+    #[test]
+    fn json_text_is_kept_as_it_is_written() {
+        let text = r#"{"value": {"b": 1.50, "a" : [1e400]} }"#;
+        let plain: Plain = serde_json::from_str(text).unwrap();
+        assert_eq!(plain.value.text(), r#"{"b": 1.50, "a" : [1e400]}"#);
+    }
+
+    #[test]
+    fn a_value_in_a_flattened_struct_can_be_read() {
+        for value in [r#"{"a":1}"#, "[1,2]", "\"x\"", "null", "7"] {
+            let flat: Flat = serde_json::from_str(&format!(r#"{{"value":{value}}}"#)).unwrap();
+            assert_eq!(flat.plain.value.text(), value);
+        }
     }
 }

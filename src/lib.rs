@@ -2,14 +2,20 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agent;
 mod client_record;
 pub mod engine;
+pub mod history;
+pub mod housekeeping;
 mod id;
 mod job;
+mod job_diff;
 mod json;
+pub mod node;
 mod run;
 pub mod schedule;
 pub mod store;
+mod suggest;
 mod target;
 pub mod time;
 
@@ -22,6 +28,7 @@ pub use job::{
     Missed, Offline, ParamsTooLarge,
 };
 pub use json::Json;
+pub use node::{Handle, Node};
 pub use run::{Cause, Counts, DeliveryState, Outcome, Response, Run, Submission};
 pub use schedule::Rule;
 pub use target::{InvalidTarget, Target};

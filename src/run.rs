@@ -149,6 +149,7 @@ impl Outcome {
 
 /// The recorded end of one delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "FlatResponse")]
 pub struct Response {
     /// The run.
     pub serial: Serial,
@@ -159,6 +160,28 @@ pub struct Response {
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+/// A [`Response`] as it is written. Read without `flatten`, which would lose the result's text.
+#[derive(Deserialize)]
+struct FlatResponse {
+    serial: Serial,
+    client: ClientId,
+    at: Timestamp,
+    state: DeliveryState,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    result: Option<Json>,
+    #[serde(default)]
+    ran_ms: Option<u64>,
+}
+
+impl From<FlatResponse> for Response {
+    fn from(flat: FlatResponse) -> Self {
+        let FlatResponse { serial, client, at, state, reason, result, ran_ms } = flat;
+        Self { serial, client, at, outcome: Outcome { state, reason, result, ran_ms } }
+    }
 }
 
 /// Why a run came to be.
@@ -330,5 +353,17 @@ impl Run {
         self.ended_at.is_some()
             && self.counts.total > 0
             && self.counts.succeeded == self.counts.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_keeps_the_text_of_its_result() {
+        let text = r#"{"serial":"01JD0000000000000000000000","client":"web-01","at":"2026-11-22T06:00:00.000Z","state":"succeeded","result":{"z":1.50,"a":1e400},"ran_ms":12}"#;
+        let response: Response = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&response).unwrap(), text);
     }
 }

@@ -36,6 +36,9 @@ impl Timestamp {
     /// The earliest moment, before every other.
     pub const MIN: Self = Self(i64::MIN);
 
+    /// The latest moment that can be written and read again: the end of the year 9999.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
     /// From milliseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
@@ -48,10 +51,11 @@ impl Timestamp {
         self.0
     }
 
-    /// This moment and `duration` more; stays at the end of time rather than wrap.
+    /// This moment and `duration` more; [`Timestamp::MAX`] at most, so that it can be stored.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis)).min(Self::MAX)
     }
 
     /// This moment less `duration`; stays at the start of time rather than wrap.
@@ -87,6 +91,10 @@ impl FromStr for Timestamp {
         let at = DateTime::parse_from_rfc3339(value).map_err(|error| bad(error.to_string()))?;
         if at.timestamp_millis() < 0 {
             return Err(bad("it is before 1970".into()));
+        }
+        // An offset can carry it into the year 10000, which no one could read back.
+        if at.timestamp_millis() > Self::MAX.0 {
+            return Err(bad("it is after the year 9999 in UTC".into()));
         }
         Ok(at.into())
     }
@@ -197,5 +205,20 @@ pub mod duration {
                 .map(|text| parse(&text).map_err(D::Error::custom))
                 .transpose()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_moment_that_can_come_about_is_read_back_as_it_was_written() {
+        let last: Timestamp = "9999-12-31T23:59:59.999Z".parse().unwrap();
+        assert_eq!(last, Timestamp::MAX);
+        assert_eq!(last.plus(Duration::from_millis(1)), last);
+        assert_eq!(last.to_string().parse(), Ok(last));
+        let beyond = "9999-12-31T23:59:59-12:00".parse::<Timestamp>().unwrap_err().to_string();
+        assert!(beyond.contains("after the year 9999"), "{beyond}");
     }
 }

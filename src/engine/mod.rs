@@ -7,13 +7,59 @@
 //!
 //! May import the domain types and `schedule`, nothing else of fleetcron.
 
+mod apply;
 mod change;
+mod clients;
+mod core;
+mod dispatch;
 mod effect;
+mod fire;
 mod input;
+mod jobs;
+mod missed;
+mod queries;
+mod registry;
+mod runs;
+mod sessions;
+#[cfg(test)]
+mod tests;
 
+use std::time::Duration;
+
+pub use self::core::Engine;
 pub use change::{CHUNK, Change, Decision, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot};
 pub use effect::{
     CloseReason, Dispatch, Effect, Event, FieldChange, JobAction, JobChange, OpenDelivery, Reply,
     RequestError, Status, What,
 };
 pub use input::{Apply, CallId, Input, NewClient, Page, Regroup, Request, SessionId};
+pub use missed::{LATE, MAX_CATCH_UP};
+pub use sessions::WINDOW;
+
+/// Jobs that one store holds, at most; an apply that would go above is refused.
+pub const MAX_JOBS: usize = 2_000_000;
+
+/// Clients that one registry holds, removed ones included; one more is refused.
+pub const MAX_CLIENTS: u32 = 1_000_000;
+
+/// Groups that one client is in, at most.
+pub const MAX_GROUPS: usize = 64;
+
+/// Open deliveries of one client, at most; further ones end as `skipped`.
+pub const MAX_OPEN: usize = 10_000;
+
+/// After a start, nothing that had been sent before expires for so long: clients that hold
+/// deliveries get time to return and say so.
+pub const RETURN_GRACE: Duration = Duration::from_secs(30);
+
+fn not_found<'a>(
+    what: &'static str,
+    name: &str,
+    among: impl Iterator<Item = &'a str>,
+) -> RequestError {
+    RequestError::NotFound {
+        what,
+        name: name.to_owned(),
+        suggestion: crate::suggest::nearest(name, among),
+    }
+}

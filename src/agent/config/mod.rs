@@ -1,0 +1,147 @@
+//! The agent's configuration: whom it connects to, and the list of commands that it runs.
+//!
+//! ```toml
+//! [agent]                       # optional; what is not given comes from elsewhere
+//! server = "127.0.0.1:7400"
+//! client = "web-01"
+//! token_file = "token"          # taken from the configuration's directory when relative
+//!
+//! [[command]]
+//! name = "disk.report"          # required
+//! description = "Free space of a file system."
+//! program = "df"                # required; absolute, or looked up in PATH when this is loaded
+//! args = ["-P", "{path}"]       # default []; each is one argument, {param} stands for its value
+//! working_dir = "/"             # default "/"
+//! env = ["PATH", "HOME"]        # default []; passed through from the agent where set; no other is
+//! set_env = { LC_ALL = "C" }    # default {}
+//! time_limit = "30s"            # default 1m, at most 24h
+//! grace = "2s"                  # default 2s, at most 1m; from SIGTERM to SIGKILL
+//! output_limit = 65536          # default 64 KiB, at most 256 KiB; of stdout and of stderr each
+//! success_codes = [0]           # default [0]
+//!
+//! [command.params.path]
+//! type = "path"                 # required: string, integer, choice or path
+//! below = "/"                   # required for a path
+//! must_exist = true             # default false
+//! default = "/"                 # without it the param is required
+//!
+//! # type = "string":  pattern (matches the whole value), max_length (characters, default 1000),
+//! #                   allow_leading_dash (also for a path; default false)
+//! # type = "integer": min, max (default: 64 bits)
+//! # type = "choice":  of = ["a", "b"]
+//! ```
+//!
+//! Promises: a configuration that loads holds together. What does not is an error that names
+//! file, line, field and value.
+//! Imports the identifiers and the parsing of durations.
+
+mod command;
+mod fields;
+mod param;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+pub use command::{
+    AllowedCommand, DEFAULT_GRACE, DEFAULT_OUTPUT_LIMIT, DEFAULT_TIME_LIMIT, MAX_GRACE,
+    MAX_OUTPUT_LIMIT, MAX_TIME_LIMIT,
+};
+pub use fields::ConfigError;
+pub(super) use fields::shorten;
+use fields::{Document, Field, Table};
+pub use param::{DEFAULT_MAX_LENGTH, MAX_MAX_LENGTH};
+
+use crate::id::{ClientId, CommandName};
+
+/// The longest configuration file, in bytes: 1 MiB.
+pub const MAX_CONFIG: u64 = 1 << 20;
+
+/// An agent's configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The connection, as far as the file says it.
+    pub connection: Connection,
+    /// The commands that the agent runs.
+    pub commands: BTreeMap<CommandName, AllowedCommand>,
+}
+
+/// The `[agent]` table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// The server's address, as `host:port`.
+    pub server: Option<String>,
+    /// The name under which the agent connects.
+    pub client: Option<ClientId>,
+    /// The file that holds the agent's token.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads a configuration file.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { file: file.into(), source };
+        let mut text = String::new();
+        let opened = File::open(file).map_err(unreadable)?;
+        let size = opened.take(MAX_CONFIG + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if size as u64 > MAX_CONFIG {
+            return Err(ConfigError::TooLarge { file: file.into() });
+        }
+        Self::parse(&text, file)
+    }
+
+    /// Reads a configuration's text. `file` is what errors call it; a relative `token_file` is
+    /// taken from its directory.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let document = Document { file, text };
+        let parsed = document.parse()?;
+        let top = Table::new(
+            document,
+            parsed.get_ref(),
+            0,
+            (String::new(), String::new()),
+            &["agent", "command"],
+        )?;
+        let connection = match top.optional("agent") {
+            Some(field) => read_connection(&field, file)?,
+            None => Connection::default(),
+        };
+        let mut commands = BTreeMap::new();
+        let mut lines = BTreeMap::new();
+        for field in top.required("command")?.elements()? {
+            let (name, command) = command::read(&field)?;
+            if let Some(line) = lines.insert(name.clone(), field.line()) {
+                let problem = format!("command {name:?} is already defined on line {line}");
+                return Err(document.invalid(field.offset(), String::new(), problem));
+            }
+            commands.insert(name, command);
+        }
+        Ok(Self { connection, commands })
+    }
+}
+
+fn read_connection(field: &Field<'_>, file: &Path) -> Result<Connection, ConfigError> {
+    let table = field.table(&["server", "client", "token_file"])?;
+    let mut connection = Connection::default();
+    if let Some(field) = table.optional("server") {
+        let server = field.string()?;
+        let port = server.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        if port.and_then(|(_, port)| port.parse::<u16>().ok()).is_none_or(|port| port == 0) {
+            return Err(field.bad("must be host:port, such as 127.0.0.1:7400"));
+        }
+        connection.server = Some(server.into());
+    }
+    if let Some(field) = table.optional("client") {
+        let client = field.string()?.parse();
+        connection.client =
+            Some(client.map_err(|error: crate::InvalidName| field.bad(error.to_string()))?);
+    }
+    if let Some(field) = table.optional("token_file") {
+        let directory = file.parent().unwrap_or(Path::new(""));
+        connection.token_file = Some(directory.join(field.string()?));
+    }
+    Ok(connection)
+}

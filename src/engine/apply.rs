@@ -1,0 +1,238 @@
+//! Changes of the jobs: apply, remove, pause, resume.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::MAX_JOBS;
+use super::change::Change;
+use super::core::Engine;
+use super::effect::{JobAction, JobChange, Reply, RequestError, What};
+use super::input::Apply;
+use super::jobs::Entry;
+use crate::id::{JobId, JobName};
+use crate::job::{CatchUp, Job, JobSpec, JobState};
+use crate::job_diff;
+use crate::run::DeliveryState;
+use crate::schedule::When;
+use crate::target::Target;
+use crate::time::Timestamp;
+
+impl Engine {
+    /// Brings about a set of definitions: all of it or nothing.
+    pub(super) fn apply(&mut self, apply: Apply, entropy: u128) -> Result<Reply, RequestError> {
+        let wanted = check(&apply.jobs)?;
+        let removed: Vec<JobName> = if apply.prune {
+            let stored = self.jobs.after(None).map(|entry| entry.job.spec.name.clone());
+            stored.filter(|name| !wanted.contains(name)).collect()
+        } else {
+            Vec::new()
+        };
+        let changes = self.compare(&apply.jobs, &removed);
+        let created = changes.iter().filter(|change| change.action == JobAction::Create).count();
+        if self.jobs.len() + created - removed.len() > MAX_JOBS {
+            let message = format!("the store would hold more than {MAX_JOBS} jobs");
+            return Err(RequestError::Limit(message));
+        }
+        if !apply.dry_run {
+            self.bring_about(apply.jobs, &changes, entropy);
+        }
+        Ok(Reply::Applied(changes))
+    }
+
+    fn compare(&self, specs: &[JobSpec], removed: &[JobName]) -> Vec<JobChange> {
+        let kept = specs.iter().map(|spec| {
+            let before = self.jobs.find(&spec.name).map(|entry| &entry.job.spec);
+            let fields = job_diff::fields(before, spec);
+            let action = match before {
+                None => JobAction::Create,
+                Some(_) if fields.is_empty() => JobAction::Keep,
+                Some(_) => JobAction::Update,
+            };
+            let warnings = self.warnings(spec, action);
+            JobChange { name: spec.name.clone(), action, fields, warnings }
+        });
+        let removed = removed.iter().map(|name| JobChange {
+            name: name.clone(),
+            action: JobAction::Remove,
+            fields: Vec::new(),
+            warnings: Vec::new(),
+        });
+        kept.chain(removed).collect()
+    }
+
+    fn warnings(&self, spec: &JobSpec, action: JobAction) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let nobody = match &spec.target {
+            Target::All => false,
+            Target::Group(group) => !self.registry.has_group(group),
+            Target::One(id) => self.registry.find(id).is_none(),
+        };
+        if nobody {
+            let why = self.registry.why_nobody(&spec.target);
+            warnings.push(format!("target {}: {why} yet", spec.target));
+        }
+        if action == JobAction::Keep {
+            return warnings;
+        }
+        match spec.rule.when {
+            When::At(at) if at < self.now => {
+                let caught =
+                    spec.catch_up != CatchUp::Skip && at >= self.now.minus(spec.catch_up_window);
+                let then = if caught { "it is caught up at once" } else { "it never fires" };
+                warnings.push(format!("rule: {at} has passed; {then}"));
+            }
+            _ if spec.rule.end.is_some_and(|end| end < self.now) => {
+                warnings.push("rule: its end has passed; it never fires".into());
+            }
+            _ => {}
+        }
+        warnings
+    }
+
+    fn bring_about(&mut self, specs: Vec<JobSpec>, changes: &[JobChange], entropy: u128) {
+        let specs: BTreeMap<JobName, JobSpec> =
+            specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+        let mut unit = Vec::new();
+        let mut gone = Vec::new();
+        for (change, n) in changes.iter().zip(0_u128..) {
+            let spec = specs.get(&change.name).cloned();
+            let stored = self.jobs.find(&change.name).cloned();
+            let entry = match (change.action, spec, stored) {
+                (JobAction::Create, Some(spec), _) => {
+                    let id = JobId::from_parts(self.now, entropy.wrapping_add(n));
+                    self.created(id, spec)
+                }
+                (JobAction::Update, Some(spec), Some(stored)) => self.updated(&stored, spec),
+                (JobAction::Remove, _, Some(stored)) => {
+                    gone.push(stored.job.id);
+                    unit.push(Change::RemoveJob(stored.job.id));
+                    self.jobs.remove(stored.job.id);
+                    self.notify_job(&change.name, "removed");
+                    continue;
+                }
+                _ => continue,
+            };
+            unit.push(Change::PutJob(Arc::clone(&entry.job)));
+            unit.push(Change::PutJobState(entry.job.id, entry.state.clone()));
+            self.jobs.put(entry);
+            let word = if change.action == JobAction::Create { "created" } else { "updated" };
+            self.notify_job(&change.name, word);
+        }
+        if !unit.is_empty() {
+            self.store(unit);
+        }
+        for id in gone {
+            self.end_queued_of(id);
+        }
+    }
+
+    fn created(&self, id: JobId, spec: JobSpec) -> Entry {
+        let now = self.now;
+        let job = Job { id, revision: 1, created_at: now, updated_at: now, spec };
+        first_due(Entry { job: Arc::new(job), state: JobState::default() }, now)
+    }
+
+    fn updated(&self, stored: &Entry, spec: JobSpec) -> Entry {
+        let rule_changed = stored.job.spec.rule != spec.rule;
+        let job = Job {
+            revision: stored.job.revision.saturating_add(1),
+            updated_at: self.now,
+            spec,
+            ..*stored.job
+        };
+        let entry = Entry { job: Arc::new(job), state: stored.state.clone() };
+        if !rule_changed {
+            return entry;
+        }
+        let state = JobState { occurrences: 0, done_until: None, ..entry.state };
+        first_due(Entry { state, ..entry }, self.now)
+    }
+
+    /// Removes a job; its queued deliveries end.
+    pub(super) fn remove_job(&mut self, name: &JobName) -> Result<Reply, RequestError> {
+        let id = self.job(name)?.job.id;
+        self.jobs.remove(id);
+        self.store(vec![Change::RemoveJob(id)]);
+        self.notify_job(name, "removed");
+        self.end_queued_of(id);
+        Ok(Reply::Done)
+    }
+
+    fn end_queued_of(&mut self, job: JobId) {
+        for serial in self.runs.of_job(job) {
+            self.end_unsent(serial, DeliveryState::Removed, "the job was removed", false);
+        }
+    }
+
+    /// Stops a job's rule from firing. A paused job stays as it is.
+    pub(super) fn pause(&mut self, name: &JobName) -> Result<Reply, RequestError> {
+        let mut entry = self.job(name)?.clone();
+        if entry.state.paused_at.is_none() {
+            entry.state.paused_at = Some(self.now);
+            self.standing_changed(entry.job.id, None);
+            self.jobs.put(entry);
+            self.notify_job(name, "paused");
+        }
+        self.job_reply(name)
+    }
+
+    /// Lets a paused job's rule fire again. A job that is not paused stays as it is.
+    pub(super) fn resume(&mut self, name: &JobName) -> Result<Reply, RequestError> {
+        let mut entry = self.job(name)?.clone();
+        if entry.state.paused_at.take().is_some() {
+            let id = entry.job.id;
+            self.standing_changed(id, None);
+            self.jobs.put(entry);
+            self.notify_job(name, "resumed");
+            self.catch_up_now(id);
+        }
+        self.job_reply(name)
+    }
+
+    fn job_reply(&self, name: &JobName) -> Result<Reply, RequestError> {
+        Ok(Reply::Job(Box::new(self.job(name)?.view())))
+    }
+
+    fn notify_job(&mut self, name: &JobName, change: &str) {
+        self.notify(What::Job { job: name.clone(), change: change.into() });
+    }
+}
+
+/// Sets when a new rule is due first. What it says of the time before is not made up for, but a
+/// single moment is: it may have passed while its definition was on the way.
+fn first_due(mut entry: Entry, now: Timestamp) -> Entry {
+    let after = match entry.job.spec.rule.when {
+        When::At(_) => Timestamp::MIN,
+        When::Now if entry.job.revision == 1 => Timestamp::MIN,
+        When::Now | When::Every { .. } | When::Cron(_) => now,
+    };
+    entry.state.next_due = entry.next_after(after);
+    entry
+}
+
+/// Checks what types alone cannot: names once, parameters within their limit.
+fn check(specs: &[JobSpec]) -> Result<BTreeSet<JobName>, RequestError> {
+    let mut names = BTreeSet::new();
+    for spec in specs {
+        if !names.insert(spec.name.clone()) {
+            let message = format!("job {:?} is defined twice", spec.name.as_str());
+            return Err(RequestError::Invalid(message));
+        }
+        spec.command().map_err(|error| {
+            RequestError::Invalid(format!("job {:?}: {error}", spec.name.as_str()))
+        })?;
+    }
+    Ok(names)
+}
+
+impl Engine {
+    /// Forgets ended runs; those that are open stay.
+    pub(super) fn forget_runs(&mut self, serials: Vec<crate::id::Serial>) -> Reply {
+        for serial in serials {
+            if self.runs.get(serial).is_none() {
+                self.store(vec![Change::ForgetRun(serial)]);
+            }
+        }
+        Reply::Done
+    }
+}

@@ -1,0 +1,112 @@
+//! Changes of the registry.
+
+use super::change::Change;
+use super::core::Engine;
+use super::effect::{CloseReason, Effect, Reply, RequestError};
+use super::input::{NewClient, Regroup};
+use super::registry::Client;
+use super::{MAX_CLIENTS, MAX_GROUPS, not_found};
+use crate::client_record::{ClientRecord, Presence};
+use crate::id::{ClientId, ClientNo};
+use crate::run::{DeliveryState, Outcome};
+use crate::time::Timestamp;
+
+impl Engine {
+    /// A defined client by name.
+    pub(super) fn client(&self, id: &ClientId) -> Result<&Client, RequestError> {
+        self.registry
+            .find(id)
+            .and_then(|no| self.registry.get(no))
+            .ok_or_else(|| not_found("client", id.as_str(), self.registry.client_names()))
+    }
+
+    /// Defines a client, or revives a removed one under its number.
+    pub(super) fn add_client(&mut self, new: NewClient) -> Result<Reply, RequestError> {
+        if self.registry.find(&new.id).is_some() {
+            let message = format!("client {:?} is defined already", new.id.as_str());
+            return Err(RequestError::Conflict(message));
+        }
+        check_groups(new.groups.len())?;
+        let revived = self.registry.find_removed(&new.id).map(|client| client.record.no);
+        let no = revived.unwrap_or_else(|| self.registry.next_no());
+        if no.0 >= MAX_CLIENTS {
+            let message = format!("the registry is full: it holds {MAX_CLIENTS} clients");
+            return Err(RequestError::Limit(message));
+        }
+        let NewClient { id, groups, token } = new;
+        self.put_client(ClientRecord {
+            no,
+            id,
+            groups,
+            token,
+            defined_at: self.now,
+            removed_at: None,
+        })
+    }
+
+    fn put_client(&mut self, record: ClientRecord) -> Result<Reply, RequestError> {
+        let id = record.id.clone();
+        let record = self.registry.put(record, Presence::default());
+        self.store(vec![Change::PutClient(record)]);
+        Ok(Reply::Client(self.client(&id)?.view()))
+    }
+
+    /// Removes a client: its open deliveries end, its connection too.
+    pub(super) fn remove_client(&mut self, id: &ClientId) -> Result<Reply, RequestError> {
+        let client = self.client(id)?;
+        let (no, session) = (client.record.no, client.session);
+        let mut open = client.narrow.clone();
+        open.extend(self.runs.wide_of(no));
+        for serial in open {
+            let outcome = Outcome::ended(DeliveryState::Removed, "the client was removed");
+            self.end_delivery(serial, no, outcome);
+        }
+        if let Some(session) = session {
+            self.effect(Effect::Close { session, reason: CloseReason::Removed });
+            self.disconnect(session, "the client was removed".into());
+        }
+        let record = self.client(id)?.record.as_ref().clone();
+        let record = ClientRecord { removed_at: Some(self.now), token: None, ..record };
+        let record = self.registry.put(record, Presence::default());
+        self.store(vec![Change::PutClient(record)]);
+        Ok(Reply::Done)
+    }
+
+    /// Puts a client into groups and takes it out of others.
+    pub(super) fn group_client(&mut self, change: &Regroup) -> Result<Reply, RequestError> {
+        let client = self.client(&change.id)?;
+        let mut record = client.record.as_ref().clone();
+        if let Some(stray) = change.remove.iter().find(|group| !record.groups.contains(*group)) {
+            let groups = record.groups.iter().map(crate::GroupName::as_str);
+            return Err(not_found("group of the client", stray.as_str(), groups));
+        }
+        record.groups.retain(|group| !change.remove.contains(group));
+        record.groups.extend(change.add.iter().cloned());
+        check_groups(record.groups.len())?;
+        if record.groups == client.record.groups {
+            return Ok(Reply::Client(client.view()));
+        }
+        self.put_client(record)
+    }
+
+    /// Changes and stores when a client was last here.
+    pub(super) fn put_presence(
+        &mut self,
+        no: ClientNo,
+        change: impl FnOnce(&mut Presence, Timestamp),
+    ) {
+        let now = self.now;
+        let Some(client) = self.registry.get_mut(no) else { return };
+        change(&mut client.presence, now);
+        let presence = client.presence.clone();
+        self.store(vec![Change::PutPresence(no, presence)]);
+    }
+}
+
+fn check_groups(count: usize) -> Result<(), RequestError> {
+    if count > MAX_GROUPS {
+        let message = format!("a client can be in {MAX_GROUPS} groups at most, not in {count}");
+        return Err(RequestError::Limit(message));
+    }
+    Ok(())
+}

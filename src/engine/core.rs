@@ -1,0 +1,238 @@
+//! The engine's state, its entry points and what every part of it uses.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::change::{Change, Decision, PageEntry, Snapshot};
+use super::effect::{Effect, Event, Reply, RequestError, What};
+use super::input::{CallId, Input, Request, SessionId};
+use super::jobs::{Entry, Jobs};
+use super::registry::Registry;
+use super::runs::{OpenRun, Runs};
+use super::sessions::Sessions;
+use crate::id::{ClientNo, JobId, Serial};
+use crate::run::{DeliveryState, Outcome, Response};
+use crate::time::Timestamp;
+
+/// The scheduler's decisions, as a state machine.
+///
+/// ```
+/// use fleetcron::Timestamp;
+/// use fleetcron::engine::{CallId, Effect, Engine, Input, Reply, Request, Snapshot};
+///
+/// let now = Timestamp::from_millis(1_000);
+/// let mut engine = Engine::restore(Snapshot::default(), now);
+/// engine.handle(now, Input::Call { call: CallId(1), request: Request::Status, entropy: 7 });
+/// let decision = engine.take();
+/// assert!(decision.units.is_empty(), "a question stores nothing");
+/// assert!(matches!(&decision.effects[..], [Effect::Reply { answer: Ok(Reply::Status(_)), .. }]));
+/// ```
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) now: Timestamp,
+    pub(super) started: Timestamp,
+    pub(super) jobs: Jobs,
+    pub(super) registry: Registry,
+    pub(super) runs: Runs,
+    pub(super) sessions: Sessions,
+    pub(super) last_serial: Serial,
+    pub(super) deliveries_open: u64,
+    units: Vec<Vec<Change>>,
+    effects: Vec<Effect>,
+    /// Jobs whose standing changed, with the last run that it belongs to.
+    standing: BTreeMap<JobId, Option<Serial>>,
+}
+
+impl Engine {
+    /// An engine that goes on from what the store gave back.
+    #[must_use]
+    pub fn restore(snapshot: Snapshot, now: Timestamp) -> Self {
+        let mut engine = Self {
+            now,
+            started: now,
+            jobs: Jobs::default(),
+            registry: Registry::default(),
+            runs: Runs::default(),
+            sessions: Sessions::new(),
+            last_serial: snapshot.last_serial.unwrap_or(Serial::from_bytes([0; 16])),
+            deliveries_open: 0,
+            units: Vec::new(),
+            effects: Vec::new(),
+            standing: BTreeMap::new(),
+        };
+        for (record, presence) in snapshot.clients {
+            engine.registry.restore(record, presence);
+        }
+        for (job, state) in snapshot.jobs {
+            engine.jobs.put(Entry { job: Arc::new(job), state });
+        }
+        for record in snapshot.open_runs {
+            engine.restore_run(OpenRun::restored(record));
+        }
+        engine
+    }
+
+    fn restore_run(&mut self, run: OpenRun) {
+        let serial = run.run.serial;
+        self.deliveries_open += run.open.len();
+        for no in &run.open {
+            if let Some(client) = self.registry.get_mut(ClientNo(no)) {
+                client.open += 1;
+                if !run.wide {
+                    client.narrow.insert(serial);
+                }
+            }
+        }
+        // Which deliveries were accepted is not stored: their clients say so when they return,
+        // and get time for it before anything expires.
+        let expires_at =
+            run.run.expires_at.map(|at| at.max(self.started.plus(super::RETURN_GRACE)));
+        self.runs.insert(run, expires_at);
+    }
+
+    /// Takes in something that happened at `now`. What was due by `now` must have been handled
+    /// before; time never goes back.
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.advance(now);
+        match input {
+            Input::Call { call, request, entropy } => {
+                let answer = self.request(request, entropy);
+                self.reply(call, answer);
+            }
+            Input::Connect { call, session, client, proof, taken } => {
+                self.connect(call, session, &client, proof, &taken);
+            }
+            Input::Disconnect { session, reason } => self.disconnect(session, reason),
+            Input::Accepted { session, serial } => self.accepted(session, serial),
+            Input::Responded { session, serial, outcome } => {
+                self.responded(session, serial, outcome);
+            }
+        }
+    }
+
+    /// When [`Engine::handle_deadline`] wants to be called; a time that has passed means at once.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        [self.jobs.next_due(), self.runs.next_expiry()].into_iter().flatten().min()
+    }
+
+    /// Does what is due by `now`, a bounded part of it: ask [`Engine::next_deadline`] again.
+    pub fn handle_deadline(&mut self, now: Timestamp) {
+        self.advance(now);
+        self.expire_due();
+        self.fire_due();
+    }
+
+    /// Takes out what has been decided since the last time.
+    pub fn take(&mut self) -> Decision {
+        let mut units = std::mem::take(&mut self.units);
+        let mut runs = self.runs.units();
+        let mut alone = Vec::new();
+        for (id, serial) in std::mem::take(&mut self.standing) {
+            let Some(entry) = self.jobs.get(id) else { continue };
+            let change = Change::PutJobState(id, entry.state.clone());
+            match serial.and_then(|serial| runs.get_mut(&serial)) {
+                Some(unit) => unit.push(change),
+                None => alone.push(vec![change]),
+            }
+        }
+        units.extend(runs.into_values());
+        units.extend(alone);
+        Decision { units, effects: std::mem::take(&mut self.effects) }
+    }
+
+    fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    fn request(&mut self, request: Request, entropy: u128) -> Result<Reply, RequestError> {
+        match request {
+            Request::Apply(apply) => self.apply(apply, entropy),
+            Request::RemoveJob(name) => self.remove_job(&name),
+            Request::PauseJob(name) => self.pause(&name),
+            Request::ResumeJob(name) => self.resume(&name),
+            Request::TriggerJob(name) => self.trigger(&name, entropy),
+            Request::Submit(submission) => self.submit(submission, entropy),
+            Request::CancelRun(serial) => self.cancel_run(serial),
+            Request::AddClient(client) => self.add_client(client),
+            Request::RemoveClient(id) => self.remove_client(&id),
+            Request::GroupClient(change) => self.group_client(&change),
+            Request::ForgetRuns(serials) => Ok(self.forget_runs(serials)),
+            question => self.answer(question),
+        }
+    }
+
+    pub(super) fn store(&mut self, unit: Vec<Change>) {
+        self.units.push(unit);
+    }
+
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(super) fn reply(&mut self, call: CallId, answer: Result<Reply, RequestError>) {
+        self.effects.push(Effect::Reply { call, answer });
+    }
+
+    pub(super) fn notify(&mut self, what: What) {
+        let at = self.now;
+        self.effects.push(Effect::Notify(Arc::new(Event { at, what })));
+    }
+
+    /// Notes that a job's standing is to be stored, with a run if it belongs to one.
+    pub(super) fn standing_changed(&mut self, id: JobId, run: Option<Serial>) {
+        let last = self.standing.entry(id).or_default();
+        *last = run.or(*last);
+    }
+
+    /// The serial of a run that nobody scheduled: above every one given so far.
+    pub(super) fn immediate_serial(&mut self, entropy: u128) -> Serial {
+        let serial = Serial::from_parts(self.now, entropy).max(self.last_serial.next());
+        self.last_serial = serial;
+        serial
+    }
+
+    /// Ends a delivery, if it is open: records it, forgets it everywhere and tells. Gives back
+    /// the connection that it had been sent over.
+    pub(super) fn end_delivery(
+        &mut self,
+        serial: Serial,
+        no: ClientNo,
+        outcome: Outcome,
+    ) -> Option<SessionId> {
+        if !self.runs.get(serial)?.open.contains(no.0) {
+            return None;
+        }
+        let run = self.runs.change(serial)?;
+        run.end(PageEntry { client: no, at: self.now, outcome: outcome.clone() });
+        let (job, command) = (run.run.job.clone(), run.run.command.name.clone());
+        let ended = run.run.ended_at.map(|_| run.run.counts);
+        self.deliveries_open -= 1;
+        let client = self.registry.get_mut(no)?;
+        client.open -= 1;
+        client.narrow.remove(&serial);
+        let (id, session) = (client.record.id.clone(), client.session);
+        let sent = session
+            .filter(|id| self.sessions.get_mut(id).is_some_and(|session| session.forget(serial)));
+        let response = Response { serial, client: id, at: self.now, outcome };
+        self.notify(What::DeliveryEnded { job: job.clone(), command, response });
+        if let Some(counts) = ended {
+            self.notify(What::RunEnded { serial, job, counts });
+        }
+        sent
+    }
+
+    /// Ends a delivery for the server's own reason, and asks its client to stop if it has it.
+    pub(super) fn withdraw(
+        &mut self,
+        serial: Serial,
+        no: ClientNo,
+        state: DeliveryState,
+        reason: &str,
+    ) {
+        if let Some(session) = self.end_delivery(serial, no, Outcome::ended(state, reason)) {
+            self.effect(Effect::Cancel { session, serial });
+            self.pump(session);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Between fire and end: connections come and go, deliveries are sent, taken and answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::core::Engine;
+use super::effect::{CloseReason, Effect, Reply, RequestError, What};
+use super::input::{CallId, SessionId};
+use super::sessions::Session;
+use crate::client_record::Proof;
+use crate::id::{ClientId, ClientNo, JobId, Serial};
+use crate::job::Offline;
+use crate::run::{DeliveryState, Outcome};
+
+impl Engine {
+    /// Lets a client in, in place of its former connection if there is one.
+    pub(super) fn connect(
+        &mut self,
+        call: CallId,
+        session: SessionId,
+        id: &ClientId,
+        proof: Proof,
+        taken: &[Serial],
+    ) {
+        let no = match self.admit(id, proof) {
+            Ok(no) => no,
+            Err(denied) => return self.reply(call, Err(denied)),
+        };
+        if let Some(old) = self.registry.get(no).and_then(|client| client.session) {
+            self.effect(Effect::Close { session: old, reason: CloseReason::Displaced });
+            self.disconnect(old, "the client connected anew".into());
+        }
+        self.registry.connect(no, session);
+        self.sessions.insert(session, Session::new(no));
+        self.put_presence(no, |presence, now| {
+            presence.connected_at = Some(now);
+            presence.disconnected_at = None;
+            presence.reason = None;
+        });
+        self.reply(call, Ok(Reply::Connected));
+        let queued = self.resume_deliveries(no, session, taken);
+        self.notify(What::Connected { client: id.clone(), queued });
+        self.pump(session);
+    }
+
+    fn admit(&self, id: &ClientId, proof: Proof) -> Result<ClientNo, RequestError> {
+        let denied = |why: String| RequestError::Denied(why);
+        let no = self
+            .registry
+            .find(id)
+            .ok_or_else(|| denied(format!("no client is named {:?}", id.as_str())))?;
+        let known = self.registry.get(no).and_then(|client| client.record.token);
+        match (proof, known) {
+            (Proof::Vouched, _) => Ok(no),
+            (Proof::Token(shown), Some(known)) if shown == known => Ok(no),
+            (Proof::Token(_), Some(_)) => {
+                Err(denied(format!("wrong token for client {:?}", id.as_str())))
+            }
+            (Proof::Token(_), None) => {
+                Err(denied(format!("client {:?} has no token", id.as_str())))
+            }
+        }
+    }
+
+    /// Sorts a returning client's open deliveries into those that it has and those that it gets;
+    /// tells how many it gets.
+    fn resume_deliveries(&mut self, no: ClientNo, session: SessionId, taken: &[Serial]) -> u64 {
+        let taken: BTreeSet<Serial> = taken.iter().copied().collect();
+        let narrow = self.registry.get(no).map(|client| client.narrow.clone()).unwrap_or_default();
+        let open: BTreeSet<Serial> = narrow.into_iter().chain(self.runs.wide_of(no)).collect();
+        let mut latest: BTreeMap<JobId, Serial> = BTreeMap::new();
+        for serial in open {
+            if taken.contains(&serial) {
+                self.resume_taken(no, session, serial);
+            } else if let Some((state, reason)) = self.why_not_resent(serial) {
+                self.end_delivery(serial, no, Outcome::ended(state, reason));
+            } else {
+                self.wait_in_line(no, session, serial, &mut latest);
+            }
+        }
+        self.sessions.get(&session).map_or(0, |link| link.waiting.len() as u64)
+    }
+
+    fn resume_taken(&mut self, no: ClientNo, session: SessionId, serial: Serial) {
+        self.runs.accept(serial, no);
+        if let Some(link) = self.sessions.get_mut(&session) {
+            link.in_flight.insert(serial, true);
+        }
+        if self.runs.get(serial).is_some_and(|run| run.run.cancelled_at.is_some()) {
+            self.effect(Effect::Cancel { session, serial });
+        }
+    }
+
+    /// Why a delivery that its client does not have is not sent any more.
+    fn why_not_resent(&self, serial: Serial) -> Option<(DeliveryState, &'static str)> {
+        let run = &self.runs.get(serial)?.run;
+        if run.cancelled_at.is_some() {
+            return Some((DeliveryState::Cancelled, "the run was cancelled"));
+        }
+        let removed = run.job_id.is_some_and(|job| !self.jobs.contains(job));
+        removed.then_some((DeliveryState::Removed, "the job was removed"))
+    }
+
+    /// Queues a delivery; of a job that wants only its latest delivered, the earlier one ends.
+    fn wait_in_line(
+        &mut self,
+        no: ClientNo,
+        session: SessionId,
+        serial: Serial,
+        latest: &mut BTreeMap<JobId, Serial>,
+    ) {
+        if let Some(link) = self.sessions.get_mut(&session) {
+            link.waiting.insert(serial);
+        }
+        let Some(run) = self.runs.get(serial) else { return };
+        if let (Offline::Latest, Some(job)) = (run.run.offline, run.run.job_id)
+            && let Some(earlier) = latest.insert(job, serial)
+        {
+            let reason = format!("run {serial} is newer");
+            self.end_delivery(earlier, no, Outcome::ended(DeliveryState::Superseded, reason));
+        }
+    }
+
+    /// A connection has ended: what had been sent waits for the client's return.
+    pub(super) fn disconnect(&mut self, session: SessionId, reason: String) {
+        let Some(link) = self.sessions.remove(&session) else { return };
+        let no = link.client;
+        let Some(client) = self.registry.get(no) else { return };
+        if client.session != Some(session) {
+            return;
+        }
+        let id = client.record.id.clone();
+        self.registry.disconnect(no);
+        let why = reason.clone();
+        self.put_presence(no, |presence, now| {
+            presence.disconnected_at = Some(now);
+            presence.reason = Some(why);
+        });
+        self.notify(What::Disconnected { client: id, reason });
+    }
+
+    /// A client has taken a delivery: it no longer expires, and is not sent again unless the
+    /// client says that it has lost it.
+    pub(super) fn accepted(&mut self, session: SessionId, serial: Serial) {
+        let Some(link) = self.sessions.get_mut(&session) else { return };
+        if let Some(accepted) = link.in_flight.get_mut(&serial) {
+            *accepted = true;
+            let no = link.client;
+            self.runs.accept(serial, no);
+        }
+    }
+
+    /// A client has ended a delivery. The first end stands; a later one is acknowledged, so that
+    /// the client can forget it.
+    pub(super) fn responded(&mut self, session: SessionId, serial: Serial, outcome: Outcome) {
+        let Some(link) = self.sessions.get(&session) else { return };
+        let no = link.client;
+        let outcome = if outcome.state.is_answer() {
+            outcome
+        } else {
+            let reason = format!("the client answered {}, which is no answer", outcome.state);
+            Outcome { state: DeliveryState::Failed, reason: Some(reason), ..outcome }
+        };
+        let open = self.runs.get(serial).is_some_and(|run| run.open.contains(no.0));
+        if open {
+            self.end_delivery(serial, no, outcome);
+        } else {
+            tracing::debug!(%serial, client = no.0, state = %outcome.state, "late answer");
+        }
+        self.effect(Effect::Ack { session, serial });
+        self.pump(session);
+    }
+
+    /// Sends what waits for a connection, as far as its window has room.
+    pub(super) fn pump(&mut self, session: SessionId) {
+        while let Some(serial) = self.sessions.get_mut(&session).and_then(Session::next_to_send) {
+            if let Some(run) = self.runs.get(serial) {
+                let dispatch = std::sync::Arc::clone(&run.dispatch);
+                self.effect(Effect::Send { session, dispatch });
+            }
+        }
+    }
+
+    /// Ends a run: at once where nobody has it yet, by asking where a client has it.
+    pub(super) fn cancel_run(&mut self, serial: Serial) -> Result<Reply, RequestError> {
+        let now = self.now;
+        let Some(run) = self.runs.change(serial) else {
+            let message = format!("run {serial} is not open: it has ended or never was");
+            return Err(RequestError::Conflict(message));
+        };
+        run.run.cancelled_at = Some(now);
+        run.touch();
+        self.end_unsent(serial, DeliveryState::Cancelled, "the run was cancelled", true);
+        let run = self.runs.get(serial).map(|run| run.run.clone());
+        run.map(|run| Reply::Run(Box::new(run)))
+            .ok_or_else(|| RequestError::Conflict(format!("run {serial} is not open")))
+    }
+
+    /// Ends the deliveries of a run that no client has; with `ask`, asks the others to stop.
+    pub(super) fn end_unsent(
+        &mut self,
+        serial: Serial,
+        state: DeliveryState,
+        reason: &str,
+        ask: bool,
+    ) {
+        let Some(run) = self.runs.get(serial) else { return };
+        let accepted = run.accepted.clone();
+        for no in run.open.clone() {
+            let session = self.registry.get(ClientNo(no)).and_then(|client| client.session);
+            let sent = session.filter(|id| {
+                self.sessions.get(id).is_some_and(|link| link.in_flight.contains_key(&serial))
+            });
+            match sent {
+                Some(session) if ask => self.effect(Effect::Cancel { session, serial }),
+                Some(_) => {}
+                None if accepted.contains(no) => {}
+                None => {
+                    self.end_delivery(serial, ClientNo(no), Outcome::ended(state, reason));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Runs begin here: jobs that are due, triggers and submissions.
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::MAX_OPEN;
+use super::core::Engine;
+use super::effect::{Reply, RequestError, What};
+use super::jobs::Entry;
+use super::missed::{self, LATE};
+use super::runs::OpenRun;
+use crate::id::{ClientNo, JobId, JobName, Serial};
+use crate::job::{Command, Job, JobState, Offline};
+use crate::run::{Cause, Counts, DeliveryState, Outcome, Run, Submission};
+use crate::target::Target;
+use crate::time::Timestamp;
+
+/// Jobs that one call of the deadline looks at, at most.
+const DUE_AT_ONCE: usize = 1_024;
+
+/// An occurrence that fires.
+struct Firing {
+    serial: Serial,
+    job: JobId,
+    scheduled_at: Timestamp,
+    cause: Cause,
+}
+
+impl Engine {
+    /// Fires what is due by now, a bounded part of it, in serial order.
+    pub(super) fn fire_due(&mut self) {
+        let mut firings = Vec::new();
+        for id in self.jobs.due(self.now, DUE_AT_ONCE) {
+            let until = self.started.max(self.now.minus(LATE));
+            self.plan(id, until, None, &mut firings);
+        }
+        self.fire(firings);
+    }
+
+    /// Deals with what a job missed before `until`, then with what is due by now.
+    fn plan(&mut self, id: JobId, until: Timestamp, why: Option<&str>, firings: &mut Vec<Firing>) {
+        let Some(mut entry) = self.jobs.get(id).cloned() else { return };
+        let missed_before = entry.state.missed.clone();
+        let due = entry.state.next_due;
+        let mut kept = Vec::new();
+        if due.is_some_and(|due| due < until) {
+            let reason = why.map_or_else(|| self.why_missed(&entry, due), str::to_owned);
+            kept = missed::catch_up(&mut entry, self.now, until, &reason);
+            self.standing_changed(id, None);
+        }
+        if entry.state.missed != missed_before
+            && let Some(missed) = entry.state.missed.clone()
+        {
+            let job = entry.job.spec.name.clone();
+            self.notify(What::Missed { job, missed });
+        }
+        let firing = |scheduled_at, cause| Firing {
+            serial: Serial::of_firing(id, scheduled_at),
+            job: id,
+            scheduled_at,
+            cause,
+        };
+        firings.extend(kept.iter().map(|at| firing(*at, Cause::CatchUp)));
+        let mut ahead = entry.clone();
+        for at in &kept {
+            ahead.pass(*at);
+        }
+        while let Some(at) = ahead.state.next_due.filter(|at| *at <= self.now) {
+            firings.push(firing(at, Cause::Scheduled));
+            ahead.pass(at);
+        }
+        if kept.is_empty() && entry.state.next_due.is_none() {
+            self.notify_ended(&entry);
+        }
+        self.jobs.put(entry);
+    }
+
+    fn why_missed(&self, entry: &Entry, due: Option<Timestamp>) -> String {
+        match due {
+            Some(due) if due < entry.job.updated_at => {
+                "it had passed when the job was defined".into()
+            }
+            Some(due) if due < self.started => "the server was down".into(),
+            _ => "the server was late".into(),
+        }
+    }
+
+    fn notify_ended(&mut self, entry: &Entry) {
+        let job = entry.job.spec.name.clone();
+        self.notify(What::Job { job, change: "ended".into() });
+    }
+
+    fn fire(&mut self, mut firings: Vec<Firing>) {
+        firings.sort_unstable_by_key(|firing| firing.serial);
+        for firing in firings {
+            let Some(mut entry) = self.jobs.get(firing.job).cloned() else { continue };
+            entry.pass(firing.scheduled_at);
+            entry.state.last_serial = Some(firing.serial);
+            self.standing_changed(firing.job, Some(firing.serial));
+            let job = Arc::clone(&entry.job);
+            if entry.state.next_due.is_none() {
+                self.notify_ended(&entry);
+            }
+            self.jobs.put(entry);
+            self.last_serial = self.last_serial.max(firing.serial);
+            // After a crash between a run's unit and its job's the run is there already.
+            if self.runs.get(firing.serial).is_none() {
+                self.start_job_run(firing.serial, &job, firing.scheduled_at, firing.cause);
+            }
+        }
+    }
+
+    fn start_job_run(
+        &mut self,
+        serial: Serial,
+        job: &Job,
+        scheduled_at: Timestamp,
+        cause: Cause,
+    ) -> Run {
+        let spec = &job.spec;
+        self.start_run(Run {
+            serial,
+            job_id: Some(job.id),
+            job: Some(spec.name.clone()),
+            cause,
+            // Its size was checked when the job was applied.
+            command: Command { name: spec.command.clone(), params: spec.params.clone() },
+            target: spec.target.clone(),
+            scheduled_at,
+            fired_at: self.now,
+            offline: spec.offline,
+            expires_at: spec.expires_after.map(|after| scheduled_at.plus(after)),
+            cancelled_at: None,
+            ended_at: None,
+            reason: None,
+            counts: Counts::default(),
+        })
+    }
+
+    /// Runs a job now.
+    pub(super) fn trigger(&mut self, name: &JobName, entropy: u128) -> Result<Reply, RequestError> {
+        let entry = self.job(name)?.clone();
+        let serial = self.immediate_serial(entropy);
+        let id = entry.job.id;
+        let run = self.start_job_run(serial, &entry.job, self.now, Cause::Trigger);
+        let state = JobState { last_serial: Some(serial), ..entry.state };
+        self.jobs.put(Entry { job: entry.job, state });
+        self.standing_changed(id, Some(serial));
+        Ok(Reply::Run(Box::new(run)))
+    }
+
+    /// Runs a command now, without a job.
+    pub(super) fn submit(
+        &mut self,
+        submission: Submission,
+        entropy: u128,
+    ) -> Result<Reply, RequestError> {
+        let Submission { target, command, params, offline, expires_after } = submission;
+        self.check_target(&target)?;
+        if offline == Offline::Latest {
+            let message = "offline \"latest\" needs a job: a submitted command has no later run";
+            return Err(RequestError::Invalid(message.into()));
+        }
+        let command = Command::new(command, params)
+            .map_err(|error| RequestError::Invalid(error.to_string()))?;
+        let run = self.start_run_now(command, target, offline, expires_after, entropy);
+        Ok(Reply::Run(Box::new(run)))
+    }
+
+    fn start_run_now(
+        &mut self,
+        command: Command,
+        target: Target,
+        offline: Offline,
+        expires_after: Option<std::time::Duration>,
+        entropy: u128,
+    ) -> Run {
+        let serial = self.immediate_serial(entropy);
+        self.start_run(Run {
+            serial,
+            job_id: None,
+            job: None,
+            cause: Cause::Submit,
+            command,
+            target,
+            scheduled_at: self.now,
+            fired_at: self.now,
+            offline,
+            expires_at: expires_after.map(|after| self.now.plus(after)),
+            cancelled_at: None,
+            ended_at: None,
+            reason: None,
+            counts: Counts::default(),
+        })
+    }
+
+    /// A submitted command must be for somebody: a name that is not there is a mistake.
+    fn check_target(&self, target: &Target) -> Result<(), RequestError> {
+        match target {
+            Target::One(id) => self.client(id).map(|_| ()),
+            Target::Group(group) if !self.registry.has_group(group) => {
+                Err(super::not_found("group", group.as_str(), self.registry.group_names()))
+            }
+            Target::Group(_) | Target::All => Ok(()),
+        }
+    }
+
+    /// Begins a run: resolves its target, records it, ends what its policy does not want
+    /// delivered, and sends the rest to those who are here.
+    fn start_run(&mut self, mut run: Run) -> Run {
+        let serial = run.serial;
+        let targets = self.registry.resolve(&run.target);
+        let away = &targets - self.registry.connected();
+        // A registry has fewer clients than u32 has numbers.
+        run.counts.total = u32::try_from(targets.len()).unwrap_or(u32::MAX);
+        if targets.is_empty() {
+            run.ended_at = Some(self.now);
+            run.reason = Some(self.registry.why_nobody(&run.target));
+        }
+        let waiting = if run.offline == Offline::Drop { 0 } else { away.len() };
+        self.notify(What::RunStarted {
+            serial,
+            job: run.job.clone(),
+            command: run.command.name.clone(),
+            total: run.counts.total,
+            away: u32::try_from(waiting).unwrap_or(u32::MAX),
+        });
+        if let (Some(reason), counts) = (&run.reason, run.counts) {
+            tracing::debug!(%serial, %reason, "run has nobody to go to");
+            self.notify(What::RunEnded { serial, job: run.job.clone(), counts });
+        }
+        let expires_at = run.expires_at;
+        self.open_deliveries(run.clone(), &targets);
+        self.apply_offline_policy(serial, &away);
+        if expires_at.is_some_and(|at| at <= self.now) {
+            self.expire(serial);
+        }
+        self.deliver(serial);
+        // It stays in memory until the decision is taken, even if it has ended by now.
+        self.runs.get(serial).map_or(run, |open| open.run.clone())
+    }
+
+    /// Puts a run and its deliveries into memory.
+    fn open_deliveries(&mut self, run: Run, targets: &RoaringBitmap) {
+        let serial = run.serial;
+        let expires_at = run.expires_at;
+        let open = OpenRun::new(run, targets.clone());
+        let wide = open.wide;
+        self.runs.insert(open, expires_at);
+        self.runs.change(serial);
+        self.deliveries_open += targets.len();
+        let mut full = Vec::new();
+        for no in targets {
+            let Some(client) = self.registry.get_mut(ClientNo(no)) else { continue };
+            if client.open >= MAX_OPEN {
+                full.push(no);
+            }
+            client.open += 1;
+            if !wide {
+                client.narrow.insert(serial);
+            }
+        }
+        for no in full {
+            let reason = format!("the client has {MAX_OPEN} open deliveries already");
+            let outcome = Outcome::ended(DeliveryState::Skipped, reason);
+            self.end_delivery(serial, ClientNo(no), outcome);
+        }
+    }
+
+    /// Ends what a client that is away shall not get when it returns.
+    fn apply_offline_policy(&mut self, serial: Serial, away: &RoaringBitmap) {
+        let Some(run) = self.runs.get(serial) else { return };
+        match (run.run.offline, run.run.job_id) {
+            (Offline::Drop, _) => {
+                for no in away {
+                    let outcome = Outcome::ended(DeliveryState::Skipped, "the client was away");
+                    self.end_delivery(serial, ClientNo(no), outcome);
+                }
+            }
+            (Offline::Latest, Some(job)) => self.supersede(job, serial, away),
+            (Offline::Queue | Offline::Latest, _) => {}
+        }
+    }
+
+    /// Ends the earlier deliveries of a job that still wait for clients that are away.
+    fn supersede(&mut self, job: JobId, by: Serial, away: &RoaringBitmap) {
+        for earlier in self.runs.of_job(job).into_iter().filter(|serial| *serial < by) {
+            let Some(run) = self.runs.get(earlier) else { continue };
+            let victims = (&run.open & away) - &run.accepted;
+            for no in victims {
+                let outcome =
+                    Outcome::ended(DeliveryState::Superseded, format!("run {by} is newer"));
+                self.end_delivery(earlier, ClientNo(no), outcome);
+            }
+        }
+    }
+
+    /// Gives a run's open deliveries to those who are here.
+    fn deliver(&mut self, serial: Serial) {
+        let Some(run) = self.runs.get(serial) else { return };
+        let here = &run.open & self.registry.connected();
+        for no in here {
+            let Some(session) = self.registry.get(ClientNo(no)).and_then(|client| client.session)
+            else {
+                continue;
+            };
+            if let Some(link) = self.sessions.get_mut(&session) {
+                link.waiting.insert(serial);
+            }
+            self.pump(session);
+        }
+    }
+
+    /// Fires what a resumed job missed.
+    pub(super) fn catch_up_now(&mut self, id: JobId) {
+        let mut firings = Vec::new();
+        self.plan(id, self.now, Some("the job was paused"), &mut firings);
+        self.fire(firings);
+    }
+
+    /// Ends deliveries that no client accepted in time.
+    pub(super) fn expire_due(&mut self) {
+        while let Some(serial) = self.runs.pop_expired(self.now) {
+            self.expire(serial);
+        }
+    }
+
+    fn expire(&mut self, serial: Serial) {
+        let Some(run) = self.runs.get(serial) else { return };
+        let Some(at) = run.run.expires_at else { return };
+        let victims = &run.open - &run.accepted;
+        let reason = format!("no client took it by {at}");
+        for no in victims {
+            self.withdraw(serial, ClientNo(no), DeliveryState::Expired, &reason);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The jobs in memory and the index of their due times.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::id::{JobId, JobName};
+use crate::job::{Job, JobState, JobView};
+use crate::time::Timestamp;
+
+/// A job in memory.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) job: Arc<Job>,
+    pub(super) state: JobState,
+}
+
+impl Entry {
+    /// The job as a list shows it.
+    pub(super) fn view(&self) -> JobView {
+        JobView { job: (*self.job).clone(), state: self.state.clone() }
+    }
+
+    /// When it must be looked at: never while it is paused.
+    fn due(&self) -> Option<Timestamp> {
+        self.state.next_due.filter(|_| self.state.paused_at.is_none())
+    }
+
+    /// Deals with an occurrence: the next one is computed from its scheduled time.
+    pub(super) fn pass(&mut self, occurrence: Timestamp) {
+        self.state.done_until = Some(occurrence);
+        self.state.occurrences = self.state.occurrences.saturating_add(1);
+        let ended = self.job.spec.rule.count.is_some_and(|count| self.state.occurrences >= count);
+        self.state.next_due = if ended { None } else { self.next_after(occurrence) };
+    }
+
+    /// The rule's first occurrence after a moment.
+    pub(super) fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        self.job.spec.rule.next_after(after, self.job.created_at)
+    }
+}
+
+/// Every job by number and name, and the due index.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    entries: BTreeMap<JobId, Entry>,
+    names: BTreeMap<JobName, JobId>,
+    due: BTreeSet<(Timestamp, JobId)>,
+}
+
+impl Jobs {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Jobs in the due index.
+    pub(super) fn active(&self) -> usize {
+        self.due.len()
+    }
+
+    pub(super) fn contains(&self, id: JobId) -> bool {
+        self.entries.contains_key(&id)
+    }
+
+    pub(super) fn get(&self, id: JobId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    pub(super) fn find(&self, name: &JobName) -> Option<&Entry> {
+        self.entries.get(self.names.get(name)?)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(JobName::as_str)
+    }
+
+    /// Jobs in the order of their names, those after a name only.
+    pub(super) fn after(&self, after: Option<&JobName>) -> impl Iterator<Item = &Entry> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let start = after.map_or(Unbounded, |name| Excluded(name.clone()));
+        self.names.range((start, Unbounded)).filter_map(|(_, id)| self.entries.get(id))
+    }
+
+    /// Puts a job, new or changed, and indexes when it is due.
+    pub(super) fn put(&mut self, entry: Entry) {
+        let id = entry.job.id;
+        self.unindex(id);
+        self.names.insert(entry.job.spec.name.clone(), id);
+        if let Some(due) = entry.due() {
+            self.due.insert((due, id));
+        }
+        self.entries.insert(id, entry);
+    }
+
+    pub(super) fn remove(&mut self, id: JobId) -> Option<Entry> {
+        self.unindex(id);
+        let entry = self.entries.remove(&id)?;
+        self.names.remove(&entry.job.spec.name);
+        Some(entry)
+    }
+
+    fn unindex(&mut self, id: JobId) {
+        if let Some(due) = self.entries.get(&id).and_then(Entry::due) {
+            self.due.remove(&(due, id));
+        }
+    }
+
+    /// When the first job is due.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// At most `limit` jobs that are due, the earliest first; they stay indexed until put again.
+    pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<JobId> {
+        self.due.iter().take_while(|(due, _)| *due <= now).take(limit).map(|(_, id)| *id).collect()
+    }
+}

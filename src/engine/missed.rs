@@ -1,0 +1,186 @@
+//! What becomes of occurrences that were not fired in time.
+//!
+//! Pure arithmetic over a job and two moments; every walk is bounded.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::jobs::Entry;
+use crate::job::{CatchUp, Missed};
+use crate::time::Timestamp;
+
+/// An occurrence found later than this is missed, although the server was up.
+pub const LATE: Duration = Duration::from_secs(10);
+
+/// The most missed firings of one job that `catch_up = "all"` fires; of more, the latest.
+pub const MAX_CATCH_UP: usize = 1_000;
+
+/// The most missed occurrences that are counted one by one; of more, only the first and last are
+/// known.
+const COUNTED: u64 = 10_000;
+
+/// Deals with the occurrences of a job before `until`: gives back those that its policy fires,
+/// oldest first, and leaves the others recorded as missed in its standing. What it gives back is
+/// still to be passed by the caller; those after them are not touched.
+pub(super) fn catch_up(
+    entry: &mut Entry,
+    now: Timestamp,
+    until: Timestamp,
+    reason: &str,
+) -> Vec<Timestamp> {
+    let keep = match entry.job.spec.catch_up {
+        CatchUp::Latest => 1,
+        CatchUp::All => MAX_CATCH_UP,
+        CatchUp::Skip => 0,
+    };
+    let oldest = now.minus(entry.job.spec.catch_up_window);
+    let mut walk = Walk { kept: VecDeque::new(), missed: None };
+    let mut counted = 0;
+    let mut at = next_before(entry, until);
+    while let Some(occurrence) = at {
+        counted += 1;
+        if counted > COUNTED && entry.job.spec.catch_up != CatchUp::All {
+            jump(entry, occurrence, until);
+        }
+        // After a jump the occurrence at hand is the latest.
+        let occurrence = next_before(entry, until).unwrap_or(occurrence);
+        entry.pass(occurrence);
+        if keep > 0 && occurrence >= oldest {
+            walk.keep(occurrence, keep);
+        } else {
+            walk.miss(occurrence);
+        }
+        at = next_before(entry, until);
+    }
+    let Walk { kept, missed } = walk;
+    record(entry, missed, reason);
+    rewind(entry, &kept);
+    kept.into()
+}
+
+struct Walk {
+    kept: VecDeque<Timestamp>,
+    missed: Option<(u64, Timestamp, Timestamp)>,
+}
+
+impl Walk {
+    fn keep(&mut self, occurrence: Timestamp, most: usize) {
+        if self.kept.len() == most
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.miss(oldest);
+        }
+        self.kept.push_back(occurrence);
+    }
+
+    fn miss(&mut self, occurrence: Timestamp) {
+        let (count, first, _) = self.missed.unwrap_or((0, occurrence, occurrence));
+        self.missed = Some((count + 1, first, occurrence));
+    }
+}
+
+fn next_before(entry: &Entry, until: Timestamp) -> Option<Timestamp> {
+    entry.state.next_due.filter(|due| *due < until)
+}
+
+/// Leaves out occurrences up to the latest before `until`, found by looking back from there
+/// further and further.
+fn jump(entry: &mut Entry, from: Timestamp, until: Timestamp) {
+    let mut back = Duration::from_secs(1);
+    let mut latest = from;
+    while until.minus(back) > from {
+        if let Some(found) = entry.next_after(until.minus(back)).filter(|at| *at < until) {
+            latest = found;
+            break;
+        }
+        back = back.saturating_mul(2);
+    }
+    while let Some(later) = entry.next_after(latest).filter(|at| *at < until) {
+        latest = later;
+    }
+    entry.state.next_due = Some(latest);
+}
+
+fn record(entry: &mut Entry, missed: Option<(u64, Timestamp, Timestamp)>, reason: &str) {
+    let Some((count, first, last)) = missed else { return };
+    let before = entry.state.missed.as_ref().map_or(0, |missed| missed.total);
+    let total = before.saturating_add(count);
+    entry.state.missed = Some(Missed { total, first, last, reason: reason.to_owned() });
+}
+
+/// Makes the first of the kept occurrences the next one again: they are passed when they fire.
+fn rewind(entry: &mut Entry, kept: &VecDeque<Timestamp>) {
+    let Some(first) = kept.front() else { return };
+    entry.state.occurrences = entry.state.occurrences.saturating_sub(kept.len() as u64);
+    entry.state.next_due = Some(*first);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::id::JobId;
+    use crate::job::{Job, JobSpec, JobState};
+    use crate::schedule::Rule;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    fn entry(catch_up: CatchUp, window: u64, count: Option<u64>) -> Entry {
+        let mut rule = Rule::every(Duration::from_secs(10)).unwrap();
+        rule.count = count;
+        let mut spec = JobSpec::new(
+            "tick".parse().unwrap(),
+            crate::Target::All,
+            "tick".parse().unwrap(),
+            rule,
+        );
+        spec.catch_up = catch_up;
+        spec.catch_up_window = Duration::from_secs(window);
+        let job = Job {
+            id: JobId::from_parts(at(0), 1),
+            revision: 1,
+            created_at: at(0),
+            updated_at: at(0),
+            spec,
+        };
+        let state = JobState { next_due: Some(at(10)), ..JobState::default() };
+        Entry { job: Arc::new(job), state }
+    }
+
+    #[test]
+    fn latest_keeps_one_and_records_the_others() {
+        let mut entry = entry(CatchUp::Latest, 86_400, None);
+        assert_eq!(catch_up(&mut entry, at(55), at(55), "down"), [at(50)]);
+        let missed = entry.state.missed.clone().unwrap();
+        assert_eq!((missed.total, missed.first, missed.last), (4, at(10), at(40)));
+        assert_eq!((entry.state.next_due, entry.state.occurrences), (Some(at(50)), 4));
+        entry.pass(at(50));
+        assert_eq!(entry.state.next_due, Some(at(60)));
+    }
+
+    #[test]
+    fn all_keeps_what_is_within_the_window() {
+        let mut entry = entry(CatchUp::All, 20, None);
+        assert_eq!(catch_up(&mut entry, at(55), at(55), "down"), [at(40), at(50)]);
+        assert_eq!(entry.state.missed.map(|missed| missed.total), Some(3));
+    }
+
+    #[test]
+    fn skip_keeps_none_and_the_count_counts_missed_ones() {
+        let mut entry = entry(CatchUp::Skip, 86_400, Some(3));
+        assert!(catch_up(&mut entry, at(55), at(55), "down").is_empty());
+        assert_eq!(entry.state.missed.as_ref().map(|missed| missed.total), Some(3));
+        assert_eq!(entry.state.next_due, None, "the count is used up");
+    }
+
+    #[test]
+    fn a_very_long_row_is_not_walked_to_its_end() {
+        let mut entry = entry(CatchUp::Latest, 86_400, None);
+        let now = at(10 * 1_000_000_000 + 5);
+        assert_eq!(catch_up(&mut entry, now, now, "down"), [at(10 * 1_000_000_000)]);
+        assert_eq!(entry.state.missed.map(|missed| missed.total), Some(COUNTED));
+    }
+}

@@ -1,0 +1,94 @@
+//! Questions: answered from memory, nothing changes.
+
+use super::core::Engine;
+use super::effect::{OpenDelivery, Reply, RequestError, Status};
+use super::input::{Page, Request};
+use super::jobs::Entry;
+use super::not_found;
+use crate::id::{ClientId, ClientNo, GroupName, JobName, Serial};
+use crate::run::DeliveryState;
+
+impl Engine {
+    /// A job by name.
+    pub(super) fn job(&self, name: &JobName) -> Result<&Entry, RequestError> {
+        self.jobs.find(name).ok_or_else(|| not_found("job", name.as_str(), self.jobs.names()))
+    }
+
+    /// Answers a question. Requests that change something are dealt with before.
+    pub(super) fn answer(&self, question: Request) -> Result<Reply, RequestError> {
+        match question {
+            Request::GetJob(name) => Ok(Reply::Job(Box::new(self.job(&name)?.view()))),
+            Request::ListJobs(page) => Ok(self.list_jobs(&page)),
+            Request::OpenRuns(serials) => Ok(Reply::Runs(
+                serials
+                    .into_iter()
+                    .filter_map(|serial| self.runs.get(serial))
+                    .map(|open| open.run.clone())
+                    .collect(),
+            )),
+            Request::OpenDeliveries(serial) => Ok(self.open_deliveries_of(serial)),
+            Request::GetClient(id) => Ok(Reply::Client(self.client(&id)?.view())),
+            Request::ListClients { page, group } => self.list_clients(&page, group.as_ref()),
+            Request::Status => Ok(Reply::Status(self.status())),
+            change => Err(RequestError::Invalid(format!("{change:?} is not a question"))),
+        }
+    }
+
+    fn list_jobs(&self, page: &Page<JobName>) -> Reply {
+        let jobs = self.jobs.after(page.after.as_ref());
+        Reply::Jobs(jobs.take(page.limit.min(Page::<()>::MAX)).map(Entry::view).collect())
+    }
+
+    fn list_clients(
+        &self,
+        page: &Page<ClientId>,
+        group: Option<&GroupName>,
+    ) -> Result<Reply, RequestError> {
+        if let Some(group) = group
+            && !self.registry.has_group(group)
+        {
+            return Err(not_found("group", group.as_str(), self.registry.group_names()));
+        }
+        let views = self
+            .registry
+            .defined_after(page.after.as_ref())
+            .filter(|client| group.is_none_or(|group| client.record.groups.contains(group)))
+            .take(page.limit.min(Page::<()>::MAX))
+            .map(super::registry::Client::view)
+            .collect();
+        Ok(Reply::Clients(views))
+    }
+
+    fn open_deliveries_of(&self, serial: Serial) -> Reply {
+        let Some(run) = self.runs.get(serial) else { return Reply::Deliveries(Vec::new()) };
+        let mut open: Vec<OpenDelivery> = run
+            .open
+            .iter()
+            .filter_map(|no| {
+                let client = self.registry.get(ClientNo(no))?;
+                let sent =
+                    client.session.and_then(|id| self.sessions.get(&id)?.in_flight.get(&serial));
+                let state = match sent {
+                    _ if run.accepted.contains(no) => DeliveryState::Accepted,
+                    Some(_) => DeliveryState::Sent,
+                    None => DeliveryState::Queued,
+                };
+                Some(OpenDelivery { client: client.record.id.clone(), state })
+            })
+            .collect();
+        open.sort_by(|a, b| a.client.cmp(&b.client));
+        Reply::Deliveries(open)
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            clients_defined: self.registry.len(),
+            clients_connected: self.registry.connected().len(),
+            jobs: self.jobs.len() as u64,
+            jobs_active: self.jobs.active() as u64,
+            runs_open: self.runs.len() as u64,
+            deliveries_open: self.deliveries_open,
+            next_due: self.jobs.next_due(),
+        }
+    }
+}

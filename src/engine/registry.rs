@@ -1,0 +1,189 @@
+//! The registry in memory: who is defined, who is in which group, who is connected.
+//!
+//! Sets of clients are bitmaps over registry numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::SessionId;
+use crate::client_record::{ClientRecord, ClientView, Presence};
+use crate::id::{ClientId, ClientNo, GroupName, Serial};
+use crate::target::Target;
+
+/// A client in memory.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) record: Arc<ClientRecord>,
+    pub(super) presence: Presence,
+    /// The connection, if there is one.
+    pub(super) session: Option<SessionId>,
+    /// Its open deliveries in narrow runs; those in wide runs are in the runs' bitmaps only.
+    pub(super) narrow: BTreeSet<Serial>,
+    /// Its open deliveries, narrow and wide.
+    pub(super) open: usize,
+}
+
+impl Client {
+    fn new(record: Arc<ClientRecord>, presence: Presence) -> Self {
+        Self { record, presence, session: None, narrow: BTreeSet::new(), open: 0 }
+    }
+
+    /// The client as a list shows it.
+    pub(super) fn view(&self) -> ClientView {
+        ClientView {
+            id: self.record.id.clone(),
+            groups: self.record.groups.clone(),
+            connected: self.session.is_some(),
+            open: self.open as u64,
+            defined_at: self.record.defined_at,
+            presence: self.presence.clone(),
+        }
+    }
+}
+
+/// Every client, by number, name and group.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    /// Indexed by registry number; removed clients stay.
+    clients: Vec<Client>,
+    names: BTreeMap<ClientId, ClientNo>,
+    groups: BTreeMap<GroupName, RoaringBitmap>,
+    defined: RoaringBitmap,
+    connected: RoaringBitmap,
+}
+
+impl Registry {
+    /// Takes a client as the store gives it back. Numbers come in order, without gaps.
+    pub(super) fn restore(&mut self, record: ClientRecord, presence: Presence) {
+        self.put(record, presence);
+    }
+
+    /// The number that the next new client gets.
+    pub(super) fn next_no(&self) -> ClientNo {
+        // The registry's limit is far below u32.
+        ClientNo(u32::try_from(self.clients.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Puts a new client, or a new version of a known one.
+    pub(super) fn put(&mut self, record: ClientRecord, presence: Presence) -> Arc<ClientRecord> {
+        let record = Arc::new(record);
+        let no = record.no;
+        self.names.insert(record.id.clone(), no);
+        if let Some(known) = self.clients.get_mut(no.0 as usize) {
+            for group in &known.record.groups {
+                remove_member(&mut self.groups, group, no);
+            }
+            known.record = Arc::clone(&record);
+        } else {
+            self.clients.push(Client::new(Arc::clone(&record), presence));
+        }
+        if record.removed_at.is_some() {
+            self.defined.remove(no.0);
+        } else {
+            self.defined.insert(no.0);
+            for group in &record.groups {
+                self.groups.entry(group.clone()).or_default().insert(no.0);
+            }
+        }
+        record
+    }
+
+    /// The number of a defined client.
+    pub(super) fn find(&self, id: &ClientId) -> Option<ClientNo> {
+        self.names.get(id).copied().filter(|no| self.defined.contains(no.0))
+    }
+
+    /// The record of a client that was removed.
+    pub(super) fn find_removed(&self, id: &ClientId) -> Option<&Client> {
+        let no = self.names.get(id)?;
+        self.get(*no).filter(|client| client.record.removed_at.is_some())
+    }
+
+    /// A client, removed or not.
+    pub(super) fn get(&self, no: ClientNo) -> Option<&Client> {
+        self.clients.get(no.0 as usize)
+    }
+
+    /// A client, removed or not.
+    pub(super) fn get_mut(&mut self, no: ClientNo) -> Option<&mut Client> {
+        self.clients.get_mut(no.0 as usize)
+    }
+
+    /// Notes a client's connection, and gives back the one it had.
+    pub(super) fn connect(&mut self, no: ClientNo, session: SessionId) -> Option<SessionId> {
+        self.connected.insert(no.0);
+        self.get_mut(no)?.session.replace(session)
+    }
+
+    /// Notes that a client has no connection.
+    pub(super) fn disconnect(&mut self, no: ClientNo) {
+        self.connected.remove(no.0);
+        if let Some(client) = self.get_mut(no) {
+            client.session = None;
+        }
+    }
+
+    /// The clients that a target means now.
+    pub(super) fn resolve(&self, target: &Target) -> RoaringBitmap {
+        match target {
+            Target::All => self.defined.clone(),
+            Target::Group(group) => self.groups.get(group).cloned().unwrap_or_default(),
+            Target::One(id) => self.find(id).map(|no| no.0).into_iter().collect(),
+        }
+    }
+
+    /// Why a target means nobody.
+    pub(super) fn why_nobody(&self, target: &Target) -> String {
+        match target {
+            Target::All => "no client is defined".into(),
+            Target::Group(group) => format!("no client is in group {:?}", group.as_str()),
+            Target::One(id) => format!("no client is named {:?}", id.as_str()),
+        }
+    }
+
+    /// The clients that hold a connection.
+    pub(super) fn connected(&self) -> &RoaringBitmap {
+        &self.connected
+    }
+
+    /// How many clients are defined.
+    pub(super) fn len(&self) -> u64 {
+        self.defined.len()
+    }
+
+    /// Whether a group has a member.
+    pub(super) fn has_group(&self, group: &GroupName) -> bool {
+        self.groups.contains_key(group)
+    }
+
+    /// The names of the groups that have members.
+    pub(super) fn group_names(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(GroupName::as_str)
+    }
+
+    /// The names of the defined clients.
+    pub(super) fn client_names(&self) -> impl Iterator<Item = &str> {
+        self.defined_after(None).map(|client| client.record.id.as_str())
+    }
+
+    /// Defined clients in the order of their names, those after a name only.
+    pub(super) fn defined_after(&self, after: Option<&ClientId>) -> impl Iterator<Item = &Client> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let start = after.map_or(Unbounded, |id| Excluded(id.clone()));
+        self.names
+            .range((start, Unbounded))
+            .filter(|(_, no)| self.defined.contains(no.0))
+            .filter_map(|(_, no)| self.get(*no))
+    }
+}
+
+fn remove_member(groups: &mut BTreeMap<GroupName, RoaringBitmap>, group: &GroupName, no: ClientNo) {
+    if let Some(members) = groups.get_mut(group) {
+        members.remove(no.0);
+        if members.is_empty() {
+            groups.remove(group);
+        }
+    }
+}

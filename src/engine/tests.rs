@@ -1,0 +1,453 @@
+//! The engine's policies, one at a time: inputs with times in, decisions out.
+
+use std::time::Duration;
+
+use super::{
+    Apply, CallId, Change, CloseReason, Effect, Engine, Input, JobAction, NewClient, Page, Reply,
+    Request, RequestError, SessionId, Snapshot, WINDOW, What,
+};
+use crate::client_record::{Proof, TokenHash};
+use crate::id::{JobName, Serial};
+use crate::job::{CatchUp, JobSpec, JobState, Offline};
+use crate::json::Json;
+use crate::run::{Cause, DeliveryState, Outcome, Run, Submission};
+use crate::schedule::Rule;
+use crate::target::Target;
+use crate::time::Timestamp;
+
+const DAY: i64 = 86_400_000;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_000 * DAY + seconds * 1_000)
+}
+
+/// An engine and what it let out.
+struct Bench {
+    engine: Engine,
+    now: Timestamp,
+    effects: Vec<Effect>,
+    changes: Vec<Change>,
+    calls: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let engine = Engine::restore(Snapshot::default(), at(0));
+        let mut bench =
+            Self { engine, now: at(0), effects: Vec::new(), changes: Vec::new(), calls: 0 };
+        for id in ["a", "b", "c"] {
+            bench.call(Request::AddClient(NewClient {
+                id: id.parse().unwrap(),
+                groups: ["abc".parse().unwrap()].into(),
+                token: Some(TokenHash::of(id)),
+            }));
+        }
+        bench
+    }
+
+    fn input(&mut self, input: Input) {
+        while self.engine.next_deadline().is_some_and(|due| due <= self.now) {
+            self.engine.handle_deadline(self.now);
+        }
+        self.engine.handle(self.now, input);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while self.engine.next_deadline().is_some_and(|due| due <= self.now) {
+            self.engine.handle_deadline(self.now);
+        }
+        let decision = self.engine.take();
+        self.effects = decision.effects;
+        self.changes = decision.units.into_iter().flatten().collect();
+    }
+
+    fn wait_until(&mut self, now: Timestamp) {
+        self.now = now;
+        self.settle();
+    }
+
+    fn ask(&mut self, request: Request) -> Result<Reply, RequestError> {
+        self.calls += 1;
+        let entropy = u128::from(self.calls);
+        self.input(Input::Call { call: CallId(self.calls), request, entropy });
+        let answer = self.effects.iter().find_map(|effect| match effect {
+            Effect::Reply { answer, .. } => Some(answer.clone()),
+            _ => None,
+        });
+        answer.expect("every call is answered")
+    }
+
+    fn call(&mut self, request: Request) -> Reply {
+        self.ask(request).expect("the call succeeds")
+    }
+
+    fn apply(&mut self, spec: JobSpec) {
+        self.call(Request::Apply(Apply { jobs: vec![spec], prune: false, dry_run: false }));
+    }
+
+    fn submit(&mut self, target: &str) -> Run {
+        let submission = Submission::new(target.parse().unwrap(), "noop".parse().unwrap());
+        match self.call(Request::Submit(submission)) {
+            Reply::Run(run) => *run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn connect(&mut self, id: &str, session: u64, taken: &[Serial]) -> Vec<Serial> {
+        self.calls += 1;
+        self.input(Input::Connect {
+            call: CallId(self.calls),
+            session: SessionId(session),
+            client: id.parse().unwrap(),
+            proof: Proof::Token(TokenHash::of(id)),
+            taken: taken.to_vec(),
+        });
+        self.sent()
+    }
+
+    fn sent(&self) -> Vec<Serial> {
+        self.effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Send { dispatch, .. } => Some(dispatch.serial),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn succeed(&mut self, session: u64, serial: Serial) {
+        let outcome = Outcome::succeeded(Json::null());
+        self.input(Input::Responded { session: SessionId(session), serial, outcome });
+    }
+
+    fn disconnect(&mut self, session: u64) {
+        self.input(Input::Disconnect { session: SessionId(session), reason: "test".into() });
+    }
+
+    /// How deliveries ended in the last decision: client and state.
+    fn ends(&self) -> Vec<(String, DeliveryState)> {
+        self.effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Notify(event) => match &event.what {
+                    What::DeliveryEnded { response, .. } => {
+                        Some((response.client.to_string(), response.outcome.state))
+                    }
+                    _ => None,
+                },
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn runs_put(&self) -> Vec<Run> {
+        self.changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::PutRun(run) => Some(run.as_ref().clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn state(&mut self, name: &str) -> JobState {
+        match self.call(Request::GetJob(name.parse().unwrap())) {
+            Reply::Job(view) => view.state,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A new engine on what the old one had stored of jobs and clients; no runs are open.
+    fn restart(&mut self, now: Timestamp, jobs: &[&str]) {
+        let mut snapshot = Snapshot::default();
+        for name in jobs {
+            match self.call(Request::GetJob(name.parse().unwrap())) {
+                Reply::Job(view) => snapshot.jobs.push((view.job, view.state)),
+                other => panic!("{other:?}"),
+            }
+        }
+        self.now = now;
+        self.engine = Engine::restore(snapshot, now);
+    }
+}
+
+fn every(name: &str, target: &str, seconds: u64) -> JobSpec {
+    let rule = Rule::every(Duration::from_secs(seconds)).unwrap();
+    JobSpec::new(name.parse().unwrap(), target.parse().unwrap(), "noop".parse().unwrap(), rule)
+}
+
+#[test]
+fn a_due_job_fires_once_at_its_time_with_the_serial_of_the_occurrence() {
+    let mut bench = Bench::new();
+    bench.connect("a", 1, &[]);
+    bench.apply(every("tick", "client:a", 10));
+    bench.wait_until(at(9));
+    assert!(bench.sent().is_empty());
+    assert_eq!(bench.engine.next_deadline(), Some(at(10)));
+    bench.wait_until(at(10));
+    let [run] = &bench.runs_put()[..] else { panic!("one run") };
+    assert_eq!((run.cause, run.scheduled_at), (Cause::Scheduled, at(10)));
+    assert_eq!(run.serial, Serial::of_firing(run.job_id.unwrap(), at(10)));
+    assert_eq!(bench.sent(), [run.serial]);
+    bench.wait_until(at(10));
+    assert!(bench.sent().is_empty(), "not again");
+}
+
+#[test]
+fn offline_queue_latest_and_drop_decide_what_a_client_gets_on_return() {
+    for (offline, expected) in [(Offline::Queue, 5), (Offline::Latest, 1), (Offline::Drop, 0)] {
+        let mut bench = Bench::new();
+        let mut spec = every("tick", "client:a", 10);
+        spec.offline = offline;
+        bench.apply(spec);
+        let mut ended = Vec::new();
+        for n in 1..=5 {
+            bench.wait_until(at(n * 10));
+            ended.extend(bench.ends());
+        }
+        bench.call(Request::PauseJob("tick".parse().unwrap()));
+        let sent = bench.connect("a", 1, &[]);
+        assert_eq!(sent.len(), expected, "{offline:?}");
+        assert!(sent.is_sorted(), "in serial order");
+        assert_eq!(ended.len() + sent.len(), 5, "every delivery is explained: {ended:?}");
+        let newer = bench.submit("client:a").serial;
+        assert!(sent.iter().all(|serial| *serial < newer));
+    }
+}
+
+#[test]
+fn a_fast_restart_and_a_slow_one_follow_the_catch_up_policy() {
+    for (policy, fired) in [(CatchUp::Latest, 1), (CatchUp::All, 6), (CatchUp::Skip, 0)] {
+        let mut bench = Bench::new();
+        let mut spec = every("tick", "all", 10);
+        spec.catch_up = policy;
+        bench.apply(spec);
+        bench.restart(at(65), &["tick"]);
+        bench.settle();
+        let runs = bench.runs_put();
+        assert_eq!(runs.len(), fired, "{policy:?}");
+        assert!(runs.iter().all(|run| run.cause == Cause::CatchUp));
+        let state = bench.state("tick");
+        let missed = state.missed.map_or(0, |missed| missed.total);
+        assert_eq!(missed + fired as u64, 6);
+        assert_eq!(state.next_due, Some(at(70)), "the phase is kept");
+    }
+}
+
+#[test]
+fn a_moment_that_passed_while_the_server_was_down_fires_on_start() {
+    let mut bench = Bench::new();
+    let mut spec = every("once", "all", 10);
+    spec.rule = Rule::at(at(30));
+    bench.apply(spec);
+    bench.restart(at(3_600), &["once"]);
+    bench.settle();
+    assert_eq!(bench.runs_put().len(), 1);
+    bench.restart(at(7_200), &["once"]);
+    bench.settle();
+    assert!(bench.runs_put().is_empty(), "once is once");
+}
+
+#[test]
+fn now_fires_at_creation_and_never_again() {
+    let mut bench = Bench::new();
+    let mut spec = every("hello", "all", 10);
+    spec.rule = Rule::now();
+    bench.apply(spec.clone());
+    assert_eq!(bench.runs_put().len(), 1);
+    bench.apply(spec.clone());
+    assert!(bench.runs_put().is_empty(), "apply is idempotent");
+    spec.description = Some("changed".into());
+    bench.now = at(5);
+    bench.apply(spec);
+    assert!(bench.runs_put().is_empty(), "a change of words is no occurrence");
+}
+
+#[test]
+fn a_count_ends_the_rule() {
+    let mut bench = Bench::new();
+    let mut spec = every("twice", "all", 10);
+    spec.rule.count = Some(2);
+    bench.apply(spec);
+    let mut fired = 0;
+    for second in 1..=60 {
+        bench.wait_until(at(second));
+        fired += bench.runs_put().iter().filter(|run| run.cause == Cause::Scheduled).count();
+    }
+    // Each run is put when it fires; nobody is connected, so none ends.
+    assert_eq!(fired, 2);
+    assert_eq!(bench.state("twice").next_due, None);
+}
+
+#[test]
+fn pause_stops_and_resume_catches_up() {
+    let mut bench = Bench::new();
+    bench.apply(every("tick", "all", 10));
+    bench.call(Request::PauseJob("tick".parse().unwrap()));
+    bench.wait_until(at(45));
+    assert!(bench.runs_put().is_empty());
+    assert_eq!(bench.engine.next_deadline(), None);
+    bench.call(Request::ResumeJob("tick".parse().unwrap()));
+    let [run] = &bench.runs_put()[..] else { panic!("the latest one") };
+    assert_eq!((run.cause, run.scheduled_at), (Cause::CatchUp, at(40)));
+    assert_eq!(bench.engine.next_deadline(), Some(at(50)));
+}
+
+#[test]
+fn the_newer_connection_wins_and_gets_what_the_older_did_not_take() {
+    let mut bench = Bench::new();
+    bench.connect("a", 1, &[]);
+    let first = bench.submit("client:a").serial;
+    let second = bench.submit("client:a").serial;
+    let sent = bench.connect("a", 2, &[first]);
+    assert_eq!(sent, [second], "what the client has is not sent again");
+    assert!(bench.effects.iter().any(|effect| matches!(
+        effect,
+        Effect::Close { session: SessionId(1), reason: CloseReason::Displaced }
+    )));
+    bench.succeed(1, first);
+    assert!(bench.ends().is_empty(), "the older connection counts no more");
+    bench.succeed(2, first);
+    assert_eq!(bench.ends(), [("a".into(), DeliveryState::Succeeded)]);
+}
+
+#[test]
+fn a_late_answer_is_acknowledged_and_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.connect("a", 1, &[]);
+    let serial = bench.submit("client:a").serial;
+    bench.succeed(1, serial);
+    bench.succeed(1, serial);
+    assert!(bench.changes.is_empty());
+    assert!(matches!(bench.effects[..], [Effect::Ack { .. }]));
+}
+
+#[test]
+fn what_nobody_takes_expires_and_what_is_taken_does_not() {
+    let mut bench = Bench::new();
+    bench.connect("a", 1, &[]);
+    let mut submission = Submission::new(Target::All, "noop".parse().unwrap());
+    submission.expires_after = Some(Duration::from_secs(10));
+    let Reply::Run(run) = bench.call(Request::Submit(submission)) else { panic!() };
+    bench.input(Input::Accepted { session: SessionId(1), serial: run.serial });
+    bench.wait_until(at(10));
+    let mut ends = bench.ends();
+    ends.sort();
+    assert_eq!(ends, [("b".into(), DeliveryState::Expired), ("c".into(), DeliveryState::Expired)]);
+    bench.succeed(1, run.serial);
+    assert_eq!(bench.runs_put()[0].counts.succeeded, 1);
+    assert!(bench.runs_put()[0].ended_at.is_some());
+}
+
+#[test]
+fn the_window_bounds_what_is_sent_and_every_answer_makes_room() {
+    let mut bench = Bench::new();
+    for _ in 0..WINDOW + 10 {
+        bench.submit("client:a");
+    }
+    let sent = bench.connect("a", 1, &[]);
+    assert_eq!(sent.len(), WINDOW);
+    bench.succeed(1, sent[0]);
+    assert_eq!(bench.sent().len(), 1);
+}
+
+#[test]
+fn cancel_ends_what_waits_and_asks_where_it_runs() {
+    let mut bench = Bench::new();
+    bench.connect("a", 1, &[]);
+    let serial = bench.submit("group:abc").serial;
+    bench.call(Request::CancelRun(serial));
+    assert_eq!(bench.ends().len(), 2, "b and c are away");
+    let asked = |effect: &Effect| matches!(effect, Effect::Cancel { session: SessionId(1), .. });
+    assert!(bench.effects.iter().any(asked));
+    let outcome = Outcome::ended(DeliveryState::Cancelled, "stopped");
+    bench.input(Input::Responded { session: SessionId(1), serial, outcome });
+    assert_eq!(bench.runs_put()[0].counts.cancelled, 3);
+    let error = bench.ask(Request::CancelRun(serial)).unwrap_err().to_string();
+    assert_eq!(error, format!("run {serial} is not open: it has ended or never was"));
+}
+
+#[test]
+fn a_removed_job_and_a_removed_client_explain_their_deliveries() {
+    let mut bench = Bench::new();
+    bench.apply(every("tick", "all", 10));
+    bench.wait_until(at(10));
+    bench.call(Request::RemoveClient("b".parse().unwrap()));
+    assert_eq!(bench.ends(), [("b".into(), DeliveryState::Removed)]);
+    bench.call(Request::RemoveJob("tick".parse().unwrap()));
+    assert_eq!(bench.ends().len(), 2);
+    bench.wait_until(at(100));
+    assert!(bench.runs_put().is_empty());
+    let Reply::Client(view) = bench.call(Request::AddClient(NewClient {
+        id: "b".parse().unwrap(),
+        groups: [].into(),
+        token: None,
+    })) else {
+        panic!()
+    };
+    assert_eq!(view.open, 0, "a revived client begins anew");
+}
+
+#[test]
+fn apply_is_a_whole_and_names_what_is_wrong() {
+    let mut bench = Bench::new();
+    bench.apply(every("old", "all", 10));
+    let twice = vec![every("new", "all", 10), every("new", "all", 20)];
+    let apply = Apply { jobs: twice, prune: true, dry_run: false };
+    let error = bench.ask(Request::Apply(apply)).unwrap_err();
+    assert_eq!(error.to_string(), "job \"new\" is defined twice");
+    let jobs = vec![every("new", "group:nobody", 10)];
+    let mut apply = Apply { jobs, prune: true, dry_run: true };
+    let Reply::Applied(changes) = bench.call(Request::Apply(apply.clone())) else { panic!() };
+    let actions: Vec<_> = changes.iter().map(|change| change.action).collect();
+    assert_eq!(actions, [JobAction::Create, JobAction::Remove]);
+    assert_eq!(changes[0].warnings.len(), 1, "{changes:?}");
+    assert!(bench.changes.is_empty(), "a dry run changes nothing");
+    apply.dry_run = false;
+    bench.call(Request::Apply(apply));
+    let Reply::Jobs(jobs) = bench.call(Request::ListJobs(Page::first())) else { panic!() };
+    let names: Vec<JobName> = jobs.into_iter().map(|view| view.job.spec.name).collect();
+    assert_eq!(names, ["new".parse().unwrap()]);
+}
+
+#[test]
+fn names_that_are_not_there_are_refused_with_the_nearest() {
+    let mut bench = Bench::new();
+    bench.apply(every("db-backup", "all", 10));
+    let error = bench.ask(Request::TriggerJob("db-bakup".parse().unwrap())).unwrap_err();
+    assert_eq!(error.to_string(), "no job named \"db-bakup\"; did you mean \"db-backup\"?");
+    let submission = Submission::new("group:abd".parse().unwrap(), "noop".parse().unwrap());
+    let error = bench.ask(Request::Submit(submission)).unwrap_err();
+    assert_eq!(error.to_string(), "no group named \"abd\"; did you mean \"abc\"?");
+}
+
+#[test]
+fn only_the_right_token_lets_in() {
+    let mut bench = Bench::new();
+    for (client, token, expected) in [
+        ("a", "wrong", "wrong token for client \"a\""),
+        ("nobody", "a", "no client is named \"nobody\""),
+    ] {
+        bench.input(Input::Connect {
+            call: CallId(99),
+            session: SessionId(9),
+            client: client.parse().unwrap(),
+            proof: Proof::Token(TokenHash::of(token)),
+            taken: Vec::new(),
+        });
+        let [Effect::Reply { answer: Err(error), .. }] = &bench.effects[..] else {
+            panic!("{:?}", bench.effects)
+        };
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
+fn disconnect_keeps_what_was_sent_for_the_return() {
+    let mut bench = Bench::new();
+    bench.connect("a", 1, &[]);
+    let serial = bench.submit("client:a").serial;
+    bench.disconnect(1);
+    assert_eq!(bench.connect("a", 2, &[]), [serial], "sent again until answered");
+}

@@ -1,0 +1,17 @@
+//! What happened: runs and responses, read for people.
+//!
+//! Promises: reads the store only and changes nothing; the memory and the records of one read are
+//! bounded, by the constants of this module. A read beside the node sees each run as some commit
+//! left it. May import the domain types and the store.
+
+mod responses;
+mod runs;
+
+pub use responses::{
+    MAX_RESPONSES_BYTES, MAX_RESPONSES_COUNT, MAX_RESPONSES_PAGES, ResponsePage, response,
+    responses,
+};
+pub use runs::{DEFAULT_RUNS, MAX_RUNS, RUNS_LOOKED_AT, RunQuery, ended_before, run, runs};
+
+#[cfg(test)]
+mod tests;

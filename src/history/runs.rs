@@ -1,0 +1,122 @@
+//! Runs: one, many, and those that have ended.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{JobName, Serial};
+use crate::run::Run;
+use crate::store::{Order, Store, StoreError, key, records, walk};
+use crate::time::Timestamp;
+
+/// Runs that a query gives when it does not say.
+pub const DEFAULT_RUNS: usize = 100;
+
+/// The most runs that a query gives.
+pub const MAX_RUNS: usize = 1_000;
+
+/// The most records that one query looks at. A query for a job that is rarer than one run in so
+/// many gives fewer runs than there are: narrow it with `before`.
+pub const RUNS_LOOKED_AT: usize = 100_000;
+
+/// Which runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", default, deny_unknown_fields)]
+pub struct RunQuery {
+    /// Only runs of the job that had this name when they fired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobName>,
+    /// Only runs with a lower serial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Serial>,
+    /// Only runs with a higher serial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Serial>,
+    /// The most runs. Default [`DEFAULT_RUNS`], at most [`MAX_RUNS`].
+    pub limit: usize,
+}
+
+impl Default for RunQuery {
+    fn default() -> Self {
+        Self { job: None, before: None, after: None, limit: DEFAULT_RUNS }
+    }
+}
+
+/// A run. The counts of an open one are made by reading all its responses.
+pub fn run(store: &dyn Store, serial: Serial) -> Result<Option<Run>, StoreError> {
+    let Some(mut run) = records::run(store, serial)? else {
+        return Ok(None);
+    };
+    if run.ended_at.is_none() {
+        run.counts = records::ended(store, &run)?.1;
+    }
+    Ok(Some(run))
+}
+
+/// Runs, the newest first. An open run comes as it fired: its counts have the total alone. Use
+/// [`run`], or ask the node, for how it stands.
+///
+/// Looks at [`RUNS_LOOKED_AT`] records at most, and gives those that it has found by then.
+pub fn runs(store: &dyn Store, query: &RunQuery) -> Result<Vec<Run>, StoreError> {
+    runs_within(store, query, RUNS_LOOKED_AT)
+}
+
+pub(super) fn runs_within(
+    store: &dyn Store,
+    query: &RunQuery,
+    looked_at: usize,
+) -> Result<Vec<Run>, StoreError> {
+    let Range { mut start, mut end } = key::all(key::RUN);
+    if let Some(after) = query.after {
+        // The smallest key above it.
+        start = key::run(after);
+        start.push(0);
+    }
+    if let Some(before) = query.before {
+        end = key::run(before);
+    }
+    let limit = query.limit.min(MAX_RUNS);
+    let mut found = Vec::new();
+    if limit == 0 {
+        return Ok(found);
+    }
+    for entry in walk(store, start..end, Order::Down).take(looked_at) {
+        let (key, value) = entry?;
+        let run: Run = records::read("run", &key, &value)?;
+        if query.job.is_none() || query.job == run.job {
+            found.push(run);
+            if found.len() == limit {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Runs that ended before a moment, in serial order, `limit` at most: what retention may forget.
+///
+/// Looks at every run that was due before the moment, open ones too: a bound here would keep
+/// retention from ever passing a long row of runs that wait for an absent client.
+pub fn ended_before(
+    store: &dyn Store,
+    moment: Timestamp,
+    limit: usize,
+) -> Result<Vec<Serial>, StoreError> {
+    // No run ends before it is due, and its serial's time is when it was due.
+    let keys = key::all(key::RUN).start..key::run(Serial::from_parts(moment, 0));
+    let mut found = Vec::new();
+    if limit == 0 {
+        return Ok(found);
+    }
+    for entry in walk(store, keys, Order::Up) {
+        let (key, value) = entry?;
+        let run: Run = records::read("run", &key, &value)?;
+        if run.ended_at.is_some_and(|ended| ended < moment) {
+            found.push(run.serial);
+            if found.len() == limit {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,123 @@
+//! The server's own chores: retention and statistics, run by `tokio-cron-scheduler`.
+//!
+//! Promises: a chore that fails is logged and tried again at its next time; it never stops the
+//! node. `tokio-cron-scheduler` serves tens of chores well, and is not the fleet's timer: it looks
+//! every half second, at every job. May import `node`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+use crate::node::{CallError, Handle};
+use crate::time::{Clock, SystemClock};
+
+/// Runs forgotten in one step, at most; the next step follows when the store has written it.
+const STEP: usize = 200;
+
+/// Steps of one round of retention, at most; the rest waits for the next round.
+const STEPS: usize = 50;
+
+/// What to keep and how often to look.
+#[derive(Debug, Clone)]
+pub struct Chores {
+    /// How long ended runs and their responses are kept. Default 90 days.
+    pub keep: Duration,
+    /// The time between two rounds of retention. Default 1 minute.
+    pub retention_every: Duration,
+    /// The time between two lines of statistics in the log. Default 1 minute.
+    pub statistics_every: Duration,
+}
+
+impl Default for Chores {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        let keep = Duration::from_secs(90 * 86_400);
+        Self { keep, retention_every: minute, statistics_every: minute }
+    }
+}
+
+/// The chores at work; they end with [`Housekeeping::stop`].
+pub struct Housekeeping {
+    scheduler: JobScheduler,
+}
+
+impl std::fmt::Debug for Housekeeping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Housekeeping").finish_non_exhaustive()
+    }
+}
+
+impl Housekeeping {
+    /// Starts the chores.
+    pub async fn start(handle: &Handle, chores: &Chores) -> Result<Self, JobSchedulerError> {
+        let scheduler = JobScheduler::new().await?;
+        let (retention, keep) = (handle.clone(), chores.keep);
+        scheduler
+            .add(chore(chores.retention_every, move || retain(retention.clone(), keep))?)
+            .await?;
+        let statistics = handle.clone();
+        scheduler
+            .add(chore(chores.statistics_every, move || tell_statistics(statistics.clone()))?)
+            .await?;
+        scheduler.start().await?;
+        Ok(Self { scheduler })
+    }
+
+    /// Starts no further chore. One that is at work goes on to its end.
+    pub async fn stop(mut self) -> Result<(), JobSchedulerError> {
+        self.scheduler.shutdown().await
+    }
+}
+
+fn chore<F>(
+    every: Duration,
+    work: impl Fn() -> F + Send + Sync + 'static,
+) -> Result<Job, JobSchedulerError>
+where
+    F: Future<Output = Result<(), CallError>> + Send + 'static,
+{
+    let work = Arc::new(work);
+    Job::new_repeated_async(every, move |_, _| {
+        let work = Arc::clone(&work);
+        Box::pin(async move {
+            if let Err(error) = work().await {
+                tracing::warn!(%error, "a chore failed");
+            }
+        })
+    })
+}
+
+/// Forgets what ended longer ago than `keep`, in small steps.
+async fn retain(handle: Handle, keep: Duration) -> Result<(), CallError> {
+    let before = SystemClock.now().minus(keep);
+    let mut forgotten = 0;
+    for _ in 0..STEPS {
+        let old = handle.ended_before(before, STEP).await?;
+        let count = old.len();
+        if count > 0 {
+            handle.forget(old).await?;
+            forgotten += count;
+        }
+        if count < STEP {
+            break;
+        }
+    }
+    if forgotten > 0 {
+        tracing::info!(runs = forgotten, %before, "retention has forgotten ended runs");
+    }
+    Ok(())
+}
+
+async fn tell_statistics(handle: Handle) -> Result<(), CallError> {
+    let status = handle.status().await?;
+    tracing::info!(
+        clients_defined = status.clients_defined,
+        clients_connected = status.clients_connected,
+        jobs = status.jobs,
+        runs_open = status.runs_open,
+        deliveries_open = status.deliveries_open,
+        "statistics"
+    );
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! The node's work without its threads: letters in, decisions out, effects released.
+//!
+//! Nothing here waits or reads the clock, so that a simulation can run it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use super::entropy::Entropy;
+use super::link::{Answer, Letter, Link, ToSession};
+use crate::engine::{
+    CallId, CloseReason, Decision, Effect, Engine, Event, Input, Reply, RequestError, SessionId,
+};
+use crate::time::Timestamp;
+
+/// Engine, callers and connections.
+pub(super) struct Core {
+    engine: Engine,
+    entropy: Entropy,
+    last_call: u64,
+    callers: HashMap<CallId, Caller>,
+    outbound: HashMap<SessionId, mpsc::Sender<ToSession>>,
+    events: broadcast::Sender<Arc<Event>>,
+}
+
+/// Who waits for an answer, and for a connection what it lets in.
+struct Caller {
+    answer: Answer,
+    link: Option<(SessionId, mpsc::Sender<ToSession>)>,
+}
+
+impl Core {
+    pub(super) fn new(
+        engine: Engine,
+        entropy: Entropy,
+        events: broadcast::Sender<Arc<Event>>,
+    ) -> Self {
+        Self {
+            engine,
+            entropy,
+            last_call: 0,
+            callers: HashMap::new(),
+            outbound: HashMap::new(),
+            events,
+        }
+    }
+
+    /// Lets the engine decide on a letter. What was due by `now` has been dealt with before.
+    pub(super) fn receive(&mut self, now: Timestamp, letter: Letter) {
+        let input = match letter {
+            Letter::Call { request, answer } => {
+                let call = self.caller(Caller { answer, link: None });
+                Input::Call { call, request, entropy: self.entropy.next() }
+            }
+            Letter::Connect { session, link, answer } => {
+                let Link { client, proof, taken, outbound } = link;
+                let call = self.caller(Caller { answer, link: Some((session, outbound)) });
+                Input::Connect { call, session, client, proof, taken }
+            }
+            Letter::Session(input) => {
+                if let Input::Disconnect { session, .. } = &input {
+                    self.outbound.remove(session);
+                }
+                input
+            }
+            Letter::Stop => return,
+        };
+        self.engine.handle(now, input);
+    }
+
+    fn caller(&mut self, caller: Caller) -> CallId {
+        self.last_call += 1;
+        let call = CallId(self.last_call);
+        self.callers.insert(call, caller);
+        call
+    }
+
+    /// Does what is due by `now`; bounded, so that the loop stays responsive.
+    pub(super) fn deadline(&mut self, now: Timestamp) {
+        self.engine.handle_deadline(now);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        self.engine.next_deadline()
+    }
+
+    pub(super) fn take(&mut self) -> Decision {
+        self.engine.take()
+    }
+
+    /// Lets out what a commit has made durable, in order.
+    pub(super) fn release(&mut self, now: Timestamp, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Reply { call, answer } => self.answer(call, answer),
+                Effect::Send { session, dispatch } => {
+                    self.send(now, session, ToSession::Command(dispatch));
+                }
+                Effect::Ack { session, serial } => self.send(now, session, ToSession::Ack(serial)),
+                Effect::Cancel { session, serial } => {
+                    self.send(now, session, ToSession::Cancel(serial));
+                }
+                Effect::Close { session, reason } => {
+                    self.send(now, session, ToSession::Close(reason));
+                    self.outbound.remove(&session);
+                }
+                Effect::Notify(event) => {
+                    // Nobody watches: nobody is told.
+                    let _ = self.events.send(event);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, call: CallId, answer: Result<Reply, RequestError>) {
+        let Some(caller) = self.callers.remove(&call) else { return };
+        let connects = answer.is_ok();
+        if let Some((session, outbound)) = caller.link.filter(|_| connects) {
+            self.outbound.insert(session, outbound);
+        }
+        // A caller that went away does not wait for its answer; a connection that went away
+        // closes its channel, which the next message to it finds out.
+        let _ = caller.answer.send(answer);
+    }
+
+    fn send(&mut self, now: Timestamp, session: SessionId, message: ToSession) {
+        let Some(outbound) = self.outbound.get(&session) else { return };
+        let reason = match outbound.try_send(message) {
+            Ok(()) => return,
+            Err(TrySendError::Full(_)) => "the client is too slow",
+            Err(TrySendError::Closed(_)) => "the connection has ended",
+        };
+        self.outbound.remove(&session);
+        let reason = reason.to_owned();
+        self.engine.handle(now, Input::Disconnect { session, reason });
+    }
+
+    /// Tells every connection that the node stops.
+    pub(super) fn close_all(&mut self) {
+        for (_, outbound) in self.outbound.drain() {
+            // A full channel closes all the same when its sender is dropped here.
+            let _ = outbound.try_send(ToSession::Close(CloseReason::Stopping));
+        }
+    }
+}

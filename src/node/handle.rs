@@ -1,0 +1,205 @@
+//! The cheap, cloneable way to the node: what callers, connections and chores hold.
+//!
+//! The methods here have the same names and types as those of `remote::Remote`, which
+//! asks over HTTP.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::CallError;
+use super::link::{Letter, Link, ToSession};
+use crate::client_record::{ClientView, Proof};
+use crate::engine::{
+    Apply, Event, Input, JobChange, NewClient, OpenDelivery, Page, Regroup, Reply, Request,
+    SessionId, Status,
+};
+use crate::id::{ClientId, GroupName, JobName, Serial};
+use crate::job::JobView;
+use crate::run::{Outcome, Run, Submission};
+use crate::store::Store;
+
+/// A cheap, cloneable way to a node. Every answer is given after what it tells is durable.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) inbox: mpsc::Sender<Letter>,
+    pub(super) loop_thread: std::thread::Thread,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) events: broadcast::Sender<Arc<Event>>,
+    pub(super) sessions: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+/// Takes the expected kind out of a reply; the engine gives each request its own kind.
+macro_rules! expect_reply {
+    ($reply:expr, $pattern:pat => $value:expr) => {
+        match $reply {
+            $pattern => Ok($value),
+            other => Err(CallError::UnexpectedReply(format!("{other:?}"))),
+        }
+    };
+}
+
+impl Handle {
+    /// Runs a command now. The run is durable when this returns; it has not ended.
+    pub async fn submit(&self, submission: Submission) -> Result<Run, CallError> {
+        expect_reply!(self.call(Request::Submit(submission)).await?, Reply::Run(run) => *run)
+    }
+
+    /// Creates, changes and, with `prune`, removes jobs: all or nothing.
+    pub async fn apply(&self, apply: Apply) -> Result<Vec<JobChange>, CallError> {
+        expect_reply!(self.call(Request::Apply(apply)).await?, Reply::Applied(changes) => changes)
+    }
+
+    /// Stops a job's rule from firing until it is resumed.
+    pub async fn pause(&self, job: JobName) -> Result<JobView, CallError> {
+        expect_reply!(self.call(Request::PauseJob(job)).await?, Reply::Job(job) => *job)
+    }
+
+    /// Lets a paused job's rule fire again; missed firings follow its `catch_up`.
+    pub async fn resume(&self, job: JobName) -> Result<JobView, CallError> {
+        expect_reply!(self.call(Request::ResumeJob(job)).await?, Reply::Job(job) => *job)
+    }
+
+    /// Runs a job now, whatever its rule says.
+    pub async fn trigger(&self, job: JobName) -> Result<Run, CallError> {
+        expect_reply!(self.call(Request::TriggerJob(job)).await?, Reply::Run(run) => *run)
+    }
+
+    /// Removes a job; its queued deliveries end as `removed`.
+    pub async fn remove(&self, job: JobName) -> Result<(), CallError> {
+        expect_reply!(self.call(Request::RemoveJob(job)).await?, Reply::Done => ())
+    }
+
+    /// One job.
+    pub async fn get(&self, job: JobName) -> Result<JobView, CallError> {
+        expect_reply!(self.call(Request::GetJob(job)).await?, Reply::Job(job) => *job)
+    }
+
+    /// Jobs in the order of their names.
+    pub async fn list(&self, page: Page<JobName>) -> Result<Vec<JobView>, CallError> {
+        expect_reply!(self.call(Request::ListJobs(page)).await?, Reply::Jobs(jobs) => jobs)
+    }
+
+    /// Ends a run: queued deliveries as `cancelled`; clients that have it are asked to stop.
+    pub async fn cancel(&self, serial: Serial) -> Result<Run, CallError> {
+        expect_reply!(self.call(Request::CancelRun(serial)).await?, Reply::Run(run) => *run)
+    }
+
+    /// The open deliveries of a run, in the order of their clients' names.
+    pub async fn open_deliveries(&self, serial: Serial) -> Result<Vec<OpenDelivery>, CallError> {
+        let reply = self.call(Request::OpenDeliveries(serial)).await?;
+        expect_reply!(reply, Reply::Deliveries(open) => open)
+    }
+
+    /// Defines a client, or revives a removed one.
+    pub async fn add_client(&self, client: NewClient) -> Result<ClientView, CallError> {
+        expect_reply!(self.call(Request::AddClient(client)).await?, Reply::Client(view) => view)
+    }
+
+    /// Removes a client; its queued deliveries end as `removed`, its connection is ended.
+    pub async fn remove_client(&self, client: ClientId) -> Result<(), CallError> {
+        expect_reply!(self.call(Request::RemoveClient(client)).await?, Reply::Done => ())
+    }
+
+    /// Puts a client into groups and takes it out of others.
+    pub async fn regroup(&self, change: Regroup) -> Result<ClientView, CallError> {
+        expect_reply!(self.call(Request::GroupClient(change)).await?, Reply::Client(view) => view)
+    }
+
+    /// One client.
+    pub async fn client(&self, client: ClientId) -> Result<ClientView, CallError> {
+        expect_reply!(self.call(Request::GetClient(client)).await?, Reply::Client(view) => view)
+    }
+
+    /// Clients in the order of their names; only a group's members if `group` is given.
+    pub async fn clients(
+        &self,
+        page: Page<ClientId>,
+        group: Option<GroupName>,
+    ) -> Result<Vec<ClientView>, CallError> {
+        let reply = self.call(Request::ListClients { page, group }).await?;
+        expect_reply!(reply, Reply::Clients(views) => views)
+    }
+
+    /// Counts of everything.
+    pub async fn status(&self) -> Result<Status, CallError> {
+        expect_reply!(self.call(Request::Status).await?, Reply::Status(status) => status)
+    }
+
+    /// Forgets ended runs and their responses; those still open stay.
+    pub async fn forget(&self, runs: Vec<Serial>) -> Result<(), CallError> {
+        expect_reply!(self.call(Request::ForgetRuns(runs)).await?, Reply::Done => ())
+    }
+
+    /// What happens from now on. A watcher that falls behind by [`super::EVENTS`] loses the
+    /// oldest, and is told how many.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.events.subscribe()
+    }
+
+    /// Makes the node look at its clock and its inbox. Only needed after a clock of one's own was
+    /// set.
+    pub fn wake(&self) {
+        self.loop_thread.unpark();
+    }
+
+    pub(super) async fn call(&self, request: Request) -> Result<Reply, CallError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Letter::Call { request, answer }).await?;
+        answered.await.map_err(|_| CallError::Stopped)?.map_err(CallError::Refused)
+    }
+
+    pub(super) async fn send(&self, letter: Letter) -> Result<(), CallError> {
+        self.inbox.send(letter).await.map_err(|_| CallError::Stopped)?;
+        self.loop_thread.unpark();
+        Ok(())
+    }
+}
+
+/// What the connection layer does.
+impl Handle {
+    /// Announces a client's connection. When this returns `Ok`, deliveries come to `outbound`,
+    /// those of earlier serial first; `outbound` full means that the client is too slow.
+    pub async fn connect(
+        &self,
+        client: ClientId,
+        proof: Proof,
+        taken: Vec<Serial>,
+        outbound: mpsc::Sender<ToSession>,
+    ) -> Result<SessionId, CallError> {
+        let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
+        let (answer, answered) = oneshot::channel();
+        let link = Link { client, proof, taken, outbound };
+        self.send(Letter::Connect { session, link, answer }).await?;
+        answered.await.map_err(|_| CallError::Stopped)?.map_err(CallError::Refused)?;
+        Ok(session)
+    }
+
+    /// A client has taken a delivery.
+    pub async fn accepted(&self, session: SessionId, serial: Serial) -> Result<(), CallError> {
+        self.send(Letter::Session(Input::Accepted { session, serial })).await
+    }
+
+    /// A client has ended a delivery; the acknowledgement comes once it is durable.
+    pub async fn responded(
+        &self,
+        session: SessionId,
+        serial: Serial,
+        outcome: Outcome,
+    ) -> Result<(), CallError> {
+        self.send(Letter::Session(Input::Responded { session, serial, outcome })).await
+    }
+
+    /// A connection has ended.
+    pub async fn disconnected(&self, session: SessionId, reason: String) -> Result<(), CallError> {
+        self.send(Letter::Session(Input::Disconnect { session, reason })).await
+    }
+}

@@ -1,0 +1,43 @@
+//! What passes between the node and its connections.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::client_record::Proof;
+use crate::engine::{CloseReason, Dispatch, Input, Reply, Request, RequestError, SessionId};
+use crate::id::{ClientId, Serial};
+
+/// Where an answer goes.
+pub(super) type Answer = oneshot::Sender<Result<Reply, RequestError>>;
+
+/// What the node has for a connection.
+#[derive(Debug, Clone)]
+pub enum ToSession {
+    /// A command to send.
+    Command(Arc<Dispatch>),
+    /// The client's answer is recorded.
+    Ack(Serial),
+    /// The client shall stop a command.
+    Cancel(Serial),
+    /// The connection shall end; nothing follows.
+    Close(CloseReason),
+}
+
+/// A connection that asks to be let in.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) client: ClientId,
+    pub(super) proof: Proof,
+    pub(super) taken: Vec<Serial>,
+    pub(super) outbound: mpsc::Sender<ToSession>,
+}
+
+/// What comes into the node's inbox.
+#[derive(Debug)]
+pub(super) enum Letter {
+    Call { request: Request, answer: Answer },
+    Connect { session: SessionId, link: Link, answer: Answer },
+    Session(Input),
+    Stop,
+}

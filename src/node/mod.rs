@@ -1,0 +1,150 @@
+//! The node: the only loop. It owns the engine and the store, drains what has arrived, lets the
+//! engine decide, commits the decision, and only then releases its effects.
+//!
+//! Promises: an answer or a command leaves only after what it rests on is durable; a failed commit
+//! stops the node. May import the domain types, `engine`, `store` and `history`.
+
+mod core;
+mod entropy;
+mod handle;
+mod link;
+mod reads;
+mod run_loop;
+mod watch;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use self::core::Core;
+use self::entropy::Entropy;
+use self::link::Letter;
+use self::run_loop::Loop;
+use crate::engine::{Engine, RequestError};
+use crate::store::{SledOptions, SledStore, Store, StoreError, records};
+use crate::time::{Clock, SystemClock};
+
+pub use handle::Handle;
+pub use link::ToSession;
+pub use run_loop::Fatal;
+
+/// Events that a slow watcher may be behind before it loses the oldest.
+pub const EVENTS: usize = 4_096;
+
+/// Messages that may wait for one connection's socket; one more ends the connection.
+pub const OUTBOUND: usize = 2_048;
+
+/// Letters that may wait for the loop; the next sender waits.
+const INBOX: usize = 8_192;
+
+/// A running scheduler: engine, store and loop. Dropping it stops the loop once every handle is
+/// gone; [`Node::stop`] stops it at once.
+///
+/// ```
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use fleetcron::{Node, Submission};
+///
+/// let directory = tempfile::tempdir()?;
+/// let node = Node::open(directory.path())?;
+/// let status = node.handle().status().await?;
+/// assert_eq!(status.clients_defined, 0);
+/// node.stop().await?;
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Node {
+    handle: Handle,
+    ended: oneshot::Receiver<Result<(), Fatal>>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be opened or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system has no randomness to give.
+    #[error("the system gives no random bits: {0}")]
+    Entropy(#[from] getrandom::Error),
+    /// A thread could not be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The request cannot be met.
+    #[error(transparent)]
+    Refused(#[from] RequestError),
+    /// The node has stopped; whether the request was accepted is told by the history.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A reply of another kind than the request's: a fault in fleetcron.
+    #[error("unexpected reply: {0}; this is a fault in fleetcron")]
+    UnexpectedReply(String),
+}
+
+impl Node {
+    /// A node on the sled store in a directory, which is made if it is not there.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, StartError> {
+        let store = SledStore::open(directory.as_ref(), SledOptions::default())?;
+        Self::start(Arc::new(store))
+    }
+
+    /// A node on any store.
+    pub fn start(store: Arc<dyn Store>) -> Result<Self, StartError> {
+        Self::start_with_clock(store, Arc::new(SystemClock))
+    }
+
+    /// A node on any store that takes the time from a clock of the caller's. After the clock has
+    /// been set, [`Handle::wake`] makes the node look at it.
+    pub fn start_with_clock(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let snapshot = records::load(store.as_ref())?;
+        let engine = Engine::restore(snapshot, clock.now());
+        let events = broadcast::Sender::new(EVENTS);
+        let core = Core::new(engine, Entropy::new()?, events.clone());
+        let (inbox, letters) = mpsc::channel(INBOX);
+        let (end, ended) = oneshot::channel();
+        let loop_store = Arc::clone(&store);
+        let thread = std::thread::Builder::new().name("node".into()).spawn(move || {
+            let result = Loop::new(core, letters, clock, loop_store).and_then(Loop::run);
+            if let Err(error) = &result {
+                tracing::error!(%error, "the node has ended");
+            }
+            // Nobody waits for the end: it has been logged.
+            let _ = end.send(result);
+        })?;
+        let loop_thread = thread.thread().clone();
+        let sessions = Arc::new(AtomicU64::new(1));
+        Ok(Self { handle: Handle { inbox, loop_thread, store, events, sessions }, ended })
+    }
+
+    /// A way to the node, for callers and connections.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Ends when the node does, which it does by itself only when it cannot go on.
+    pub async fn ended(&mut self) -> Result<(), Fatal> {
+        (&mut self.ended).await.unwrap_or(Err(Fatal::ThreadEnded))
+    }
+
+    /// Takes in what has arrived, makes it durable, ends the connections and stops.
+    pub async fn stop(mut self) -> Result<(), Fatal> {
+        // An inbox that is closed means that the node ends already.
+        let _ = self.handle.send(Letter::Stop).await;
+        self.ended().await
+    }
+}

@@ -1,0 +1,109 @@
+//! Why the store cannot serve, and what to do about it.
+//!
+//! Promises: every message names the path, the key or the value. Imports nothing of fleetcron.
+
+use std::path::PathBuf;
+
+/// Why the store cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk or the embedded engine failed.
+    #[error("store {action} failed: {cause}")]
+    Failed {
+        /// What was being done.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An earlier commit failed; what is on disk is known only after the store is opened again.
+    #[error("store is stopped since an earlier commit failed; restart to recover")]
+    Stopped,
+    /// Another process has the store open.
+    #[error(
+        "store {} is in use by {}; stop that process, or use another directory",
+        .path.display(),
+        .pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    )]
+    Locked {
+        /// The store's directory.
+        path: PathBuf,
+        /// The process that has it, where known.
+        pid: Option<u32>,
+    },
+    /// The store's path, or a part of it, is there and is no directory.
+    #[error("store path {} is not a directory; name a directory, it is created when missing", .path.display())]
+    NotADirectory {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The store's directory can be neither created nor written.
+    #[error(
+        "store directory {} cannot be used: {cause}; create it for the user who runs the server, or name another",
+        .path.display()
+    )]
+    Unusable {
+        /// The path as given.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The store was written in a format that this version does not know.
+    #[error(
+        "store has format {found}, this version knows format {known}; use the version that wrote it (nothing was changed)"
+    )]
+    UnknownFormat {
+        /// The number in the store.
+        found: u32,
+        /// The number of this version.
+        known: u32,
+    },
+    /// A record cannot be read, or one that must be there is missing.
+    #[error("store has a damaged {what} under key {key}: {problem}; restore it from a backup")]
+    Corrupt {
+        /// What kind of record.
+        what: &'static str,
+        /// Its key, as [`show`](super::key::show) writes it.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A record is larger than a value can be. Nothing of its unit was written.
+    #[error("{what} under key {key} has {size} bytes, the most is {max}; make it smaller")]
+    TooLarge {
+        /// What kind of record.
+        what: &'static str,
+        /// Its key, as [`show`](super::key::show) writes it.
+        key: String,
+        /// Its size in bytes.
+        size: usize,
+        /// The most bytes that it can have.
+        max: usize,
+    },
+    /// A change contradicts itself. Nothing of its unit was written.
+    #[error("change of {what} under key {key} cannot be stored: {problem}")]
+    Invalid {
+        /// What kind of record.
+        what: &'static str,
+        /// Its key, as [`show`](super::key::show) writes it.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl StoreError {
+    /// A failure of the disk or the embedded engine while doing `action`.
+    pub fn failed(
+        action: &'static str,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Failed { action, cause: cause.into() }
+    }
+
+    /// A record under `key` that cannot be read.
+    pub fn corrupt(what: &'static str, key: &[u8], problem: impl std::fmt::Display) -> Self {
+        Self::Corrupt { what, key: super::key::show(key), problem: problem.to_string() }
+    }
+}

@@ -1,0 +1,295 @@
+//! The layout of keys, all of it.
+//!
+//! Promises: one tree, one byte that says what a key is for, numbers big-endian. Order in memory
+//! is order on disk: what is said to sort by a field sorts as that field's type does. Imports
+//! identifiers only.
+//!
+//! | key | value | sorts by |
+//! | --- | --- | --- |
+//! | `m` + name | a fact about the store; `m` `format` is the format's number, u32 | name |
+//! | `j` + job id (16) | the job's definition, JSON of [`Job`](crate::Job) | job id |
+//! | `s` + job id (16) | the job's standing, JSON of [`JobState`](crate::JobState) | job id |
+//! | `r` + serial (16) | a run, JSON of [`Run`](crate::Run) | serial |
+//! | `b` + serial (16) + chunk (u32) | the open deliveries among 4,096 clients, see `open_set` | serial, then client number |
+//! | `p` + serial (16) + page (u32) + part (u16) | responses, see [`page`](super::page) | serial, then the order of recording |
+//! | `q` + serial (16) + client (u32) + part (u16) | a part of a large result, its JSON text cut into pieces | serial, client number, position |
+//! | `c` + client (u32) | a client, JSON of [`ClientRecord`](crate::ClientRecord) | client number |
+//! | `i` + client id (text) | the client's number, u32 | client id |
+//! | `k` + client (u32) | when it was last here, JSON of [`Presence`](crate::Presence) | client number |
+//! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
+//! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
+//!
+//! A run's page is one key (part 0) unless its responses are too many bytes for one value. An
+//! ended run has no `b` keys; an open one has at least one.
+
+use std::ops::Range;
+
+use crate::id::{ClientId, ClientNo, JobId, Serial};
+
+/// Facts about the store.
+pub const META: u8 = b'm';
+/// Job definitions.
+pub const JOB: u8 = b'j';
+/// Jobs' standings.
+pub const JOB_STATE: u8 = b's';
+/// Runs.
+pub const RUN: u8 = b'r';
+/// Sets of open deliveries.
+pub const OPEN: u8 = b'b';
+/// Pages of responses.
+pub const PAGE: u8 = b'p';
+/// Large results.
+pub const RESULT: u8 = b'q';
+/// Clients by number.
+pub const CLIENT: u8 = b'c';
+/// Numbers of clients by id.
+pub const CLIENT_ID: u8 = b'i';
+/// When clients were last here.
+pub const PRESENCE: u8 = b'k';
+/// The redo log of large units.
+pub const STAGING: u8 = b'z';
+
+/// The key of the format's number.
+#[must_use]
+pub fn format() -> Vec<u8> {
+    of(META, &[b"format"])
+}
+
+/// The key of a job's definition.
+#[must_use]
+pub fn job(id: JobId) -> Vec<u8> {
+    of(JOB, &[&id.to_bytes()])
+}
+
+/// The key of a job's standing.
+#[must_use]
+pub fn job_state(id: JobId) -> Vec<u8> {
+    of(JOB_STATE, &[&id.to_bytes()])
+}
+
+/// The key of a run.
+#[must_use]
+pub fn run(serial: Serial) -> Vec<u8> {
+    of(RUN, &[&serial.to_bytes()])
+}
+
+/// The key of a chunk of a run's open deliveries.
+#[must_use]
+pub fn open(serial: Serial, chunk: u32) -> Vec<u8> {
+    of(OPEN, &[&serial.to_bytes(), &chunk.to_be_bytes()])
+}
+
+/// The key of a part of a page of a run's responses.
+#[must_use]
+pub fn page(serial: Serial, page: u32, part: u16) -> Vec<u8> {
+    of(PAGE, &[&serial.to_bytes(), &page.to_be_bytes(), &part.to_be_bytes()])
+}
+
+/// The key of a part of a large result.
+#[must_use]
+pub fn result(serial: Serial, client: ClientNo, part: u16) -> Vec<u8> {
+    of(RESULT, &[&serial.to_bytes(), &client.0.to_be_bytes(), &part.to_be_bytes()])
+}
+
+/// The key of a client.
+#[must_use]
+pub fn client(no: ClientNo) -> Vec<u8> {
+    of(CLIENT, &[&no.0.to_be_bytes()])
+}
+
+/// The key of a client's number.
+#[must_use]
+pub fn client_id(id: &ClientId) -> Vec<u8> {
+    of(CLIENT_ID, &[id.as_str().as_bytes()])
+}
+
+/// The key of when a client was last here.
+#[must_use]
+pub fn presence(no: ClientNo) -> Vec<u8> {
+    of(PRESENCE, &[&no.0.to_be_bytes()])
+}
+
+/// The key that is there while a large unit is complete and being applied.
+#[must_use]
+pub fn staging_marker() -> Vec<u8> {
+    of(STAGING, &[&[0]])
+}
+
+/// The key of a staged operation.
+#[must_use]
+pub fn staged(place: u32, is_put: bool, key: &[u8]) -> Vec<u8> {
+    of(STAGING, &[&[1], &place.to_be_bytes(), &[u8::from(is_put)], key])
+}
+
+/// Every staged operation.
+#[must_use]
+pub fn all_staged() -> Range<Vec<u8>> {
+    under(of(STAGING, &[&[1]]))
+}
+
+/// Every key of a kind.
+#[must_use]
+pub fn all(kind: u8) -> Range<Vec<u8>> {
+    under(vec![kind])
+}
+
+/// Every key of a kind that belongs to a run.
+#[must_use]
+pub fn of_run(kind: u8, serial: Serial) -> Range<Vec<u8>> {
+    under(of(kind, &[&serial.to_bytes()]))
+}
+
+/// A run's pages from one on.
+#[must_use]
+pub fn pages_from(serial: Serial, first: u32) -> Range<Vec<u8>> {
+    page(serial, first, 0)..of_run(PAGE, serial).end
+}
+
+/// The serial in a key of a run, of open deliveries, of a page or of a result.
+#[must_use]
+pub fn serial_in(key: &[u8]) -> Option<Serial> {
+    Some(Serial::from_bytes(key.get(1..17)?.try_into().ok()?))
+}
+
+/// The job id in a key of a definition or a standing.
+#[must_use]
+pub fn job_in(key: &[u8]) -> Option<JobId> {
+    Some(JobId::from_bytes(key.get(1..)?.try_into().ok()?))
+}
+
+/// The client's number in a key of a client or of when it was last here.
+#[must_use]
+pub fn client_in(key: &[u8]) -> Option<ClientNo> {
+    Some(ClientNo(u32::from_be_bytes(key.get(1..)?.try_into().ok()?)))
+}
+
+/// The chunk in a key of open deliveries.
+#[must_use]
+pub fn chunk_in(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(17..)?.try_into().ok()?))
+}
+
+/// Page and part in a key of responses.
+#[must_use]
+pub fn page_in(key: &[u8]) -> Option<(u32, u16)> {
+    let page = u32::from_be_bytes(key.get(17..21)?.try_into().ok()?);
+    Some((page, u16::from_be_bytes(key.get(21..)?.try_into().ok()?)))
+}
+
+/// Whether it is a put, and the key, in a key of a staged operation.
+#[must_use]
+pub fn staged_in(key: &[u8]) -> Option<(bool, &[u8])> {
+    match key.get(6)? {
+        0 => Some((false, &key[7..])),
+        1 => Some((true, &key[7..])),
+        _ => None,
+    }
+}
+
+/// A key for people: its letter, then the rest in hexadecimal digits.
+#[must_use]
+pub fn show(key: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(2 * key.len());
+    if let Some((kind, rest)) = key.split_first() {
+        text.push(char::from(*kind));
+        text.push(':');
+        for byte in rest {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+    }
+    text
+}
+
+fn of(kind: u8, fields: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + fields.iter().map(|field| field.len()).sum::<usize>());
+    key.push(kind);
+    for field in fields {
+        key.extend_from_slice(field);
+    }
+    key
+}
+
+/// Every key that starts with a prefix whose first byte is a letter.
+fn under(prefix: Vec<u8>) -> Range<Vec<u8>> {
+    let mut end = prefix.clone();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            break;
+        }
+    }
+    prefix..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+    use proptest::prelude::*;
+
+    fn serial(time: u64, low: u128) -> Serial {
+        Serial::from_parts(Timestamp::from_millis(i64::try_from(time).unwrap()), low)
+    }
+
+    proptest! {
+        #[test]
+        fn order_in_memory_is_order_on_disk(
+            a in (0_u64..1 << 48, 0_u128..1 << 80, any::<u32>(), any::<u16>()),
+            b in (0_u64..1 << 48, 0_u128..1 << 80, any::<u32>(), any::<u16>()),
+        ) {
+            let (sa, sb) = (serial(a.0, a.1), serial(b.0, b.1));
+            prop_assert_eq!(run(sa).cmp(&run(sb)), sa.cmp(&sb));
+            prop_assert_eq!(open(sa, a.2).cmp(&open(sb, b.2)), (sa, a.2).cmp(&(sb, b.2)));
+            prop_assert_eq!(
+                page(sa, a.2, a.3).cmp(&page(sb, b.2, b.3)),
+                (sa, a.2, a.3).cmp(&(sb, b.2, b.3))
+            );
+            prop_assert_eq!(
+                result(sa, ClientNo(a.2), a.3).cmp(&result(sb, ClientNo(b.2), b.3)),
+                (sa, a.2, a.3).cmp(&(sb, b.2, b.3))
+            );
+            prop_assert_eq!(client(ClientNo(a.2)).cmp(&client(ClientNo(b.2))), a.2.cmp(&b.2));
+            prop_assert_eq!(
+                staged(a.2, true, &run(sa)).cmp(&staged(b.2, true, &run(sa))),
+                a.2.cmp(&b.2)
+            );
+        }
+
+        #[test]
+        fn a_key_gives_back_what_it_was_made_of(
+            time in 0_u64..1 << 48, low in 0_u128..1 << 80, n in any::<u32>(), part in any::<u16>(),
+        ) {
+            let serial = serial(time, low);
+            let job_id = JobId::from_bytes(serial.to_bytes());
+            prop_assert_eq!(serial_in(&run(serial)), Some(serial));
+            prop_assert_eq!(job_in(&job(job_id)), Some(job_id));
+            prop_assert_eq!(chunk_in(&open(serial, n)), Some(n));
+            prop_assert_eq!(page_in(&page(serial, n, part)), Some((n, part)));
+            prop_assert_eq!(client_in(&presence(ClientNo(n))), Some(ClientNo(n)));
+            let inner = page(serial, n, part);
+            let staged = staged(n, false, &inner);
+            prop_assert_eq!(staged_in(&staged), Some((false, &inner[..])));
+        }
+
+        #[test]
+        fn reading_any_key_never_panics(key in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = (serial_in(&key), job_in(&key), client_in(&key), chunk_in(&key));
+            let _ = (page_in(&key), staged_in(&key), show(&key));
+        }
+    }
+
+    #[test]
+    fn a_range_holds_the_keys_of_its_run_and_no_others() {
+        let highest = Serial::from_bytes([0xff; 16]);
+        let keys = of_run(PAGE, highest);
+        assert!(keys.contains(&page(highest, u32::MAX, u16::MAX)));
+        assert!(!keys.contains(&result(highest, ClientNo(0), 0)));
+        let (one, two) = (serial(1, 0), serial(1, 1));
+        assert!(of_run(OPEN, one).contains(&open(one, u32::MAX)));
+        assert!(!of_run(OPEN, one).contains(&open(two, 0)));
+        assert!(!all_staged().contains(&staging_marker()));
+        assert!(all(STAGING).contains(&staging_marker()));
+    }
+}

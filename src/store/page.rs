@@ -1,0 +1,280 @@
+//! The form of a page of responses.
+//!
+//! Promises: no value is above [`MAX_PART`]; what was written comes back, but for a reason longer
+//! than [`MAX_REASON`]; reading never panics, whatever the bytes. Imports the engine's page entry
+//! and the domain types.
+//!
+//! A page is one value, or several parts if its responses are too many bytes. Each part begins
+//! with the version byte 1; then, to its end, response after response:
+//!
+//! | field | form |
+//! | --- | --- |
+//! | client | its number, varint |
+//! | at | milliseconds after the response before in this part (the first: after 1970), zigzag varint |
+//! | state | one byte: the state's code in the lower half; 16 a run time, 32 a reason, 64 a result, 128 that result lies outside |
+//! | run time | milliseconds, varint |
+//! | reason | its length, varint; UTF-8 |
+//! | result | its length, varint; JSON text, unless it lies outside |
+//!
+//! Varints have seven bits to a byte, the lowest first, as in Protocol Buffers. A result longer
+//! than [`MAX_INLINE`] lies outside, cut into pieces of [`RESULT_PART`] bytes under keys of its
+//! own.
+
+use crate::engine::PageEntry;
+use crate::id::ClientNo;
+use crate::json::Json;
+use crate::run::{DeliveryState, Outcome};
+use crate::time::Timestamp;
+
+/// The most bytes of a part of a page.
+pub const MAX_PART: usize = 32 * 1024;
+
+/// The most bytes of a result within a page; a longer one lies outside.
+pub const MAX_INLINE: usize = 16 * 1024;
+
+/// Bytes of a piece of a result outside.
+pub const RESULT_PART: usize = 32 * 1024;
+
+/// The most bytes of a reason; a longer one is cut, with a note that says how long it was.
+pub const MAX_REASON: usize = 4 * 1024;
+
+const VERSION: u8 = 1;
+const STATE: u8 = 0x0f;
+const HAS_RAN: u8 = 0x10;
+const HAS_REASON: u8 = 0x20;
+const HAS_RESULT: u8 = 0x40;
+const OUTSIDE: u8 = 0x80;
+
+// The longest response fits into a part: a reason with its note, a result, and the rest.
+const _: () = assert!(MAX_REASON + MAX_INLINE + 256 <= MAX_PART);
+
+/// A page as it is stored.
+#[derive(Debug)]
+pub struct Encoded<'a> {
+    /// The page's parts, one at least.
+    pub parts: Vec<Vec<u8>>,
+    /// The results that lie outside, as JSON text.
+    pub outside: Vec<(ClientNo, &'a str)>,
+}
+
+/// The stored form of responses.
+#[must_use]
+pub fn encode(entries: &[PageEntry]) -> Encoded<'_> {
+    let mut parts = vec![vec![VERSION]];
+    let mut outside = Vec::new();
+    let mut before = 0;
+    for entry in entries {
+        if let Some(result) = &entry.outcome.result
+            && result.text().len() > MAX_INLINE
+        {
+            outside.push((entry.client, result.text()));
+        }
+        let mut bytes = Vec::new();
+        write_entry(&mut bytes, entry, before);
+        // One part at least is there from the start.
+        if parts.last().is_some_and(|part| part.len() + bytes.len() > MAX_PART) {
+            bytes.clear();
+            write_entry(&mut bytes, entry, 0);
+            parts.push(vec![VERSION]);
+        }
+        if let Some(part) = parts.last_mut() {
+            part.append(&mut bytes);
+        }
+        before = entry.at.millis();
+    }
+    Encoded { parts, outside }
+}
+
+/// A reason of bounded length. A long one is cut, and a note says how long it was.
+#[must_use]
+pub fn cut_reason(reason: &str) -> std::borrow::Cow<'_, str> {
+    if reason.len() <= MAX_REASON {
+        return reason.into();
+    }
+    let note = format!(" … (cut, it had {} bytes)", reason.len());
+    let most = MAX_REASON - note.len();
+    // 0 is a boundary.
+    let end = (0..=most).rev().find(|end| reason.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}{note}", &reason[..end]).into()
+}
+
+fn write_entry(out: &mut Vec<u8>, entry: &PageEntry, before: i64) {
+    let PageEntry { client, at, outcome: Outcome { state, reason, result, ran_ms } } = entry;
+    varint(out, client.0.into());
+    varint(out, zigzag(at.millis().wrapping_sub(before)));
+    let head = out.len();
+    out.push(state.code());
+    if let Some(ran_ms) = ran_ms {
+        out[head] |= HAS_RAN;
+        varint(out, *ran_ms);
+    }
+    if let Some(reason) = reason {
+        out[head] |= HAS_REASON;
+        let reason = cut_reason(reason);
+        varint(out, reason.len() as u64);
+        out.extend_from_slice(reason.as_bytes());
+    }
+    if let Some(result) = result {
+        out[head] |= HAS_RESULT;
+        let text = result.text().as_bytes();
+        varint(out, text.len() as u64);
+        if text.len() > MAX_INLINE {
+            out[head] |= OUTSIDE;
+        } else {
+            out.extend_from_slice(text);
+        }
+    }
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
+}
+
+/// A response as it lies in a part of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// The client.
+    pub client: ClientNo,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// How the delivery ended.
+    pub state: DeliveryState,
+    /// How long the handler ran, in milliseconds.
+    pub ran_ms: Option<u64>,
+    /// Why.
+    pub reason: Option<&'a str>,
+    /// What the handler returned.
+    pub result: Option<StoredResult<'a>>,
+}
+
+/// Where a result is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredResult<'a> {
+    /// In the page, as JSON text.
+    Inline(&'a str),
+    /// Outside.
+    Outside {
+        /// Its length in bytes.
+        bytes: u64,
+    },
+}
+
+impl Row<'_> {
+    /// The outcome, with the result given: its text, or what was found outside.
+    pub fn outcome(&self, result: Option<&str>) -> Result<Outcome, Damaged> {
+        let result = match result {
+            Some(text) => Some(
+                text.parse::<Json>()
+                    .map_err(|error| Damaged(format!("result is no JSON: {error}")))?,
+            ),
+            None => None,
+        };
+        let reason = self.reason.map(str::to_owned);
+        Ok(Outcome { state: self.state, reason, result, ran_ms: self.ran_ms })
+    }
+}
+
+/// What is wrong with a page.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Damaged(String);
+
+/// The responses of a part of a page, in the order in which they were recorded.
+pub fn rows(part: &[u8]) -> Result<Rows<'_>, Damaged> {
+    match part.split_first() {
+        Some((&VERSION, rest)) => Ok(Rows { rest, before: 0 }),
+        Some((version, _)) => Err(Damaged(format!("version {version} is not known"))),
+        None => Err(Damaged("it is empty".to_owned())),
+    }
+}
+
+/// See [`rows`]. It ends after the first error.
+#[derive(Debug, Clone)]
+pub struct Rows<'a> {
+    rest: &'a [u8],
+    before: i64,
+}
+
+impl<'a> Iterator for Rows<'a> {
+    type Item = Result<Row<'a>, Damaged>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let row = self.row();
+        if row.is_err() {
+            self.rest = &[];
+        }
+        Some(row)
+    }
+}
+
+impl<'a> Rows<'a> {
+    fn row(&mut self) -> Result<Row<'a>, Damaged> {
+        let client = self.varint()?;
+        let client = u32::try_from(client)
+            .map_err(|_| Damaged(format!("client number {client} is above the highest")))?;
+        self.before = self.before.wrapping_add(unzigzag(self.varint()?));
+        let head = self.take(1)?[0];
+        let state = DeliveryState::from_code(head & STATE)
+            .ok_or_else(|| Damaged(format!("state {} is not known", head & STATE)))?;
+        let ran_ms = if head & HAS_RAN == 0 { None } else { Some(self.varint()?) };
+        let reason = if head & HAS_REASON == 0 { None } else { Some(self.text()?) };
+        let result = match (head & HAS_RESULT != 0, head & OUTSIDE != 0) {
+            (false, false) => None,
+            (true, false) => Some(StoredResult::Inline(self.text()?)),
+            (true, true) => Some(StoredResult::Outside { bytes: self.varint()? }),
+            (false, true) => return Err(Damaged("a result that is not there lies outside".into())),
+        };
+        let at = Timestamp::from_millis(self.before);
+        Ok(Row { client: ClientNo(client), at, state, ran_ms, reason, result })
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Damaged> {
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or_else(|| Damaged("it ends within a response".to_owned()))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn varint(&mut self) -> Result<u64, Damaged> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(1)?[0];
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Damaged("a number is longer than 64 bits".to_owned()))
+    }
+
+    fn text(&mut self) -> Result<&'a str, Damaged> {
+        // A length beyond memory is beyond the bytes there are, too.
+        let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+        std::str::from_utf8(self.take(length)?)
+            .map_err(|error| Damaged(format!("a text is not UTF-8: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! From the engine's changes to keys and values, and back at the start.
+//!
+//! Promises: what [`write()`] has written, [`load`] gives back; no value is above
+//! [`MAX_VALUE`]. Imports the engine's changes, the domain types and the rest of the store.
+
+use std::collections::HashMap;
+
+use roaring::RoaringBitmap;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::page::{self, RESULT_PART};
+use super::{MAX_VALUE, Op, Order, Store, StoreError, key, open_set, prepare, staging, walk};
+use crate::client_record::{ClientRecord, Presence};
+use crate::engine::{Change, OpenRunRecord, PageEntry, Snapshot};
+use crate::id::{ClientId, ClientNo, JobId, Serial};
+use crate::job::{Job, JobState};
+use crate::run::{Counts, Run};
+
+/// Writes a decision's units in order, each as a whole or not at all; all are durable when it
+/// returns. Units share one flush unless one is large or forgets a run.
+///
+/// After [`StoreError::TooLarge`] or [`StoreError::Invalid`] that unit and those after it are not
+/// written. After any other error it is not known which are: stop, and open the store again.
+pub fn write(store: &dyn Store, units: &[Vec<Change>]) -> Result<(), StoreError> {
+    let mut ready = Vec::with_capacity(units.len());
+    for unit in units {
+        if unit.iter().any(|change| matches!(change, Change::ForgetRun(_))) {
+            // It deletes what it finds, so what comes before must be there to be found.
+            staging::write_units(store, std::mem::take(&mut ready))?;
+        }
+        match encode(store, unit) {
+            Ok(ops) => ready.push(ops),
+            Err(error) => {
+                staging::write_units(store, ready)?;
+                return Err(error);
+            }
+        }
+    }
+    staging::write_units(store, ready)
+}
+
+/// The operations of one unit. The store is read only to find what a forgotten run has left.
+pub fn encode(store: &dyn Store, unit: &[Change]) -> Result<Vec<Op>, StoreError> {
+    let mut ops = Vec::with_capacity(unit.len());
+    for change in unit {
+        match change {
+            Change::PutJob(job) => ops.push(put("job", key::job(job.id), &**job)?),
+            Change::PutJobState(id, state) => {
+                ops.push(put("job state", key::job_state(*id), state)?);
+            }
+            Change::RemoveJob(id) => {
+                ops.push(Op::Delete(key::job(*id)));
+                ops.push(Op::Delete(key::job_state(*id)));
+            }
+            Change::PutRun(run) => ops.push(put("run", key::run(run.serial), &**run)?),
+            Change::PutOpen { serial, chunk, open } => ops.push(put_open(*serial, *chunk, open)?),
+            Change::PutPage { serial, page, entries } => {
+                put_page(&mut ops, *serial, *page, entries)?;
+            }
+            Change::PutClient(client) => {
+                ops.push(put("client", key::client(client.no), &**client)?);
+                let no = client.no.0.to_be_bytes().to_vec();
+                ops.push(Op::Put(key::client_id(&client.id), no));
+            }
+            Change::PutPresence(no, presence) => ops.push(put_presence(*no, presence)?),
+            Change::ForgetRun(serial) => forget(store, &mut ops, *serial)?,
+        }
+    }
+    Ok(ops)
+}
+
+fn put(what: &'static str, key: Vec<u8>, record: &impl Serialize) -> Result<Op, StoreError> {
+    let value = serde_json::to_vec(record).map_err(|error| StoreError::Invalid {
+        what,
+        key: key::show(&key),
+        problem: error.to_string(),
+    })?;
+    if value.len() > MAX_VALUE {
+        let (key, size) = (key::show(&key), value.len());
+        return Err(StoreError::TooLarge { what, key, size, max: MAX_VALUE });
+    }
+    Ok(Op::Put(key, value))
+}
+
+fn put_open(serial: Serial, chunk: u32, open: &RoaringBitmap) -> Result<Op, StoreError> {
+    let key = key::open(serial, chunk);
+    if open.is_empty() {
+        return Ok(Op::Delete(key));
+    }
+    match open_set::encode(chunk, open) {
+        Ok(value) => Ok(Op::Put(key, value)),
+        Err(no) => Err(StoreError::Invalid {
+            what: "open deliveries",
+            key: key::show(&key),
+            problem: format!("client number {no} is not in chunk {chunk}"),
+        }),
+    }
+}
+
+fn put_page(
+    ops: &mut Vec<Op>,
+    serial: Serial,
+    page: u32,
+    entries: &[PageEntry],
+) -> Result<(), StoreError> {
+    let encoded = page::encode(entries);
+    for (client, text) in encoded.outside {
+        for (at, piece) in text.as_bytes().chunks(RESULT_PART).enumerate() {
+            let part = part_no(at, "result", || key::result(serial, client, u16::MAX))?;
+            ops.push(Op::Put(key::result(serial, client, part), piece.to_vec()));
+        }
+    }
+    for (at, value) in encoded.parts.into_iter().enumerate() {
+        let part = part_no(at, "page of responses", || key::page(serial, page, u16::MAX))?;
+        ops.push(Op::Put(key::page(serial, page, part), value));
+    }
+    Ok(())
+}
+
+fn part_no(
+    at: usize,
+    what: &'static str,
+    last: impl FnOnce() -> Vec<u8>,
+) -> Result<u16, StoreError> {
+    let max = usize::from(u16::MAX);
+    u16::try_from(at).map_err(|_| StoreError::TooLarge {
+        what,
+        key: key::show(&last()),
+        size: (at + 1) * RESULT_PART,
+        max: max * RESULT_PART,
+    })
+}
+
+fn put_presence(no: ClientNo, presence: &Presence) -> Result<Op, StoreError> {
+    let reason = presence.reason.as_deref().map(|reason| page::cut_reason(reason).into_owned());
+    put("presence", key::presence(no), &Presence { reason, ..presence.clone() })
+}
+
+fn forget(store: &dyn Store, ops: &mut Vec<Op>, serial: Serial) -> Result<(), StoreError> {
+    let ranges = [key::OPEN, key::PAGE, key::RESULT].map(|kind| key::of_run(kind, serial));
+    // What this very unit has put is not in the store yet.
+    let put_here: Vec<Op> = ops
+        .iter()
+        .filter(|op| ranges.iter().any(|range| range.contains(&op.key().to_vec())))
+        .map(|op| Op::Delete(op.key().to_vec()))
+        .collect();
+    ops.push(Op::Delete(key::run(serial)));
+    ops.extend(put_here);
+    for range in ranges {
+        for entry in walk(store, range, Order::Up) {
+            ops.push(Op::Delete(entry?.0));
+        }
+    }
+    Ok(())
+}
+
+/// Everything that the engine keeps in memory. Makes the store ready first, see [`prepare`].
+pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
+    prepare(store)?;
+    let last_run = key::all(key::RUN);
+    let last_run = store.scan(&last_run.start..&last_run.end, Order::Down, 1)?;
+    let last_serial = match last_run.first() {
+        Some((key, _)) => Some(part_of("run", key, key::serial_in)?),
+        None => None,
+    };
+    Ok(Snapshot {
+        jobs: load_jobs(store)?,
+        clients: load_clients(store)?,
+        open_runs: load_open_runs(store)?,
+        last_serial,
+    })
+}
+
+fn load_jobs(store: &dyn Store) -> Result<Vec<(Job, JobState)>, StoreError> {
+    let mut states: HashMap<JobId, JobState> = HashMap::new();
+    for entry in walk(store, key::all(key::JOB_STATE), Order::Up) {
+        let (key, value) = entry?;
+        states.insert(part_of("job state", &key, key::job_in)?, read("job state", &key, &value)?);
+    }
+    walk(store, key::all(key::JOB), Order::Up)
+        .map(|entry| {
+            let (key, value) = entry?;
+            let job: Job = read("job", &key, &value)?;
+            let state = states.remove(&job.id).ok_or_else(|| {
+                StoreError::corrupt("job state", &key::job_state(job.id), "it is missing")
+            })?;
+            Ok((job, state))
+        })
+        .collect()
+}
+
+fn load_clients(store: &dyn Store) -> Result<Vec<(ClientRecord, Presence)>, StoreError> {
+    let mut presences: HashMap<ClientNo, Presence> = HashMap::new();
+    for entry in walk(store, key::all(key::PRESENCE), Order::Up) {
+        let (key, value) = entry?;
+        presences
+            .insert(part_of("presence", &key, key::client_in)?, read("presence", &key, &value)?);
+    }
+    walk(store, key::all(key::CLIENT), Order::Up)
+        .map(|entry| {
+            let (key, value) = entry?;
+            let client: ClientRecord = read("client", &key, &value)?;
+            // A client that has never connected has none.
+            let presence = presences.remove(&client.no).unwrap_or_default();
+            Ok((client, presence))
+        })
+        .collect()
+}
+
+fn load_open_runs(store: &dyn Store) -> Result<Vec<OpenRunRecord>, StoreError> {
+    const WHAT: &str = "open deliveries";
+    let mut found: Vec<(Serial, RoaringBitmap)> = Vec::new();
+    for entry in walk(store, key::all(key::OPEN), Order::Up) {
+        let (key, value) = entry?;
+        let serial = part_of(WHAT, &key, key::serial_in)?;
+        let chunk = part_of(WHAT, &key, key::chunk_in)?;
+        if found.last().is_none_or(|(last, _)| *last != serial) {
+            found.push((serial, RoaringBitmap::new()));
+        }
+        if let Some((_, open)) = found.last_mut() {
+            open_set::decode(chunk, &value, open)
+                .map_err(|problem| StoreError::corrupt(WHAT, &key, problem))?;
+        }
+    }
+    found
+        .into_iter()
+        .map(|(serial, open)| {
+            let run = run(store, serial)?
+                .ok_or_else(|| StoreError::corrupt("run", &key::run(serial), "it is missing"))?;
+            let (pages, counts) = ended(store, &run)?;
+            Ok(OpenRunRecord { run, open, pages, counts })
+        })
+        .collect()
+}
+
+/// A run as last put.
+pub fn run(store: &dyn Store, serial: Serial) -> Result<Option<Run>, StoreError> {
+    get(store, "run", &key::run(serial))
+}
+
+/// A client of the registry, removed or not.
+pub fn client(store: &dyn Store, no: ClientNo) -> Result<Option<ClientRecord>, StoreError> {
+    get(store, "client", &key::client(no))
+}
+
+/// The number of a client of the registry, removed or not.
+pub fn client_no(store: &dyn Store, id: &ClientId) -> Result<Option<ClientNo>, StoreError> {
+    let key = key::client_id(id);
+    let Some(value) = store.get(&key)? else {
+        return Ok(None);
+    };
+    let bytes = value.as_slice().try_into().map_err(|_| {
+        StoreError::corrupt("client number", &key, format!("{} bytes, not 4", value.len()))
+    })?;
+    Ok(Some(ClientNo(u32::from_be_bytes(bytes))))
+}
+
+/// How many pages of responses a run has, and how its ended deliveries ended, by reading them all.
+pub fn ended(store: &dyn Store, run: &Run) -> Result<(u32, Counts), StoreError> {
+    const WHAT: &str = "page of responses";
+    let mut counts = Counts { total: run.counts.total, ..Counts::default() };
+    let mut pages = 0;
+    for entry in walk(store, key::of_run(key::PAGE, run.serial), Order::Up) {
+        let (key, value) = entry?;
+        pages = part_of(WHAT, &key, key::page_in)?.0.saturating_add(1);
+        let damaged = |problem| StoreError::corrupt(WHAT, &key, problem);
+        for row in page::rows(&value).map_err(damaged)? {
+            counts.add(row.map_err(damaged)?.state);
+        }
+    }
+    Ok((pages, counts))
+}
+
+fn get<T: DeserializeOwned>(
+    store: &dyn Store,
+    what: &'static str,
+    key: &[u8],
+) -> Result<Option<T>, StoreError> {
+    store.get(key)?.map(|value| read(what, key, &value)).transpose()
+}
+
+pub(crate) fn read<T: DeserializeOwned>(
+    what: &'static str,
+    key: &[u8],
+    value: &[u8],
+) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|error| StoreError::corrupt(what, key, error))
+}
+
+pub(crate) fn part_of<T>(
+    what: &'static str,
+    key: &[u8],
+    part: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<T, StoreError> {
+    part(key).ok_or_else(|| StoreError::corrupt(what, key, "its key has another length"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

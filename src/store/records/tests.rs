@@ -1,0 +1,225 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::engine::CHUNK;
+use crate::run::{Cause, DeliveryState, Outcome};
+use crate::store::{MemoryStore, SledOptions};
+use crate::{Command, Json, Offline, Rule, Target, Timestamp};
+
+pub(crate) fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(1_790_000_000_000 + millis)
+}
+
+pub(crate) fn serial(n: i64) -> Serial {
+    Serial::from_parts(at(n), 7)
+}
+
+pub(crate) fn a_run(n: i64, total: u32) -> Run {
+    Run {
+        serial: serial(n),
+        job_id: None,
+        job: Some("nightly/backup".parse().unwrap()),
+        cause: Cause::Scheduled,
+        command: Command::new("backup.run".parse().unwrap(), Json::empty()).unwrap(),
+        target: Target::All,
+        scheduled_at: at(n),
+        fired_at: at(n),
+        offline: Offline::Queue,
+        expires_at: None,
+        cancelled_at: None,
+        ended_at: None,
+        reason: None,
+        counts: Counts { total, ..Counts::default() },
+    }
+}
+
+pub(crate) fn a_client(no: u32) -> ClientRecord {
+    ClientRecord {
+        no: ClientNo(no),
+        id: format!("web-{no}").parse().unwrap(),
+        groups: ["web".parse().unwrap()].into(),
+        token: Some(crate::TokenHash::of("secret")),
+        defined_at: at(0),
+        removed_at: (no % 2 == 1).then_some(at(9)),
+    }
+}
+
+pub(crate) fn a_page(n: i64, page: u32, outcomes: Vec<(u32, Outcome)>) -> Change {
+    let entry = |(no, outcome)| PageEntry { client: ClientNo(no), at: at(n + 5), outcome };
+    Change::PutPage { serial: serial(n), page, entries: outcomes.into_iter().map(entry).collect() }
+}
+
+pub(crate) fn open(n: i64, chunk: u32, open: impl IntoIterator<Item = u32>) -> Change {
+    Change::PutOpen { serial: serial(n), chunk, open: open.into_iter().collect() }
+}
+
+fn a_job(n: i64) -> Job {
+    let spec = crate::JobSpec::new(
+        format!("job-{n}").parse().unwrap(),
+        Target::All,
+        "backup.run".parse().unwrap(),
+        Rule::now(),
+    );
+    let id = JobId::from_parts(at(n), 1);
+    Job { id, revision: 1, created_at: at(n), updated_at: at(n), spec }
+}
+
+fn keys(store: &dyn Store) -> Vec<Vec<u8>> {
+    walk(store, vec![]..vec![u8::MAX], Order::Up).map(|entry| entry.unwrap().0).collect()
+}
+
+#[test]
+fn a_new_store_is_empty() {
+    let snapshot = load(&MemoryStore::new()).unwrap();
+    assert!(snapshot.jobs.is_empty() && snapshot.clients.is_empty());
+    assert!(snapshot.open_runs.is_empty() && snapshot.last_serial.is_none());
+}
+
+#[test]
+fn jobs_and_clients_come_back() {
+    let store = MemoryStore::new();
+    load(&store).unwrap();
+    let state = JobState { occurrences: 4, next_due: Some(at(60)), ..JobState::default() };
+    let presence = Presence {
+        connected_at: Some(at(1)),
+        disconnected_at: None,
+        reason: Some("r".repeat(10_000)),
+    };
+    let mut unit = Vec::new();
+    for n in 0..300 {
+        unit.push(Change::PutJob(Arc::new(a_job(n))));
+        unit.push(Change::PutJobState(a_job(n).id, state.clone()));
+    }
+    unit.push(Change::PutClient(Arc::new(a_client(2))));
+    unit.push(Change::PutClient(Arc::new(a_client(5))));
+    unit.push(Change::PutPresence(ClientNo(2), presence));
+    write(&store, &[unit, vec![Change::RemoveJob(a_job(7).id)]]).unwrap();
+
+    let snapshot = load(&store).unwrap();
+    let expected: Vec<_> =
+        (0..300).filter(|n| *n != 7).map(|n| (a_job(n), state.clone())).collect();
+    assert_eq!(snapshot.jobs, expected);
+    assert!(!keys(&store).contains(&key::job_state(a_job(7).id)));
+    let clients: Vec<_> = snapshot.clients.iter().map(|(client, _)| client.clone()).collect();
+    assert_eq!(clients, [a_client(2), a_client(5)]);
+    assert_eq!(snapshot.clients[0].1.connected_at, Some(at(1)));
+    assert!(snapshot.clients[0].1.reason.as_ref().unwrap().len() <= page::MAX_REASON);
+    assert_eq!(snapshot.clients[1].1, Presence::default());
+    assert_eq!(client(&store, ClientNo(5)).unwrap(), Some(a_client(5)));
+}
+
+#[test]
+fn open_runs_come_back_with_their_sets_pages_and_counts() {
+    let store = MemoryStore::new();
+    let failed = Outcome::ended(DeliveryState::Failed, "disk full");
+    let large = Outcome::succeeded(Json::new(&"x".repeat(100_000)).unwrap());
+    let units = [
+        vec![
+            Change::PutRun(Arc::new(a_run(2, 8_000))),
+            open(2, 0, 3..CHUNK),
+            open(2, 1, CHUNK..8_000),
+        ],
+        vec![Change::PutRun(Arc::new(a_run(1, 1))), open(1, 9, [9 * CHUNK + 1])],
+        vec![Change::PutRun(Arc::new(a_run(3, 1))), open(3, 0, [1])],
+        vec![a_page(2, 0, vec![(0, failed.clone()), (1, large)]), open(2, 0, 3..CHUNK)],
+        vec![a_page(2, 1, vec![(2, failed)])],
+        vec![a_page(3, 0, vec![(1, Outcome::succeeded(Json::null()))]), open(3, 0, [])],
+    ];
+    write(&store, &units).unwrap_or_else(|error| panic!("{error}"));
+    // The store was written before it was prepared, as no node does.
+    store
+        .commit(vec![vec![Op::Put(key::format(), super::super::FORMAT.to_be_bytes().into())]])
+        .unwrap();
+
+    let snapshot = load(&store).unwrap();
+    assert_eq!(snapshot.last_serial, Some(serial(3)));
+    let [first, second] = &snapshot.open_runs[..] else { panic!("{:?}", snapshot.open_runs) };
+    assert_eq!((&first.run, first.pages), (&a_run(1, 1), 0));
+    assert_eq!(first.open, RoaringBitmap::from([9 * CHUNK + 1]));
+    assert_eq!((&second.run, second.pages), (&a_run(2, 8_000), 2));
+    assert_eq!(second.open, (3..8_000).collect::<RoaringBitmap>());
+    assert_eq!(
+        second.counts,
+        Counts { total: 8_000, succeeded: 1, failed: 2, ..Counts::default() }
+    );
+    assert!(
+        walk(&store, vec![]..vec![255], Order::Up).all(|entry| entry.unwrap().1.len() <= MAX_VALUE)
+    );
+}
+
+#[test]
+fn a_forgotten_run_leaves_nothing_even_when_its_end_is_in_the_same_commit() {
+    let store = MemoryStore::new();
+    load(&store).unwrap();
+    let large = || Outcome::succeeded(Json::new(&"x".repeat(70_000)).unwrap());
+    let other = vec![Change::PutRun(Arc::new(a_run(1, 1))), a_page(1, 0, vec![(1, large())])];
+    write(&store, &[other]).unwrap();
+    let before = keys(&store);
+
+    let fire = vec![Change::PutRun(Arc::new(a_run(2, 3))), open(2, 0, 0..3)];
+    let end = vec![a_page(2, 0, vec![(0, large()), (1, large())]), open(2, 0, [2])];
+    let forget = vec![a_page(2, 1, vec![(2, large())]), Change::ForgetRun(serial(2))];
+    write(&store, &[fire, end, forget]).unwrap();
+    assert_eq!(keys(&store), before);
+    assert_eq!(run(&store, serial(2)).unwrap(), None);
+    assert!(run(&store, serial(1)).unwrap().is_some());
+}
+
+#[test]
+fn a_change_that_cannot_be_stored_is_named_and_what_came_before_it_is_written() {
+    let store = MemoryStore::new();
+    let good = vec![Change::PutRun(Arc::new(a_run(1, 1)))];
+    let bad = vec![open(1, 1, [5])];
+    let error = write(&store, &[good, bad]).unwrap_err().to_string();
+    assert!(error.contains("client number 5 is not in chunk 1"), "{error}");
+    assert_eq!(keys(&store), [key::run(serial(1))]);
+
+    let mut job = a_job(1);
+    job.spec.description = Some("d".repeat(MAX_VALUE));
+    let error = write(&store, &[vec![Change::PutJob(Arc::new(job))]]).unwrap_err();
+    assert!(matches!(error, StoreError::TooLarge { what: "job", max: MAX_VALUE, .. }), "{error}");
+}
+
+#[test]
+fn damage_is_told_with_its_key() {
+    for (key, value, part) in [
+        (key::job(a_job(1).id), &b"{"[..], "damaged job under key j:"),
+        (key::open(serial(1), 0), &[9], "form 9"),
+        (key::open(serial(1), 0), &[2], "damaged run under key r:"),
+        (key::open(serial(1), 0)[..9].to_vec(), &[2], "its key has another length"),
+    ] {
+        let store = MemoryStore::new();
+        prepare(&store).unwrap();
+        store.commit(vec![vec![Op::Put(key, value.to_vec())]]).unwrap();
+        let error = load(&store).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_broadcast_to_a_million_is_small_and_survives_reopening() {
+    const CLIENTS: u32 = 1_000_000;
+    let directory = tempfile::tempdir().unwrap();
+    let open_store = || crate::store::SledStore::open(directory.path(), SledOptions::default());
+    let mut unit = vec![Change::PutRun(Arc::new(a_run(1, CLIENTS)))];
+    for chunk in 0..CLIENTS.div_ceil(CHUNK) {
+        unit.push(open(1, chunk, chunk * CHUNK..CLIENTS.min((chunk + 1) * CHUNK)));
+    }
+    assert!(unit.len() > super::super::MAX_OPS, "it is staged");
+    let store = open_store().unwrap();
+    write(&store, &[unit]).unwrap();
+    // Every second client of the first chunk has answered.
+    let entries = (0..CHUNK / 2).map(|n| (2 * n, Outcome::succeeded(Json::null()))).collect();
+    let odd = (0..CHUNK / 2).map(|n| 2 * n + 1);
+    write(&store, &[vec![a_page(1, 0, entries), open(1, 0, odd)]]).unwrap();
+    let bytes: usize = walk(&store, key::of_run(key::OPEN, serial(1)), Order::Up)
+        .map(|entry| entry.unwrap().1.len())
+        .sum();
+    assert!(bytes < 2_000, "{bytes} bytes");
+    drop(store);
+
+    let snapshot = load(&open_store().unwrap()).unwrap();
+    let [run] = &snapshot.open_runs[..] else { panic!("{:?}", snapshot.open_runs) };
+    assert_eq!(run.open.len(), u64::from(CLIENTS - CHUNK / 2));
+    assert_eq!(run.counts.open(), CLIENTS - CHUNK / 2);
+}

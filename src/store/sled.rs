@@ -1,0 +1,330 @@
+//! The store on disk: sled 0.34, used so that it survives power loss.
+//!
+//! Promises: one tree; one sled batch per batch; every commit ends with sled's flush and then an
+//! `fdatasync` of sled's file through a handle of our own, for sled's flush alone orders neither
+//! metadata nor the device's cache. One process at a time. After a failed commit nothing more is
+//! written. Imports the rest of the store only.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Batch, Entry, Op, Order, Store, StoreError, prepare};
+
+/// The default size of the cache in bytes: 256 MiB.
+pub const CACHE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The file whose lock says that a process has the store open; it holds that process's id.
+const LOCK_FILE: &str = "fleetcron.lock";
+
+/// The file in which sled keeps everything.
+const DATA_FILE: &str = "db";
+
+/// A step of a commit, told when it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A batch was handed to sled.
+    Applied,
+    /// sled has written what it holds.
+    Flushed,
+    /// The device has it.
+    Synced,
+}
+
+/// How to open a store.
+#[derive(Clone)]
+pub struct SledOptions {
+    /// The size of sled's cache in bytes. Default [`CACHE_BYTES`].
+    pub cache_bytes: u64,
+    /// Told of each step of a commit, before the commit returns. Default: nobody.
+    pub on_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
+}
+
+impl Default for SledOptions {
+    fn default() -> Self {
+        Self { cache_bytes: CACHE_BYTES, on_step: None }
+    }
+}
+
+impl std::fmt::Debug for SledOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SledOptions")
+            .field("cache_bytes", &self.cache_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The store on disk.
+pub struct SledStore {
+    // Dropped in this order: the lock is given back last.
+    db: sled::Db,
+    writer: Mutex<Writer>,
+    on_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
+    path: PathBuf,
+    _lock: File,
+}
+
+/// What one commit at a time needs.
+struct Writer {
+    data: File,
+    failed: bool,
+}
+
+impl SledStore {
+    /// Opens the store in a directory, which is created when missing, and makes it ready, see
+    /// [`prepare`].
+    ///
+    /// Refuses a path that is no directory or cannot be written, a store that another process
+    /// has open, and a store of an unknown format.
+    pub fn open(path: impl AsRef<Path>, options: SledOptions) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        create_directory(path)?;
+        let lock = take_lock(path)?;
+        let db = sled::Config::new()
+            .path(path)
+            .mode(sled::Mode::HighThroughput)
+            .flush_every_ms(None)
+            .use_compression(false)
+            .cache_capacity(options.cache_bytes)
+            .open()
+            .map_err(|error| StoreError::failed("opening", error))?;
+        let data = File::open(path.join(DATA_FILE))
+            .map_err(|error| StoreError::failed("opening the data file", error))?;
+        // The names of new files are durable only when their directory is.
+        sync_directory(path).map_err(|error| StoreError::failed("syncing the directory", error))?;
+        let store = Self {
+            db,
+            writer: Mutex::new(Writer { data, failed: false }),
+            on_step: options.on_step,
+            path: path.to_owned(),
+            _lock: lock,
+        };
+        prepare(&store)?;
+        Ok(store)
+    }
+
+    /// Bytes that the store takes on disk.
+    pub fn size_on_disk(&self) -> Result<u64, StoreError> {
+        self.db.size_on_disk().map_err(|error| StoreError::failed("measuring", error))
+    }
+
+    fn write(&self, data: &File, batches: Vec<Batch>) -> Result<(), StoreError> {
+        let told = |step| {
+            if let Some(on_step) = &self.on_step {
+                on_step(step);
+            }
+        };
+        for batch in batches {
+            let mut ops = sled::Batch::default();
+            for op in batch {
+                match op {
+                    Op::Put(key, value) => ops.insert(key, value),
+                    Op::Delete(key) => ops.remove(key),
+                }
+            }
+            self.db.apply_batch(ops).map_err(|error| StoreError::failed("writing", error))?;
+            told(Step::Applied);
+        }
+        self.db.flush().map_err(|error| StoreError::failed("flushing", error))?;
+        told(Step::Flushed);
+        data.sync_data().map_err(|error| StoreError::failed("syncing to the device", error))?;
+        told(Step::Synced);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for SledStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SledStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Store for SledStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.db.get(key).map_err(|error| StoreError::failed("reading", error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        keys: Range<&[u8]>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        if keys.start >= keys.end {
+            return Ok(Vec::new());
+        }
+        let found = self.db.range(keys);
+        let copy = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (key, value) = entry.map_err(|error| StoreError::failed("scanning", error))?;
+            Ok((key.to_vec(), value.to_vec()))
+        };
+        match order {
+            Order::Up => found.take(limit).map(copy).collect(),
+            Order::Down => found.rev().take(limit).map(copy).collect(),
+        }
+    }
+
+    fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.failed {
+            return Err(StoreError::Stopped);
+        }
+        // Set first, so that a panic on the way counts as a failure as well.
+        writer.failed = true;
+        self.write(&writer.data, batches)?;
+        writer.failed = false;
+        Ok(())
+    }
+}
+
+fn create_directory(path: &Path) -> Result<(), StoreError> {
+    let existed = path.is_dir();
+    std::fs::create_dir_all(path).map_err(|cause| match cause.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            StoreError::NotADirectory { path: path.to_owned() }
+        }
+        _ => StoreError::Unusable { path: path.to_owned(), cause },
+    })?;
+    if existed {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    sync_directory(parent.unwrap_or(Path::new(".")))
+        .map_err(|cause| StoreError::Unusable { path: path.to_owned(), cause })
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Takes the lock file and writes this process's id into it, for whoever comes second.
+fn take_lock(path: &Path) -> Result<File, StoreError> {
+    let unusable = |cause| StoreError::Unusable { path: path.to_owned(), cause };
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path.join(LOCK_FILE))
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            // Without the other's id the message is still true.
+            let _ = file.read_to_string(&mut text);
+            return Err(StoreError::Locked {
+                path: path.to_owned(),
+                pid: text.trim().parse().ok(),
+            });
+        }
+        Err(std::fs::TryLockError::Error(cause)) => return Err(unusable(cause)),
+    }
+    file.set_len(0).map_err(unusable)?;
+    file.rewind().map_err(unusable)?;
+    writeln!(file, "{}", std::process::id()).map_err(unusable)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{FORMAT, conformance, key};
+
+    fn open(path: &Path) -> SledStore {
+        SledStore::open(path, SledOptions { cache_bytes: 8 << 20, ..SledOptions::default() })
+            .unwrap()
+    }
+
+    fn put(key: &str) -> Batch {
+        vec![Op::Put(key.into(), vec![1])]
+    }
+
+    #[test]
+    fn it_conforms() {
+        conformance::run(|| {
+            let directory = tempfile::tempdir().unwrap();
+            move || open(directory.path())
+        });
+    }
+
+    #[test]
+    fn a_commit_returns_only_after_flush_and_then_sync() {
+        let directory = tempfile::tempdir().unwrap();
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&steps);
+        let on_step = Arc::new(move |step| seen.lock().unwrap().push(step));
+        let options = SledOptions { on_step: Some(on_step), ..SledOptions::default() };
+        let store = SledStore::open(directory.path(), options).unwrap();
+        steps.lock().unwrap().clear();
+        store.commit(vec![put("a"), put("b"), put("c")]).unwrap();
+        assert_eq!(
+            *steps.lock().unwrap(),
+            [Step::Applied, Step::Applied, Step::Applied, Step::Flushed, Step::Synced]
+        );
+    }
+
+    #[test]
+    fn after_a_failed_commit_nothing_more_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        // A pipe takes no fdatasync.
+        let (pipe, _other_end) = io::pipe().unwrap();
+        store.writer.lock().unwrap().data = File::from(std::os::fd::OwnedFd::from(pipe));
+        let error = store.commit(vec![put("a")]).unwrap_err();
+        assert!(error.to_string().starts_with("store syncing to the device failed"), "{error}");
+        assert!(matches!(store.commit(vec![put("b")]), Err(StoreError::Stopped)));
+        assert_eq!(store.get(b"b").unwrap(), None);
+    }
+
+    #[test]
+    fn the_second_to_open_it_is_told_who_has_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = open(directory.path());
+        let error = SledStore::open(directory.path(), SledOptions::default()).unwrap_err();
+        let pid = std::process::id();
+        assert!(matches!(error, StoreError::Locked { pid: Some(other), .. } if other == pid));
+        let told = format!("is in use by process {pid}; stop that process");
+        assert!(error.to_string().contains(&told), "{error}");
+        drop(first);
+        open(directory.path());
+    }
+
+    #[test]
+    fn a_path_that_is_no_directory_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let error = SledStore::open(&path, SledOptions::default()).unwrap_err();
+            assert!(matches!(error, StoreError::NotADirectory { .. }), "{error}");
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        }
+        open(&directory.path().join("new/below"));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named() {
+        let error = SledStore::open("/proc/fleetcron", SledOptions::default()).unwrap_err();
+        assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
+        assert!(error.to_string().contains("/proc/fleetcron"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_format_is_refused_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        let newer = (FORMAT + 1).to_be_bytes().to_vec();
+        store.commit(vec![vec![Op::Put(key::format(), newer)], put("x")]).unwrap();
+        drop(store);
+        for _ in 0..2 {
+            let error = SledStore::open(directory.path(), SledOptions::default()).unwrap_err();
+            assert!(
+                matches!(error, StoreError::UnknownFormat { found, known: FORMAT } if found == FORMAT + 1)
+            );
+        }
+    }
+}
