@@ -16,6 +16,9 @@ use crate::time::{Timestamp, duration};
 /// The most bytes that a command's parameters may have, as JSON text.
 pub const MAX_PARAMS: usize = 48 * 1024;
 
+/// The most bytes that a job's description may have.
+pub const MAX_DESCRIPTION: usize = 1_024;
+
 /// The default reach back of `catch_up`: one day.
 pub const CATCH_UP_WINDOW: Duration = Duration::from_secs(86_400);
 

@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod agent;
+pub mod api;
 mod client_record;
 pub mod engine;
 pub mod history;
@@ -12,6 +14,7 @@ mod job;
 mod job_diff;
 mod json;
 pub mod node;
+pub mod remote;
 mod run;
 pub mod schedule;
 pub mod store;
@@ -24,8 +27,8 @@ pub use id::{
     ClientId, ClientNo, CommandName, GroupName, InvalidName, InvalidUlid, JobId, JobName, Serial,
 };
 pub use job::{
-    CATCH_UP_WINDOW, CatchUp, Command, Job, JobSpec, JobState, JobStatus, JobView, MAX_PARAMS,
-    Missed, Offline, ParamsTooLarge,
+    CATCH_UP_WINDOW, CatchUp, Command, Job, JobSpec, JobState, JobStatus, JobView, MAX_DESCRIPTION,
+    MAX_PARAMS, Missed, Offline, ParamsTooLarge,
 };
 pub use json::Json;
 pub use node::{Handle, Node};

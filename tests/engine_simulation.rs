@@ -292,8 +292,7 @@ impl World {
         let mut after = None;
         let mut runs: Vec<Run> = Vec::new();
         loop {
-            let query =
-                history::RunQuery { before: after, limit: 1_000, ..Default::default() };
+            let query = history::RunQuery { before: after, limit: 1_000, ..Default::default() };
             let page = history::runs(&self.store, &query).unwrap();
             let Some(last) = page.last() else { break };
             after = Some(last.serial);

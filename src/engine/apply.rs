@@ -10,7 +10,7 @@ use super::effect::{JobAction, JobChange, Reply, RequestError, What};
 use super::input::Apply;
 use super::jobs::Entry;
 use crate::id::{JobId, JobName};
-use crate::job::{CatchUp, Job, JobSpec, JobState};
+use crate::job::{CatchUp, Job, JobSpec, JobState, MAX_DESCRIPTION};
 use crate::job_diff;
 use crate::run::DeliveryState;
 use crate::schedule::When;
@@ -217,6 +217,13 @@ fn check(specs: &[JobSpec]) -> Result<BTreeSet<JobName>, RequestError> {
         if !names.insert(spec.name.clone()) {
             let message = format!("job {:?} is defined twice", spec.name.as_str());
             return Err(RequestError::Invalid(message));
+        }
+        let described = spec.description.as_ref().map_or(0, String::len);
+        if described > MAX_DESCRIPTION {
+            return Err(RequestError::Invalid(format!(
+                "job {:?}: description has {described} bytes; the most is {MAX_DESCRIPTION}",
+                spec.name.as_str()
+            )));
         }
         spec.command().map_err(|error| {
             RequestError::Invalid(format!("job {:?}: {error}", spec.name.as_str()))

@@ -1,18 +1,43 @@
 //! Cron expressions with a time zone.
+//!
+//! Promises: the occurrences of an expression are a fixed, strictly increasing series of moments;
+//! asking from any moment between two of them gives the same next one. `croner` reads the
+//! expression and finds matching times on a wall clock without time zone; what a time zone's
+//! changes do to them is decided here, because croner counts lists and ranges such as `0,30` as
+//! interval patterns and gives up in gaps of more than two hours. Imports times and suggestions.
 
-use std::str::FromStr;
-use std::sync::Arc;
+use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeDelta, TimeZone};
+use chrono_tz::{GapInfo, Tz};
 
-use chrono_tz::Tz;
-
+use super::cron_text::{self, Pattern};
+use crate::suggest;
 use crate::time::Timestamp;
 
 /// A cron expression and the time zone in which it is meant.
+///
+/// Five fields: minute, hour, day of month, month, day of week; six with leading seconds; or one
+/// of `@yearly` (`@annually`), `@monthly`, `@weekly`, `@daily` (`@midnight`) and `@hourly`. A
+/// seventh field (years) is refused. Fields take `*`, numbers, ranges `1-5`, lists `1,3`, steps
+/// `*/15` and `10-50/10`; months and weekdays also English names of three letters. Weekdays are 0
+/// to 7, where both 0 and 7 are Sunday. Beyond that: `L` (last day of the month; `5L`: last
+/// Friday), `15W` (weekday nearest to the 15th), `2#1` (first Tuesday).
+///
+/// **Days.** When day of month and day of week are both restricted (not `*`), a day fires when
+/// either matches, as in Unix. A `+` before the day of week asks that both match.
+///
+/// **Clock changes.** An expression with a `*` in seconds, minutes or hours is an interval
+/// pattern; any other is a fixed one.
+///
+/// | | fixed: `30 2 * * *`, `0,30 2 * * *` | interval: `*/15 * * * *`, `30 * * * *` |
+/// | --- | --- | --- |
+/// | local time does not exist (spring) | once, at the first instant after the gap | not at all |
+/// | local time occurs twice (autumn) | once, at the first | at both |
+///
+/// Occurrences lie in the years 1970 to 4999.
 #[derive(Debug, Clone)]
 pub struct Cron {
-    expression: Arc<str>,
+    pattern: Pattern,
     time_zone: Tz,
-    pattern: Arc<croner::Cron>,
 }
 
 /// A cron expression or time zone that is none.
@@ -21,40 +46,51 @@ pub enum InvalidCron {
     /// The expression.
     #[error("cron expression {expression:?} is not valid: {problem}")]
     Expression {
-        /// What was written.
+        /// What was written; of a very long one the beginning.
         expression: String,
         /// What is wrong with it.
         problem: String,
     },
     /// The time zone.
-    #[error("time zone {0:?} is not known; write an IANA name such as Europe/Berlin or UTC")]
+    #[error("time zone {0:?} is not known; write an IANA name such as Europe/Berlin or UTC{hint}",
+        hint = suggest::hint(nearest_zone(.0).as_deref()))]
     TimeZone(String),
+}
+
+fn nearest_zone(name: &str) -> Option<String> {
+    suggest::nearest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()))
 }
 
 impl PartialEq for Cron {
     fn eq(&self, other: &Self) -> bool {
-        self.expression == other.expression && self.time_zone == other.time_zone
+        self.expression() == other.expression() && self.time_zone == other.time_zone
     }
 }
 
 impl Eq for Cron {}
 
+/// The last year of which croner knows anything is 5000; the search ends before it.
+const END_OF_SEARCH: i64 = 95_617_584_000_000;
+
 impl Cron {
-    /// Reads an expression and an IANA time zone name.
+    /// Reads an expression and an IANA time zone name. An expression that can never fire, such
+    /// as `0 0 30 2 *`, is not valid.
     pub fn new(expression: &str, time_zone: &str) -> Result<Self, InvalidCron> {
-        let tz: Tz = time_zone.parse().map_err(|_| InvalidCron::TimeZone(time_zone.to_owned()))?;
-        let pattern =
-            croner::Cron::from_str(expression).map_err(|error| InvalidCron::Expression {
-                expression: expression.to_owned(),
-                problem: error.to_string(),
-            })?;
-        Ok(Self { expression: expression.into(), time_zone: tz, pattern: Arc::new(pattern) })
+        Ok(Self::from_parts(Pattern::read(expression)?, zone(time_zone)?))
+    }
+
+    pub(super) fn from_parts(pattern: Pattern, time_zone: Tz) -> Self {
+        Self { pattern, time_zone }
+    }
+
+    pub(super) fn parts(&self) -> (&Pattern, Tz) {
+        (&self.pattern, self.time_zone)
     }
 
     /// The expression as written.
     #[must_use]
     pub fn expression(&self) -> &str {
-        &self.expression
+        &self.pattern.expression
     }
 
     /// The time zone's IANA name.
@@ -63,10 +99,134 @@ impl Cron {
         self.time_zone.name()
     }
 
-    /// The first occurrence strictly after `after`.
+    /// The first occurrence strictly after `after`; `None` when there is none before the year
+    /// 5000.
     #[must_use]
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        let local = after.to_chrono()?.with_timezone(&self.time_zone);
-        self.pattern.find_next_occurrence(&local, false).ok().map(Timestamp::from)
+        if after.millis() >= END_OF_SEARCH {
+            return None;
+        }
+        // Moments before 1970 have no serial, so the series begins there.
+        let after = after.max(Timestamp::from_millis(-1));
+        let after = after.to_chrono()?.with_timezone(&self.time_zone);
+        let next = if self.pattern.interval {
+            self.next_interval(&after)
+        } else {
+            self.next_fixed(&after)
+        };
+        next.map(Timestamp::from).filter(|at| at.millis() < END_OF_SEARCH)
+    }
+
+    /// Every matching wall clock time stands for one instant: itself, the first of two, or the
+    /// end of its gap.
+    fn next_fixed(&self, after: &DateTime<Tz>) -> Option<DateTime<Tz>> {
+        let mut wall = self.wall_after(after.naive_local())?;
+        loop {
+            match self.time_zone.from_local_datetime(&wall) {
+                LocalResult::Single(at) if at > *after => return Some(at),
+                LocalResult::Ambiguous(first, _) if first > *after => return Some(first),
+                // In the second half of a repeated range: it has fired in the first.
+                LocalResult::Ambiguous(first, second) => {
+                    let fold = Fold::between(&first, &second);
+                    wall = self.wall_from(fold.wall_end)?;
+                }
+                LocalResult::None => match gap_end(wall, self.time_zone) {
+                    Some(end) if end > *after => return Some(end),
+                    _ => wall = self.wall_after(wall)?,
+                },
+                LocalResult::Single(_) => wall = self.wall_after(wall)?,
+            }
+        }
+    }
+
+    /// Every instant whose wall clock time matches is an occurrence.
+    fn next_interval(&self, after: &DateTime<Tz>) -> Option<DateTime<Tz>> {
+        let onward = self.next_interval_onward(after);
+        // In the first half of a repeated range, the second half still lies ahead; its wall clock
+        // times are earlier, so the search onward does not see them.
+        let again = match self.time_zone.from_local_datetime(&after.naive_local()) {
+            LocalResult::Ambiguous(first, second) if *after < second => {
+                let wall = self.wall_from(Fold::between(&first, &second).wall_start);
+                wall.and_then(|wall| self.time_zone.from_local_datetime(&wall).latest())
+            }
+            _ => None,
+        };
+        match (onward, again) {
+            (Some(onward), Some(again)) => Some(onward.min(again)),
+            (onward, again) => onward.or(again),
+        }
+    }
+
+    fn next_interval_onward(&self, after: &DateTime<Tz>) -> Option<DateTime<Tz>> {
+        let mut wall = self.wall_after(after.naive_local())?;
+        loop {
+            match self.time_zone.from_local_datetime(&wall) {
+                LocalResult::Single(at) if at > *after => return Some(at),
+                LocalResult::Ambiguous(first, _) if first > *after => return Some(first),
+                LocalResult::Ambiguous(_, second) if second > *after => return Some(second),
+                LocalResult::None => {
+                    wall = match gap_end(wall, self.time_zone) {
+                        Some(end) => self.wall_from(end.naive_local())?,
+                        None => self.wall_after(wall)?,
+                    };
+                }
+                _ => wall = self.wall_after(wall)?,
+            }
+        }
+    }
+
+    /// The first matching wall clock time after `wall`.
+    fn wall_after(&self, wall: NaiveDateTime) -> Option<NaiveDateTime> {
+        self.pattern.next_wall(wall, false)
+    }
+
+    /// The first matching wall clock time at or after `wall`, which has no fraction of a second.
+    fn wall_from(&self, wall: NaiveDateTime) -> Option<NaiveDateTime> {
+        self.pattern.next_wall(wall, true)
+    }
+}
+
+/// Reads the name of a time zone.
+pub(super) fn zone(name: &str) -> Result<Tz, InvalidCron> {
+    name.parse().map_err(|_| InvalidCron::TimeZone(cron_text::shown(name)))
+}
+
+/// The first instant after the gap in which `wall` lies.
+fn gap_end(wall: NaiveDateTime, time_zone: Tz) -> Option<DateTime<Tz>> {
+    GapInfo::new(&wall, &time_zone)?.end
+}
+
+/// A range of wall clock times that occurs twice.
+struct Fold {
+    /// Its first time.
+    wall_start: NaiveDateTime,
+    /// The first time that occurs once again.
+    wall_end: NaiveDateTime,
+}
+
+impl Fold {
+    /// The fold in which one wall clock time is both `first` and `second`: the moment at which
+    /// the offset changes is found by halving the time between them.
+    fn between(first: &DateTime<Tz>, second: &DateTime<Tz>) -> Self {
+        let (before, after) = (first.offset().fix(), second.offset().fix());
+        let shift = i64::from(before.local_minus_utc()) - i64::from(after.local_minus_utc());
+        let mut low = first.timestamp();
+        let mut high = second.timestamp();
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let at =
+                DateTime::from_timestamp(middle, 0).map(|at| at.with_timezone(&first.timezone()));
+            // Moments between two valid ones are valid; `None` would end the search as well.
+            if at.is_some_and(|at| at.offset().fix() == before) {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        // `second` may carry milliseconds, the change itself has none.
+        let fraction = TimeDelta::nanoseconds(i64::from(second.timestamp_subsec_nanos()));
+        let since_change = TimeDelta::seconds(second.timestamp() - high) + fraction;
+        let wall_start = second.naive_local() - since_change;
+        Self { wall_start, wall_end: wall_start + TimeDelta::seconds(shift) }
     }
 }

@@ -1,14 +1,18 @@
-//! The rule of a job, as written and as computed with.
+//! The rule of a job, as computed with.
+//!
+//! Promises: a rule that is read or made by its constructors is valid, and no moment, however
+//! far, makes it panic or wrap. Imports times and [`super::cron`].
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use super::cron::{Cron, InvalidCron};
-use crate::time::{self, Timestamp};
+use crate::time::Timestamp;
 
 /// The shortest period of `every`.
 pub const MIN_PERIOD: Duration = Duration::from_millis(100);
+
+/// The longest period of `every`: 100 years of 365 days.
+pub const MAX_PERIOD: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// When a job fires.
 ///
@@ -48,7 +52,7 @@ pub enum When {
     At(Timestamp),
     /// Again and again, a fixed time apart.
     Every {
-        /// The time between two firings; at least 100 ms.
+        /// The time between two firings: whole milliseconds, 100 ms to 100 years.
         period: Duration,
         /// The phase: a moment at which it fires, or would. Default: the job's creation.
         from: Option<Timestamp>,
@@ -71,9 +75,15 @@ pub enum InvalidRule {
         /// The field that it belongs to.
         needs: &'static str,
     },
-    /// A period below the least.
-    #[error("every {0:?} is too short: the least is 100ms")]
+    /// A period below [`MIN_PERIOD`], above [`MAX_PERIOD`] or with a fraction of a millisecond.
+    #[error("every {0:?} is not valid: write whole milliseconds, 100ms to 100 years")]
     Period(Duration),
+    /// A moment that start and end leave out.
+    #[error("at {at} never fires: it is not between start and end")]
+    Outside {
+        /// The moment.
+        at: Timestamp,
+    },
     /// A start after the end.
     #[error("start {start} is after end {end}")]
     Window {
@@ -123,7 +133,8 @@ impl Rule {
     /// The rule, if its parts fit together.
     pub fn checked(self) -> Result<Self, InvalidRule> {
         if let When::Every { period, .. } = self.when
-            && period < MIN_PERIOD
+            && (!(MIN_PERIOD..=MAX_PERIOD).contains(&period)
+                || period.subsec_nanos() % 1_000_000 != 0)
         {
             return Err(InvalidRule::Period(period));
         }
@@ -131,6 +142,11 @@ impl Rule {
             && start > end
         {
             return Err(InvalidRule::Window { start, end });
+        }
+        if let When::At(at) = self.when
+            && (self.start.is_some_and(|start| at < start) || self.end.is_some_and(|end| at > end))
+        {
+            return Err(InvalidRule::Outside { at });
         }
         if self.count == Some(0) {
             return Err(InvalidRule::Count);
@@ -158,131 +174,15 @@ impl Rule {
     }
 }
 
-/// The first moment after `after` that is `from` plus a whole number (0 or more) of periods.
+/// The first moment after `after` that is `from` plus a whole number (0 or more) of periods, by
+/// division: a gap of years costs no more than one of a second.
 fn next_in_phase(period: Duration, from: Timestamp, after: Timestamp) -> Option<Timestamp> {
     if after < from {
         return Some(from);
     }
-    let period = i64::try_from(period.as_millis()).ok().filter(|period| *period > 0)?;
-    let passed = (after.millis() - from.millis()) / period;
-    let next = passed.checked_add(1)?.checked_mul(period)?.checked_add(from.millis())?;
-    Some(Timestamp::from_millis(next))
-}
-
-/// The rule as a table.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Table {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none", with = "time::duration::optional")]
-    every: Option<Duration>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cron: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time_zone: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    now: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    start: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    end: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    count: Option<u64>,
-}
-
-impl TryFrom<Table> for Rule {
-    type Error = InvalidRule;
-
-    fn try_from(table: Table) -> Result<Self, InvalidRule> {
-        let kinds: Vec<&str> = [
-            ("now", table.now == Some(true)),
-            ("at", table.at.is_some()),
-            ("every", table.every.is_some()),
-            ("cron", table.cron.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(kind, present)| present.then_some(kind))
-        .collect();
-        match kinds.as_slice() {
-            [_] => {}
-            [] => return Err(InvalidRule::Kind("none of at, every and cron".into())),
-            several => return Err(InvalidRule::Kind(several.join(" and "))),
-        }
-        if table.from.is_some() && table.every.is_none() {
-            return Err(InvalidRule::Stray { field: "from", needs: "every" });
-        }
-        if table.time_zone.is_some() && table.cron.is_none() {
-            return Err(InvalidRule::Stray { field: "time_zone", needs: "cron" });
-        }
-        let when = if let Some(at) = table.at {
-            When::At(at)
-        } else if let Some(period) = table.every {
-            When::Every { period, from: table.from }
-        } else if let Some(expression) = table.cron {
-            When::Cron(Cron::new(&expression, table.time_zone.as_deref().unwrap_or("UTC"))?)
-        } else {
-            When::Now
-        };
-        Self { when, start: table.start, end: table.end, count: table.count }.checked()
-    }
-}
-
-impl From<&Rule> for Table {
-    fn from(rule: &Rule) -> Self {
-        let mut table =
-            Self { start: rule.start, end: rule.end, count: rule.count, ..Self::default() };
-        match &rule.when {
-            When::Now => table.now = Some(true),
-            When::At(at) => table.at = Some(*at),
-            When::Every { period, from } => {
-                table.every = Some(*period);
-                table.from = *from;
-            }
-            When::Cron(cron) => {
-                table.cron = Some(cron.expression().to_owned());
-                table.time_zone = Some(cron.time_zone().to_owned());
-            }
-        }
-        table
-    }
-}
-
-impl Serialize for Rule {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if *self == Self::now() {
-            return serializer.serialize_str("now");
-        }
-        Table::from(self).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Rule {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RuleVisitor)
-    }
-}
-
-struct RuleVisitor;
-
-impl<'de> serde::de::Visitor<'de> for RuleVisitor {
-    type Value = Rule;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("\"now\" or a table with one of at, every or cron")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Rule, E> {
-        match text {
-            "now" => Ok(Rule::now()),
-            other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
-        }
-    }
-
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Rule, A::Error> {
-        let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-        Rule::try_from(table).map_err(serde::de::Error::custom)
-    }
+    // The difference of two moments may need one bit more than a moment.
+    let period = i128::try_from(period.as_millis()).ok().filter(|period| *period > 0)?;
+    let (from, after) = (i128::from(from.millis()), i128::from(after.millis()));
+    let next = ((after - from) / period + 1).checked_mul(period)?.checked_add(from)?;
+    i64::try_from(next).ok().map(Timestamp::from_millis)
 }

@@ -1,0 +1,80 @@
+//! `/v1/jobs` and `/v1/apply`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::Api;
+use super::error::{ApiError, ErrorKind};
+use super::extract::{Body, MAX_APPLY_BODY, Params, Segment};
+use crate::engine::{Apply, JobChange};
+use crate::id::JobName;
+use crate::job::{JobSpec, JobView};
+use crate::run::Run;
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    mut params: Params,
+) -> Result<Json<Vec<JobView>>, ApiError> {
+    let page = params.page()?;
+    params.finish()?;
+    Ok(Json(api.handle.list(page).await?))
+}
+
+/// Creates or changes one job: an apply of one, without prune.
+pub(super) async fn put(
+    State(api): State<Api>,
+    Body(spec): Body<JobSpec>,
+) -> Result<Json<JobChange>, ApiError> {
+    let name = spec.name.clone();
+    let apply = Apply { jobs: vec![spec], prune: false, dry_run: false };
+    let changes = api.handle.apply(apply).await?;
+    let change = changes.into_iter().find(|change| change.name == name);
+    change.map(Json).ok_or_else(|| {
+        let message = format!("the apply of job {name:?} tells no change of it");
+        ApiError::new(ErrorKind::Internal, message)
+    })
+}
+
+pub(super) async fn apply(
+    State(api): State<Api>,
+    Body(apply): Body<Apply, MAX_APPLY_BODY>,
+) -> Result<Json<Vec<JobChange>>, ApiError> {
+    Ok(Json(api.handle.apply(apply).await?))
+}
+
+pub(super) async fn get(
+    State(api): State<Api>,
+    Segment(name): Segment<JobName>,
+) -> Result<Json<JobView>, ApiError> {
+    Ok(Json(api.handle.get(name).await?))
+}
+
+pub(super) async fn remove(
+    State(api): State<Api>,
+    Segment(name): Segment<JobName>,
+) -> Result<StatusCode, ApiError> {
+    api.handle.remove(name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn pause(
+    State(api): State<Api>,
+    Segment(name): Segment<JobName>,
+) -> Result<Json<JobView>, ApiError> {
+    Ok(Json(api.handle.pause(name).await?))
+}
+
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Segment(name): Segment<JobName>,
+) -> Result<Json<JobView>, ApiError> {
+    Ok(Json(api.handle.resume(name).await?))
+}
+
+pub(super) async fn trigger(
+    State(api): State<Api>,
+    Segment(name): Segment<JobName>,
+) -> Result<(StatusCode, Json<Run>), ApiError> {
+    Ok((StatusCode::CREATED, Json(api.handle.trigger(name).await?)))
+}

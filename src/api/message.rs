@@ -1,0 +1,75 @@
+//! The bodies that only the HTTP interface has; all others are the domain's own types.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::client_record::ClientView;
+use crate::id::{ClientId, GroupName};
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The error.
+    pub error: ErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// A word for programs, such as `not_found`; see [`super::ErrorKind`].
+    pub kind: String,
+    /// A sentence for people, which names the thing and the value.
+    pub message: String,
+}
+
+/// A client to define, with its token in the clear.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientRequest {
+    /// Its name.
+    pub id: ClientId,
+    /// Its groups.
+    #[serde(default)]
+    pub groups: BTreeSet<GroupName>,
+    /// Its token, 16 to 256 visible ASCII characters; `None`: the server makes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for ClientRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientRequest")
+            .field("id", &self.id)
+            .field("groups", &self.groups)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client that was just defined. The only answer that ever holds a token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewClientView {
+    /// The client.
+    pub client: ClientView,
+    /// Its token; the server keeps the hash alone.
+    pub token: String,
+}
+
+impl fmt::Debug for NewClientView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewClientView").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+/// A change of the groups of the client that the path names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupsChange {
+    /// Groups to be in.
+    #[serde(default)]
+    pub add: BTreeSet<GroupName>,
+    /// Groups to be in no longer.
+    #[serde(default)]
+    pub remove: BTreeSet<GroupName>,
+}

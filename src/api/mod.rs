@@ -1,0 +1,155 @@
+//! The HTTP interface, version 1, under `/v1`.
+//!
+//! Promises: every request needs a bearer token; every refusal has a JSON body
+//! (`{"error": {"kind": …, "message": …}}`) whose message names the thing and the value; an
+//! answer is given after what it tells is durable; requests, streams, connections, bodies and
+//! lists are bounded. The only place that knows status codes.
+//!
+//! | path | methods |
+//! | --- | --- |
+//! | `/v1/status` | `GET` |
+//! | `/v1/jobs` | `GET` (`after`, `limit`), `POST` (one definition) |
+//! | `/v1/jobs/{name}` | `GET`, `DELETE`; a `/` in the name is written `%2F` |
+//! | `/v1/jobs/{name}/pause`, `…/resume`, `…/trigger` | `POST` |
+//! | `/v1/apply` | `POST` (`jobs`, `prune`, `dry_run`) |
+//! | `/v1/runs` | `GET` (`job`, `before`, `after`, `limit`), `POST` (a submission) |
+//! | `/v1/runs/{serial}` | `GET` (`wait`, up to 1 minute: answers when the run has ended) |
+//! | `/v1/runs/{serial}/responses` | `GET` (`follow`), NDJSON |
+//! | `/v1/runs/{serial}/responses/{client}` | `GET`; `null` while the delivery is open |
+//! | `/v1/runs/{serial}/open` | `GET` |
+//! | `/v1/runs/{serial}/cancel` | `POST` |
+//! | `/v1/clients` | `GET` (`group`, `after`, `limit`), `POST` (`id`, `groups`, `token`) |
+//! | `/v1/clients/{id}` | `GET`, `DELETE` |
+//! | `/v1/clients/{id}/groups` | `POST` (`add`, `remove`) |
+//! | `/v1/events` | `GET`, NDJSON |
+//!
+//! May import the domain types, `engine`, `history`, `node` and `access`.
+
+mod auth;
+mod clients;
+mod error;
+mod extract;
+mod guard;
+mod jobs;
+mod limit;
+pub mod message;
+mod runs;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub use auth::Tokens;
+pub use clients::TOKEN_LENGTH;
+pub use error::ErrorKind;
+pub use extract::{MAX_APPLY_BODY, MAX_BODY};
+pub use guard::MAX_REQUESTS;
+pub use runs::MAX_WAIT;
+pub use stream::HEARTBEAT;
+
+use crate::engine::Status;
+use crate::node::Handle;
+use error::ApiError;
+use extract::Params;
+
+/// The most connections at a time; further ones wait to be taken.
+pub const MAX_CONNECTIONS: usize = 4_096;
+
+/// The most streams and waits at a time; further ones are refused with 429.
+pub const MAX_WAITING: usize = 1_024;
+
+/// How long a stop waits for answers under way.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What every endpoint has at hand.
+#[derive(Clone)]
+struct Api {
+    handle: Handle,
+    waiting: Arc<Semaphore>,
+    stopping: CancellationToken,
+}
+
+impl Api {
+    /// A place among those who wait; held for as long as the stream or the wait lasts.
+    fn waiting(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        self.waiting.clone().try_acquire_owned().map_err(|_| {
+            let message = format!("{MAX_WAITING} streams and waits are open, which is the most");
+            ApiError::new(ErrorKind::Limit, message)
+        })
+    }
+}
+
+/// The interface to a node. Streams end with an error line when `stopping` is cancelled.
+pub fn router(handle: Handle, tokens: Tokens, stopping: CancellationToken) -> Router {
+    let api = Api { handle, waiting: Arc::new(Semaphore::new(MAX_WAITING)), stopping };
+    guard::guard(routes().with_state(api), tokens)
+}
+
+fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/jobs", get(jobs::list).post(jobs::put))
+        .route("/v1/jobs/{name}", get(jobs::get).delete(jobs::remove))
+        .route("/v1/jobs/{name}/pause", post(jobs::pause))
+        .route("/v1/jobs/{name}/resume", post(jobs::resume))
+        .route("/v1/jobs/{name}/trigger", post(jobs::trigger))
+        .route("/v1/apply", post(jobs::apply))
+        .route("/v1/runs", get(runs::list).post(runs::submit))
+        .route("/v1/runs/{serial}", get(runs::get))
+        .route("/v1/runs/{serial}/responses", get(runs::responses))
+        .route("/v1/runs/{serial}/responses/{client}", get(runs::response))
+        .route("/v1/runs/{serial}/open", get(runs::open))
+        .route("/v1/runs/{serial}/cancel", post(runs::cancel))
+        .route("/v1/clients", get(clients::list).post(clients::add))
+        .route("/v1/clients/{id}", get(clients::get).delete(clients::remove))
+        .route("/v1/clients/{id}/groups", post(clients::regroup))
+        .route("/v1/events", get(events))
+}
+
+/// Serves until `stopping` is cancelled: then no connection is taken any more, streams end, and
+/// answers under way have 5 s to go out.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stopping: CancellationToken,
+) -> std::io::Result<()> {
+    let limited = limit::Limited::new(listener, MAX_CONNECTIONS);
+    let served = axum::serve(limited, router)
+        .with_graceful_shutdown(stopping.clone().cancelled_owned())
+        .into_future();
+    tokio::select! {
+        ended = served => ended,
+        () = drained(&stopping) => {
+            tracing::debug!("answers were still under way when the HTTP interface stopped");
+            Ok(())
+        }
+    }
+}
+
+async fn drained(stopping: &CancellationToken) {
+    stopping.cancelled().await;
+    tokio::time::sleep(DRAIN).await;
+}
+
+async fn status(State(api): State<Api>, params: Params) -> Result<Json<Status>, ApiError> {
+    params.finish()?;
+    Ok(Json(api.handle.status().await?))
+}
+
+async fn events(
+    State(api): State<Api>,
+    params: Params,
+) -> Result<axum::response::Response, ApiError> {
+    params.finish()?;
+    let permit = api.waiting()?;
+    Ok(stream::ndjson(api.handle.events(), api.stopping.clone(), permit))
+}

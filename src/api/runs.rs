@@ -1,0 +1,123 @@
+//! `/v1/runs`: submissions, runs and their responses.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response as HttpResponse;
+
+use super::Api;
+use super::error::ApiError;
+use super::extract::{Body, Params, Segment, Segments, bad_param};
+use super::stream::ndjson;
+use crate::engine::OpenDelivery;
+use crate::history::RunQuery;
+use crate::id::{ClientId, Serial};
+use crate::run::{Response, Run, Submission};
+use crate::time::duration;
+
+/// The longest that one request may wait for a run's end.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);
+
+pub(super) async fn submit(
+    State(api): State<Api>,
+    Body(submission): Body<Submission>,
+) -> Result<(StatusCode, Json<Run>), ApiError> {
+    Ok((StatusCode::CREATED, Json(api.handle.submit(submission).await?)))
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    mut params: Params,
+) -> Result<Json<Vec<Run>>, ApiError> {
+    let query = RunQuery {
+        job: params.take("job")?,
+        before: params.take("before")?,
+        after: params.take("after")?,
+        limit: params.limit()?,
+    };
+    params.finish()?;
+    Ok(Json(api.handle.runs(query).await?))
+}
+
+/// One run; with `wait`, once it has ended or that time has passed.
+pub(super) async fn get(
+    State(api): State<Api>,
+    Segment(serial): Segment<Serial>,
+    mut params: Params,
+) -> Result<Json<Run>, ApiError> {
+    let wait = params.take_with("wait", parse_wait)?;
+    params.finish()?;
+    let Some(wait) = wait else { return Ok(Json(api.handle.run(serial).await?)) };
+    let _permit = api.waiting()?;
+    tokio::select! {
+        ended = tokio::time::timeout(wait, api.handle.wait(serial)) => {
+            if let Ok(run) = ended {
+                return Ok(Json(run?));
+            }
+        }
+        () = api.stopping.cancelled() => return Err(ApiError::stopped()),
+    }
+    Ok(Json(api.handle.run(serial).await?))
+}
+
+fn parse_wait(text: &str) -> Result<Duration, ApiError> {
+    let wait = duration::parse(text).map_err(|error| bad_param("wait", text, &error))?;
+    if wait > MAX_WAIT {
+        let problem = format!("the longest is {}", duration::format(MAX_WAIT));
+        return Err(bad_param("wait", text, &problem));
+    }
+    Ok(wait)
+}
+
+pub(super) async fn responses(
+    State(api): State<Api>,
+    Segment(serial): Segment<Serial>,
+    mut params: Params,
+) -> Result<HttpResponse, ApiError> {
+    let follow = params.take("follow")?.unwrap_or(false);
+    params.finish()?;
+    let permit = api.waiting()?;
+    // A run that does not exist is a 404, not an error in the stream.
+    api.handle.run(serial).await?;
+    let items = if follow { api.handle.follow(serial) } else { api.handle.responses(serial) };
+    Ok(ndjson(items, api.stopping.clone(), permit))
+}
+
+/// One client's response, or `null` while its delivery is open.
+pub(super) async fn response(
+    State(api): State<Api>,
+    Segments(serial, client): Segments<Serial, ClientId>,
+) -> Result<Json<Option<Response>>, ApiError> {
+    Ok(Json(api.handle.response(serial, client).await?))
+}
+
+pub(super) async fn open(
+    State(api): State<Api>,
+    Segment(serial): Segment<Serial>,
+) -> Result<Json<Vec<OpenDelivery>>, ApiError> {
+    Ok(Json(api.handle.open_deliveries(serial).await?))
+}
+
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    Segment(serial): Segment<Serial>,
+) -> Result<Json<Run>, ApiError> {
+    Ok(Json(api.handle.cancel(serial).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_has_a_limit() {
+        assert_eq!(parse_wait("20s"), Ok(Duration::from_secs(20)));
+        assert_eq!(
+            parse_wait("2m").unwrap_err().message,
+            "query parameter wait=\"2m\" is not valid: the longest is 1m"
+        );
+        assert!(parse_wait("soon").unwrap_err().message.contains("\"soon\""));
+    }
+}

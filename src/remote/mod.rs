@@ -1,0 +1,180 @@
+//! A node over HTTP: the same methods with the same types as [`crate::node::Handle`].
+//!
+//! Promises: the server's words are passed on as they are; a stream that ends too early is an
+//! error, never a short answer. Speaks plain HTTP; TLS is a proxy's part.
+//!
+//! May import the domain types, `engine`, `history` and the bodies of `api`.
+
+mod error;
+mod http;
+mod lines;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+
+use crate::api::message::{ClientRequest, GroupsChange, NewClientView};
+use crate::client_record::ClientView;
+use crate::engine::{Apply, JobChange, OpenDelivery, Page, Regroup, Status};
+use crate::history::RunQuery;
+use crate::id::{ClientId, GroupName, JobName, Serial};
+use crate::job::JobView;
+use crate::run::{Response, Run, Submission};
+use http::Http;
+
+pub use error::RemoteError;
+pub use lines::MAX_LINE;
+
+/// The way to a node over HTTP. Cheap to clone.
+#[derive(Clone)]
+pub struct Remote {
+    http: Http,
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remote").field("server", &self.http.base()).finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    /// The way to the node at `base_url`, such as `http://127.0.0.1:7401`. Connects to nothing
+    /// yet.
+    pub fn new(base_url: &str, token: &str) -> Result<Self, RemoteError> {
+        Ok(Self { http: Http::new(base_url, token)? })
+    }
+
+    /// Runs a command now. The run is durable when this returns; it has not ended.
+    pub async fn submit(&self, submission: Submission) -> Result<Run, RemoteError> {
+        let request = self.http.request(Method::POST, &["runs"])?.json(&submission);
+        self.http.json(request).await
+    }
+
+    /// Creates, changes and, with `prune`, removes jobs: all or nothing.
+    pub async fn apply(&self, apply: Apply) -> Result<Vec<JobChange>, RemoteError> {
+        let request = self.http.request(Method::POST, &["apply"])?.json(&apply);
+        self.http.json(request).await
+    }
+
+    /// Stops a job's rule from firing until it is resumed.
+    pub async fn pause(&self, job: JobName) -> Result<JobView, RemoteError> {
+        self.post(&["jobs", job.as_str(), "pause"]).await
+    }
+
+    /// Lets a paused job's rule fire again; missed firings follow its `catch_up`.
+    pub async fn resume(&self, job: JobName) -> Result<JobView, RemoteError> {
+        self.post(&["jobs", job.as_str(), "resume"]).await
+    }
+
+    /// Runs a job now, whatever its rule says.
+    pub async fn trigger(&self, job: JobName) -> Result<Run, RemoteError> {
+        self.post(&["jobs", job.as_str(), "trigger"]).await
+    }
+
+    /// Removes a job; its queued deliveries end as `removed`.
+    pub async fn remove(&self, job: JobName) -> Result<(), RemoteError> {
+        let request = self.http.request(Method::DELETE, &["jobs", job.as_str()])?;
+        self.http.send(request).await.map(drop)
+    }
+
+    /// One job.
+    pub async fn get(&self, job: JobName) -> Result<JobView, RemoteError> {
+        self.fetch(&["jobs", job.as_str()]).await
+    }
+
+    /// Jobs in the order of their names.
+    pub async fn list(&self, page: Page<JobName>) -> Result<Vec<JobView>, RemoteError> {
+        let request = self.http.request(Method::GET, &["jobs"])?;
+        self.http.json(request.query(&page_query(&page))).await
+    }
+
+    /// One run, with its counts as they stand.
+    pub async fn run(&self, serial: Serial) -> Result<Run, RemoteError> {
+        self.fetch(&["runs", &serial.to_string()]).await
+    }
+
+    /// Runs, newest first.
+    pub async fn runs(&self, query: RunQuery) -> Result<Vec<Run>, RemoteError> {
+        let request = self.http.request(Method::GET, &["runs"])?;
+        self.http.json(request.query(&query)).await
+    }
+
+    /// Ends a run: queued deliveries as `cancelled`; clients that have it are asked to stop.
+    pub async fn cancel(&self, serial: Serial) -> Result<Run, RemoteError> {
+        self.post(&["runs", &serial.to_string(), "cancel"]).await
+    }
+
+    /// The response of one client, if its delivery has ended.
+    pub async fn response(
+        &self,
+        serial: Serial,
+        client: ClientId,
+    ) -> Result<Option<Response>, RemoteError> {
+        self.fetch(&["runs", &serial.to_string(), "responses", client.as_str()]).await
+    }
+
+    /// The open deliveries of a run, in the order of their clients' names.
+    pub async fn open_deliveries(&self, serial: Serial) -> Result<Vec<OpenDelivery>, RemoteError> {
+        self.fetch(&["runs", &serial.to_string(), "open"]).await
+    }
+
+    /// Defines a client, or revives a removed one. Unlike the node's own handle this takes the
+    /// token in the clear, or none for the server to make one; the answer holds it.
+    pub async fn add_client(&self, client: ClientRequest) -> Result<NewClientView, RemoteError> {
+        let request = self.http.request(Method::POST, &["clients"])?.json(&client);
+        self.http.json(request).await
+    }
+
+    /// Removes a client; its queued deliveries end as `removed`, its connection is ended.
+    pub async fn remove_client(&self, client: ClientId) -> Result<(), RemoteError> {
+        let request = self.http.request(Method::DELETE, &["clients", client.as_str()])?;
+        self.http.send(request).await.map(drop)
+    }
+
+    /// Puts a client into groups and takes it out of others.
+    pub async fn regroup(&self, change: Regroup) -> Result<ClientView, RemoteError> {
+        let Regroup { id, add, remove } = change;
+        let request = self.http.request(Method::POST, &["clients", id.as_str(), "groups"])?;
+        self.http.json(request.json(&GroupsChange { add, remove })).await
+    }
+
+    /// One client.
+    pub async fn client(&self, client: ClientId) -> Result<ClientView, RemoteError> {
+        self.fetch(&["clients", client.as_str()]).await
+    }
+
+    /// Clients in the order of their names; only a group's members if `group` is given.
+    pub async fn clients(
+        &self,
+        page: Page<ClientId>,
+        group: Option<GroupName>,
+    ) -> Result<Vec<ClientView>, RemoteError> {
+        let mut query = page_query(&page);
+        query.extend(group.map(|group| ("group", group.to_string())));
+        let request = self.http.request(Method::GET, &["clients"])?;
+        self.http.json(request.query(&query)).await
+    }
+
+    /// Counts of everything.
+    pub async fn status(&self) -> Result<Status, RemoteError> {
+        self.fetch(&["status"]).await
+    }
+
+    async fn fetch<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, RemoteError> {
+        self.http.json(self.http.request(Method::GET, segments)?).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<T, RemoteError> {
+        self.http.json(self.http.request(Method::POST, segments)?).await
+    }
+}
+
+fn page_query<K: ToString>(page: &Page<K>) -> Vec<(&'static str, String)> {
+    // As the engine does with a limit above its own.
+    let limit = page.limit.clamp(1, Page::<K>::MAX);
+    let mut query = vec![("limit", limit.to_string())];
+    query.extend(page.after.as_ref().map(|after| ("after", after.to_string())));
+    query
+}

@@ -1,0 +1,196 @@
+//! The rule of a job, as written.
+//!
+//! Promises: what is written is read back as the same rule; a field that is wrong is refused
+//! while it is read, so that an error's path (`rule.cron`) leads to it. Imports times,
+//! [`super::rule`] and [`super::cron`].
+
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use serde::de::{Error as _, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::cron::{self, Cron, InvalidCron};
+use super::cron_text::Pattern;
+use super::rule::{InvalidRule, Rule, When};
+use crate::time::{Timestamp, duration};
+
+/// The fields of a rule that is written as a table.
+pub(crate) const RULE_FIELDS: [&str; 9] =
+    ["at", "every", "from", "cron", "time_zone", "now", "start", "end", "count"];
+
+/// The rule as a table.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Table {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "duration::optional::serialize",
+        deserialize_with = "period"
+    )]
+    every: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cron: Option<Expression>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_zone: Option<Zone>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    now: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count")]
+    count: Option<u64>,
+}
+
+fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let Some(every) = duration::optional::deserialize(deserializer)? else { return Ok(None) };
+    Rule::every(every).map(|_| Some(every)).map_err(D::Error::custom)
+}
+
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    match Option::<u64>::deserialize(deserializer)? {
+        Some(0) => Err(D::Error::custom(InvalidRule::Count)),
+        count => Ok(count),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Expression(Pattern);
+
+impl TryFrom<String> for Expression {
+    type Error = InvalidCron;
+    fn try_from(text: String) -> Result<Self, InvalidCron> {
+        Pattern::read(&text).map(Self)
+    }
+}
+
+impl Serialize for Expression {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.expression)
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Zone(Tz);
+
+impl TryFrom<String> for Zone {
+    type Error = InvalidCron;
+    fn try_from(text: String) -> Result<Self, InvalidCron> {
+        cron::zone(&text).map(Self)
+    }
+}
+
+impl Serialize for Zone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.name())
+    }
+}
+
+impl Table {
+    /// The kinds of rule that are written in it.
+    fn kinds(&self) -> Vec<&'static str> {
+        [
+            ("now", self.now == Some(true)),
+            ("at", self.at.is_some()),
+            ("every", self.every.is_some()),
+            ("cron", self.cron.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(kind, present)| present.then_some(kind))
+        .collect()
+    }
+}
+
+impl TryFrom<Table> for Rule {
+    type Error = InvalidRule;
+
+    fn try_from(table: Table) -> Result<Self, InvalidRule> {
+        match table.kinds().as_slice() {
+            [_] => {}
+            [] => return Err(InvalidRule::Kind("none of at, every and cron".into())),
+            several => return Err(InvalidRule::Kind(several.join(" and "))),
+        }
+        if table.from.is_some() && table.every.is_none() {
+            return Err(InvalidRule::Stray { field: "from", needs: "every" });
+        }
+        if table.time_zone.is_some() && table.cron.is_none() {
+            return Err(InvalidRule::Stray { field: "time_zone", needs: "cron" });
+        }
+        let when = if let Some(at) = table.at {
+            When::At(at)
+        } else if let Some(period) = table.every {
+            When::Every { period, from: table.from }
+        } else if let Some(Expression(pattern)) = table.cron {
+            let zone = table.time_zone.map_or(Tz::UTC, |zone| zone.0);
+            When::Cron(Cron::from_parts(pattern, zone))
+        } else {
+            When::Now
+        };
+        Self { when, start: table.start, end: table.end, count: table.count }.checked()
+    }
+}
+
+impl From<&Rule> for Table {
+    fn from(rule: &Rule) -> Self {
+        let mut table =
+            Self { start: rule.start, end: rule.end, count: rule.count, ..Self::default() };
+        match &rule.when {
+            When::Now => table.now = Some(true),
+            When::At(at) => table.at = Some(*at),
+            When::Every { period, from } => {
+                table.every = Some(*period);
+                table.from = *from;
+            }
+            When::Cron(cron) => {
+                let (pattern, zone) = cron.parts();
+                table.cron = Some(Expression(pattern.clone()));
+                table.time_zone = Some(Zone(zone));
+            }
+        }
+        table
+    }
+}
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if *self == Self::now() {
+            return serializer.serialize_str("now");
+        }
+        Table::from(self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RuleVisitor)
+    }
+}
+
+struct RuleVisitor;
+
+impl<'de> Visitor<'de> for RuleVisitor {
+    type Value = Rule;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("\"now\" or a table with one of at, every or cron")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Rule, E> {
+        match text {
+            "now" => Ok(Rule::now()),
+            other => Err(E::invalid_value(Unexpected::Str(other), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rule, A::Error> {
+        let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        Rule::try_from(table).map_err(serde::de::Error::custom)
+    }
+}

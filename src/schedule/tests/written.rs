@@ -1,0 +1,104 @@
+//! Rules as they are written, and their limits.
+
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Debug, PartialEq, Deserialize, serde::Serialize)]
+struct Holder {
+    rule: Rule,
+}
+
+const RULES: [&str; 8] = [
+    r#""now""#,
+    r#"{"now":true,"end":"2027-01-01T00:00:00.000Z"}"#,
+    r#"{"at":"2026-12-01T02:00:00.000Z"}"#,
+    r#"{"every":"100ms"}"#,
+    r#"{"every":"1h 30m","from":"2026-12-01T00:00:00.000Z","count":10}"#,
+    r#"{"cron":"30 6 * * mon-fri","time_zone":"Europe/Berlin"}"#,
+    r#"{"cron":"@hourly","time_zone":"UTC","start":"2026-12-01T00:00:00.000Z"}"#,
+    r#"{"every":"10s","start":"2026-01-01T00:00:00.000Z","end":"2026-01-01T00:00:20.000Z"}"#,
+];
+
+#[test]
+fn a_rule_is_read_back_as_it_was_written() {
+    for text in RULES {
+        let rule: Rule = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&rule).unwrap(), text);
+        let holder = Holder { rule };
+        let as_toml = toml::to_string(&holder).unwrap();
+        assert_eq!(toml::from_str::<Holder>(&as_toml).unwrap(), holder, "{as_toml}");
+    }
+}
+
+#[test]
+fn a_bad_rule_is_told_with_its_field_and_value() {
+    for (text, field, problem) in [
+        (r#""soon""#, ".", "invalid value: string \"soon\", expected \"now\" or a table"),
+        ("17", ".", "invalid type: integer `17`"),
+        ("{}", ".", "rule has none of at, every and cron"),
+        (r#"{"now": false}"#, ".", "rule has none of at, every and cron"),
+        (r#"{"every": "1s", "cron": "@daily"}"#, ".", "rule has every and cron; write exactly one"),
+        (r#"{"evry": "1s"}"#, "evry", "unknown field `evry`"),
+        (r#"{"every": "99ms"}"#, "every", "every 99ms is not valid"),
+        (r#"{"every": "200years"}"#, "every", "duration \"200years\" is not valid"),
+        (r#"{"every": "5 parsecs"}"#, "every", "duration \"5 parsecs\" is not valid"),
+        (r#"{"every": 5}"#, "every", "invalid type: integer `5`"),
+        (r#"{"at": "tomorrow"}"#, "at", "time \"tomorrow\" is not valid"),
+        (r#"{"cron": "61 * * * *"}"#, "cron", "cron expression \"61 * * * *\" is not valid"),
+        (r#"{"cron": "@daily", "time_zone": "Mars"}"#, "time_zone", "time zone \"Mars\""),
+        (r#"{"every": "1s", "count": 0}"#, "count", "count 0 is not valid"),
+        (r#"{"every": "1s", "time_zone": "UTC"}"#, ".", "rule has time_zone without cron"),
+        (r#"{"cron": "@daily", "from": "2026-12-01T00:00:00Z"}"#, ".", "from without every"),
+        (
+            r#"{"every": "1s", "start": "2027-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}"#,
+            ".",
+            "start 2027-01-01T00:00:00.000Z is after end 2026-01-01T00:00:00.000Z",
+        ),
+        (
+            r#"{"at": "2027-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}"#,
+            ".",
+            "at 2027-01-01T00:00:00.000Z never fires",
+        ),
+    ] {
+        let mut source = serde_json::Deserializer::from_str(text);
+        let error = serde_path_to_error::deserialize::<_, Rule>(&mut source).unwrap_err();
+        assert_eq!(error.path().to_string(), field, "{text}: {error}");
+        assert!(error.inner().to_string().contains(problem), "{text}: {error}");
+    }
+}
+
+#[test]
+fn periods_that_cannot_be_written_are_refused() {
+    use std::time::Duration;
+    assert!(Rule::every(Duration::from_micros(100_500)).is_err());
+    assert!(Rule::every(crate::schedule::MAX_PERIOD).is_ok());
+    assert!(Rule::every(crate::schedule::MAX_PERIOD + Duration::from_millis(1)).is_err());
+}
+
+#[test]
+fn start_and_end_are_part_of_the_window() {
+    let rule: Rule = serde_json::from_str(RULES[7]).unwrap();
+    assert_eq!(
+        first(&rule, 9),
+        [at("2026-01-01T00:00:00Z"), at("2026-01-01T00:00:10Z"), at("2026-01-01T00:00:20Z")]
+    );
+    let monthly =
+        r#"{"cron":"@monthly","start":"2026-03-01T00:00:00Z","end":"2026-04-30T00:00:00Z"}"#;
+    let rule: Rule = serde_json::from_str(monthly).unwrap();
+    assert_eq!(first(&rule, 9), [at("2026-03-01T00:00Z"), at("2026-04-01T00:00Z")]);
+}
+
+#[test]
+fn now_and_at_fire_once() {
+    assert_eq!(first(&Rule::now(), 9), [at("2026-01-01T00:00Z")]);
+    assert_eq!(first(&Rule::at(at("2026-02-01T00:00Z")), 9), [at("2026-02-01T00:00Z")]);
+    assert_eq!(first(&Rule::at(at("2025-02-01T00:00Z")), 9), []);
+}
+
+#[test]
+fn the_known_fields_are_those_of_the_table() {
+    let error = serde_json::from_str::<Rule>(r#"{"?": 1}"#).unwrap_err().to_string();
+    let listed: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+    assert_eq!(listed, crate::schedule::RULE_FIELDS);
+}
