@@ -1,0 +1,179 @@
+//! The node on a store of the test's own: decide, commit, act; and what a failed commit does.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use fleetcron::engine::NewClient;
+use fleetcron::node::{CallError, Fatal, OUTBOUND, ToSession};
+use fleetcron::store::{Batch, Entry, MemoryStore, Order, Store, StoreError};
+use fleetcron::{Handle, Json, Node, Outcome, Proof, Submission, TokenHash};
+use futures_util::{FutureExt, StreamExt, future};
+use tokio::sync::mpsc;
+
+/// A store whose commits wait at a gate, are counted, and can be made to fail.
+struct Gated {
+    inner: MemoryStore,
+    open: Mutex<bool>,
+    opened: Condvar,
+    arrived: tokio::sync::Notify,
+    commits: AtomicUsize,
+    broken: Mutex<bool>,
+}
+
+impl Gated {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryStore::new(),
+            open: Mutex::new(true),
+            opened: Condvar::new(),
+            arrived: tokio::sync::Notify::new(),
+            commits: AtomicUsize::new(0),
+            broken: Mutex::new(false),
+        })
+    }
+
+    fn set_open(&self, open: bool) {
+        *self.open.lock().unwrap() = open;
+        self.opened.notify_all();
+    }
+}
+
+impl Store for Gated {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.get(key)
+    }
+
+    fn scan(
+        &self,
+        keys: Range<&[u8]>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.inner.scan(keys, order, limit)
+    }
+
+    fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        self.arrived.notify_one();
+        let mut open = self.open.lock().unwrap();
+        while !*open {
+            open = self.opened.wait(open).unwrap();
+        }
+        if *self.broken.lock().unwrap() {
+            return Err(StoreError::failed("commit", "the disk is gone"));
+        }
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        self.inner.commit(batches)
+    }
+}
+
+async fn add_client(handle: &Handle, id: &str) {
+    let token = Some(TokenHash::of("secret"));
+    let client = NewClient { id: id.parse().unwrap(), groups: [].into(), token };
+    handle.add_client(client).await.unwrap();
+}
+
+fn noop(target: &str) -> Submission {
+    Submission::new(target.parse().unwrap(), "noop".parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_command_goes_out_and_its_answer_comes_in() {
+    let node = Node::start(Arc::new(MemoryStore::new())).unwrap();
+    let handle = node.handle();
+    add_client(&handle, "a").await;
+    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let proof = Proof::Token(TokenHash::of("secret"));
+    let session =
+        handle.connect("a".parse().unwrap(), proof, Vec::new(), outbound).await.unwrap();
+    let run = handle.submit(noop("client:a")).await.unwrap();
+    let followed = tokio::spawn(handle.follow(run.serial).collect::<Vec<_>>());
+    let Some(ToSession::Command(dispatch)) = inbound.recv().await else { panic!("a command") };
+    assert_eq!(dispatch.serial, run.serial);
+    let outcome = Outcome::succeeded(Json::new(&42).unwrap());
+    handle.responded(session, run.serial, outcome.clone()).await.unwrap();
+    assert!(matches!(inbound.recv().await, Some(ToSession::Ack(serial)) if serial == run.serial));
+    let ended = handle.wait(run.serial).await.unwrap();
+    assert!(ended.all_succeeded(), "{ended:?}");
+    let responses = followed.await.unwrap();
+    assert_eq!(responses.len(), 1);
+    assert_eq!(responses[0].as_ref().unwrap().outcome, outcome);
+    let one = handle.response(run.serial, "a".parse().unwrap()).await.unwrap();
+    assert_eq!(one.unwrap().outcome, outcome);
+    node.stop().await.unwrap();
+    assert!(matches!(inbound.recv().await, Some(ToSession::Close(_))), "the node says goodbye");
+    assert!(matches!(handle.status().await, Err(CallError::Stopped)));
+}
+
+#[tokio::test]
+async fn nothing_is_answered_before_it_is_durable() {
+    let store = Gated::new();
+    let node = Node::start(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+    let handle = node.handle();
+    add_client(&handle, "a").await;
+    store.set_open(false);
+    let mut submit = Box::pin(handle.submit(noop("all")));
+    assert!(submit.as_mut().now_or_never().is_none());
+    // The notification of an earlier commit may be there still.
+    store.arrived.notified().await;
+    let mut question = Box::pin(handle.status());
+    assert!(submit.as_mut().now_or_never().is_none(), "not durable: no answer");
+    assert!(question.as_mut().now_or_never().is_none(), "nor a look at what is not durable");
+    store.set_open(true);
+    let run = submit.await.unwrap();
+    assert_eq!(question.await.unwrap().runs_open, 1);
+    assert!(fleetcron::history::run(&store.inner, run.serial).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn many_callers_share_a_commit() {
+    let store = Gated::new();
+    let node = Node::start(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+    let handle = node.handle();
+    add_client(&handle, "a").await;
+    store.set_open(false);
+    let before = store.commits.load(Ordering::SeqCst);
+    let submissions = (0..500).map(|_| handle.submit(noop("all")));
+    let all = future::join_all(submissions);
+    let open = async {
+        // All 500 are in the inbox once a question asked after them is in it.
+        let question = handle.status();
+        tokio::pin!(question);
+        assert!(question.as_mut().now_or_never().is_none());
+        store.set_open(true);
+        question.await.unwrap();
+    };
+    let (runs, ()) = future::join(all, open).await;
+    assert!(runs.into_iter().all(|run| run.is_ok()));
+    let commits = store.commits.load(Ordering::SeqCst) - before;
+    assert!(commits <= 10, "500 submissions took {commits} commits");
+}
+
+#[tokio::test]
+async fn a_failed_commit_stops_the_node_and_says_so() {
+    let store = Gated::new();
+    let mut node = Node::start(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+    let handle = node.handle();
+    add_client(&handle, "a").await;
+    *store.broken.lock().unwrap() = true;
+    assert!(matches!(handle.submit(noop("all")).await, Err(CallError::Stopped)));
+    let error = node.ended().await.unwrap_err();
+    assert!(matches!(error, Fatal::Store(_)));
+    assert!(error.to_string().contains("the disk is gone"), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_there_after_a_restart() {
+    let store = MemoryStore::new();
+    let node = Node::start(Arc::new(store.clone())).unwrap();
+    add_client(&node.handle(), "a").await;
+    let run = node.handle().submit(noop("all")).await.unwrap();
+    node.stop().await.unwrap();
+    let node = Node::start(Arc::new(store)).unwrap();
+    let handle = node.handle();
+    assert_eq!(handle.run(run.serial).await.unwrap(), run);
+    assert_eq!(handle.status().await.unwrap().deliveries_open, 1);
+    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    handle.connect("a".parse().unwrap(), Proof::Vouched, Vec::new(), outbound).await.unwrap();
+    assert!(matches!(inbound.recv().await, Some(ToSession::Command(_))));
+}
