@@ -11,14 +11,15 @@ pub mod history;
 pub mod housekeeping;
 mod id;
 mod job;
-mod job_diff;
+pub mod job_diff;
+pub mod job_files;
 mod json;
 pub mod node;
 pub mod remote;
 mod run;
 pub mod schedule;
 pub mod store;
-mod suggest;
+pub mod suggest;
 mod target;
 pub mod time;
 

@@ -1,7 +1,7 @@
 //! The nearest known name to one that is not known, for `did you mean …?`.
 //!
 //! Promises: the same names in any order give the same suggestion, as long as they are few enough
-//! to be compared within [`MAX_WORK`]. Imports nothing of fleetcron.
+//! to be compared within a fixed amount of work. Imports nothing of fleetcron.
 
 /// How many character comparisons one search may cost: some 10 ms. Names beyond it are not
 /// looked at, so that a typing error does not hold up a server with very many names.

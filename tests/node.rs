@@ -84,8 +84,7 @@ async fn a_command_goes_out_and_its_answer_comes_in() {
     add_client(&handle, "a").await;
     let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
     let proof = Proof::Token(TokenHash::of("secret"));
-    let session =
-        handle.connect("a".parse().unwrap(), proof, Vec::new(), outbound).await.unwrap();
+    let session = handle.connect("a".parse().unwrap(), proof, Vec::new(), outbound).await.unwrap();
     let run = handle.submit(noop("client:a")).await.unwrap();
     let followed = tokio::spawn(handle.follow(run.serial).collect::<Vec<_>>());
     let Some(ToSession::Command(dispatch)) = inbound.recv().await else { panic!("a command") };

@@ -9,6 +9,7 @@ use super::core::Engine;
 use super::effect::{JobAction, JobChange, Reply, RequestError, What};
 use super::input::Apply;
 use super::jobs::Entry;
+use super::registry::Registry;
 use crate::id::{JobId, JobName};
 use crate::job::{CatchUp, Job, JobSpec, JobState, MAX_DESCRIPTION};
 use crate::job_diff;
@@ -68,7 +69,7 @@ impl Engine {
             Target::One(id) => self.registry.find(id).is_none(),
         };
         if nobody {
-            let why = self.registry.why_nobody(&spec.target);
+            let why = Registry::why_nobody(&spec.target);
             warnings.push(format!("target {}: {why} yet", spec.target));
         }
         if action == JobAction::Keep {

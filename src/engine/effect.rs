@@ -256,7 +256,7 @@ pub enum What {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// No such job, client, group or run.
-    #[error("no {what} named {name:?}{}", hint(.suggestion.as_deref()))]
+    #[error("no {what} named {name:?}{}", crate::suggest::hint(.suggestion.as_deref()))]
     NotFound {
         /// `job`, `client`, `group` or `run`.
         what: &'static str,
@@ -277,8 +277,4 @@ pub enum RequestError {
     /// A limit is reached.
     #[error("{0}")]
     Limit(String),
-}
-
-fn hint(suggestion: Option<&str>) -> String {
-    suggestion.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
 }

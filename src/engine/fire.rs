@@ -9,6 +9,7 @@ use super::core::Engine;
 use super::effect::{Reply, RequestError, What};
 use super::jobs::Entry;
 use super::missed::{self, LATE};
+use super::registry::Registry;
 use super::runs::OpenRun;
 use crate::id::{ClientNo, JobId, JobName, Serial};
 use crate::job::{Command, Job, JobState, Offline};
@@ -216,7 +217,7 @@ impl Engine {
         run.counts.total = u32::try_from(targets.len()).unwrap_or(u32::MAX);
         if targets.is_empty() {
             run.ended_at = Some(self.now);
-            run.reason = Some(self.registry.why_nobody(&run.target));
+            run.reason = Some(Registry::why_nobody(&run.target));
         }
         let waiting = if run.offline == Offline::Drop { 0 } else { away.len() };
         self.notify(What::RunStarted {

@@ -135,7 +135,7 @@ impl Registry {
     }
 
     /// Why a target means nobody.
-    pub(super) fn why_nobody(&self, target: &Target) -> String {
+    pub(super) fn why_nobody(target: &Target) -> String {
         match target {
             Target::All => "no client is defined".into(),
             Target::Group(group) => format!("no client is in group {:?}", group.as_str()),

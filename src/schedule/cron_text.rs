@@ -1,6 +1,7 @@
 //! Reading cron expressions, with errors that name the field.
 //!
-//! Promises: an expression that is read can fire. Imports [`super::cron`].
+//! Promises: an expression that is read can fire. Imports [`super::cron`] and
+//! [`super::shared`].
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use chrono::{DateTime, NaiveDateTime};
 use croner::parser::{CronParser, Seconds, Year};
 
 use super::cron::InvalidCron;
+use super::shared;
 
 /// The longest expression, in bytes.
 pub const MAX_EXPRESSION: usize = 256;
@@ -55,9 +57,7 @@ impl Pattern {
     /// The first match on a clock that never changes; UTC is such a clock. `from` itself counts
     /// if `inclusive` and it is a whole second.
     pub(super) fn next_wall(&self, from: NaiveDateTime, inclusive: bool) -> Option<NaiveDateTime> {
-        let next = self.parsed.find_next_occurrence(&from.and_utc(), inclusive);
-        // The only error is that the search has come to its last year.
-        next.ok().map(|at| at.naive_utc())
+        next_wall(&self.parsed, from, inclusive)
     }
 }
 
@@ -69,15 +69,27 @@ fn parse_checked(expression: &str) -> Result<Pattern, String> {
     let plain = without_nickname(expression.trim())?;
     let fields: Vec<&str> = plain.split_whitespace().collect();
     check_count(&fields)?;
-    check_fields(&fields)?;
     // All fields but the last three are those of the time of day.
     let interval = fields[..fields.len() - 3].iter().any(|field| field.contains('*'));
-    let pattern =
-        Pattern { expression: expression.into(), interval, parsed: Arc::new(parse(&fields)?) };
-    match pattern.next_wall(DateTime::UNIX_EPOCH.naive_utc(), true) {
-        Some(_) => Ok(pattern),
-        None => Err("it never fires: no month has such a day".into()),
-    }
+    let parsed = shared::get_or_make(&fields.join(" "), || {
+        check_lists(&fields)?;
+        let parsed = parse(&fields).map_err(|problem| blame(&fields, problem))?;
+        match next_wall(&parsed, DateTime::UNIX_EPOCH.naive_utc(), true) {
+            Some(_) => Ok(parsed),
+            None => Err("it never fires: no month has such a day".to_owned()),
+        }
+    })?;
+    Ok(Pattern { expression: expression.into(), interval, parsed })
+}
+
+fn next_wall(
+    pattern: &croner::Cron,
+    from: NaiveDateTime,
+    inclusive: bool,
+) -> Option<NaiveDateTime> {
+    let next = pattern.find_next_occurrence(&from.and_utc(), inclusive);
+    // The only error is that the search has come to its last year.
+    next.ok().map(|at| at.naive_utc())
 }
 
 /// The beginning of a value, as much of it as an error message repeats.
@@ -106,21 +118,30 @@ fn check_count(fields: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Reads each field among fields that are `*`, to say which of them is wrong.
-fn check_fields(fields: &[&str]) -> Result<(), String> {
+/// croner takes an empty item of a list for nothing at all.
+fn check_lists(fields: &[&str]) -> Result<(), String> {
+    let empty = |field: &str| field.split(',').any(str::is_empty);
+    match fields.iter().position(|field| empty(field)) {
+        Some(at) => Err(told(fields, at, "an item of the list is empty")),
+        None => Ok(()),
+    }
+}
+
+/// Finds the field that is wrong, by reading each among fields that are right.
+fn blame(fields: &[&str], problem: String) -> String {
     let offset = FIELDS.len() - fields.len();
-    for (at, field) in fields.iter().enumerate() {
-        let (name, holds) = FIELDS[at + offset];
-        let bad = |problem: &str| format!("{name} {field:?}: {problem}; it holds {holds}");
-        // croner takes an empty item of a list for nothing at all.
-        if field.split(',').any(str::is_empty) {
-            return Err(bad("an item of the list is empty"));
-        }
+    let wrong = fields.iter().enumerate().find_map(|(at, field)| {
         let mut alone = ["0", "*", "*", "*", "*", "*"];
         alone[at + offset] = field;
-        parse(&alone).map_err(|problem| bad(&problem))?;
-    }
-    Ok(())
+        parse(&alone).err().map(|problem| told(fields, at, &problem))
+    });
+    wrong.unwrap_or(problem)
+}
+
+/// Names a field and what is wrong with it.
+fn told(fields: &[&str], at: usize, problem: &str) -> String {
+    let (name, holds) = FIELDS[at + FIELDS.len() - fields.len()];
+    format!("{name} {:?}: {problem}; it holds {holds}", fields[at])
 }
 
 fn parse(fields: &[&str]) -> Result<croner::Cron, String> {

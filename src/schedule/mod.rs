@@ -8,6 +8,7 @@ mod cron;
 mod cron_text;
 mod rule;
 mod rule_serde;
+mod shared;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,128 @@
+//! From a job as written to a job, or to all that is wrong with it.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Problem, RawField, RawJob};
+use crate::job::JobSpec;
+use crate::schedule::RULE_FIELDS;
+use crate::suggest;
+
+/// The fields of a job; a test holds them against [`JobSpec`].
+pub(super) const JOB_FIELDS: [&str; 10] = [
+    "name",
+    "description",
+    "target",
+    "command",
+    "params",
+    "rule",
+    "catch_up",
+    "catch_up_window",
+    "offline",
+    "expires_after",
+];
+
+/// The fields that every job has, and what stands in for them while another one is checked.
+const REQUIRED: [(&str, &str); 4] =
+    [("name", "name"), ("target", "all"), ("command", "command"), ("rule", "now")];
+
+/// The job, or its problems in the order of their places.
+pub(super) fn job(raw: RawJob) -> Result<JobSpec, Vec<Problem>> {
+    if raw.fields.iter().all(|field| field.problems.is_empty())
+        && let Ok(spec) = JobSpec::deserialize(&object(&raw))
+    {
+        return within_limits(&raw, spec);
+    }
+    let mut problems = Vec::new();
+    for (name, _) in REQUIRED {
+        if raw.field(name).is_none() {
+            problems.push(Problem::field(raw.offset, name, "is missing"));
+        }
+    }
+    let whole = object(&raw);
+    let offset = raw.offset;
+    for field in raw.fields {
+        check_field(field, &mut problems);
+    }
+    // Each field alone is right, but not all together.
+    if problems.is_empty()
+        && let Err(error) = JobSpec::deserialize(&whole)
+    {
+        problems.push(Problem::at(offset, error.to_string()));
+    }
+    problems.sort_by_key(|problem| problem.offset);
+    Err(problems)
+}
+
+fn object(raw: &RawJob) -> Value {
+    let fields = raw.fields.iter().map(|field| (field.name.clone(), field.value.clone()));
+    Value::Object(fields.collect())
+}
+
+fn within_limits(raw: &RawJob, spec: JobSpec) -> Result<JobSpec, Vec<Problem>> {
+    match spec.command() {
+        Ok(_) => Ok(spec),
+        Err(error) => {
+            let offset = raw.field("params").map_or(raw.offset, |field| field.offset);
+            Err(vec![Problem::field(offset, "params", error.to_string())])
+        }
+    }
+}
+
+fn check_field(mut field: RawField, problems: &mut Vec<Problem>) {
+    if !field.problems.is_empty() {
+        return problems.append(&mut field.problems);
+    }
+    if !JOB_FIELDS.contains(&field.name.as_str()) {
+        let text = unknown(&field.name, &JOB_FIELDS);
+        problems.push(Problem::field(field.offset, field.name, text));
+        return;
+    }
+    let before = problems.len();
+    if field.name == "rule" {
+        take_unknown_rule_fields(&mut field, problems);
+    }
+    let only_known = problems.len() == before;
+    let Err((path, text)) = alone(&field) else { return };
+    // Without its unknown fields, nothing can be said of the rule as a whole.
+    if only_known || path != "rule" {
+        let inner = path.strip_prefix(&field.name).and_then(|path| path.strip_prefix('.'));
+        let place = field.inner.iter().find(|(name, _)| Some(name.as_str()) == inner);
+        let offset = place.map_or(field.offset, |(_, offset)| *offset);
+        problems.push(Problem::field(offset, path, text));
+    }
+}
+
+fn take_unknown_rule_fields(rule: &mut RawField, problems: &mut Vec<Problem>) {
+    let Value::Object(table) = &mut rule.value else { return };
+    for (name, offset) in &rule.inner {
+        if !RULE_FIELDS.contains(&name.as_str()) {
+            table.remove(name);
+            let text = unknown(name, &RULE_FIELDS);
+            problems.push(Problem::field(*offset, format!("rule.{name}"), text));
+        }
+    }
+}
+
+fn unknown(name: &str, known: &[&str]) -> String {
+    if known == JOB_FIELDS && RULE_FIELDS.contains(&name) {
+        return format!("is not a field of a job; write it in rule, as rule.{name}");
+    }
+    let nearest = suggest::nearest(name, known.iter().copied());
+    let instead = nearest.map_or_else(
+        || format!("; known are {}", known.join(", ")),
+        |nearest| suggest::hint(Some(&nearest)),
+    );
+    format!("is not a known field{instead}")
+}
+
+/// Reads a field within a job that is right otherwise; the error is its path and what is wrong.
+fn alone(field: &RawField) -> Result<(), (String, String)> {
+    let mut job: Map<String, Value> =
+        REQUIRED.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    job.insert(field.name.clone(), field.value.clone());
+    let job = Value::Object(job);
+    serde_path_to_error::deserialize::<_, JobSpec>(&job)
+        .map(drop)
+        .map_err(|error| (error.path().to_string(), error.inner().to_string()))
+}

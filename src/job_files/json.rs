@@ -1,0 +1,167 @@
+//! Jobs written in JSON.
+//!
+//! The outer two levels are read as raw text, whose place in the file is known; `serde_json`
+//! itself tells places only in errors.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::lines::Lines;
+use super::{Found, Problem, RawField, RawJob};
+
+const WRITTEN_TWICE: &str = "is written twice";
+
+/// Finds the jobs of a text.
+pub(super) fn jobs(text: &str) -> Found {
+    let document = Document { text };
+    match document.jobs() {
+        Ok(raw_jobs) => {
+            let mut found = Vec::new();
+            let mut problems = Vec::new();
+            for raw in raw_jobs {
+                match document.job(raw) {
+                    Ok(job) => found.push(job),
+                    Err(problem) => problems.push(problem),
+                }
+            }
+            (found, problems)
+        }
+        Err(problem) => (Vec::new(), vec![problem]),
+    }
+}
+
+/// The fields of an object, in order and with repetitions.
+struct Fields<'a>(Vec<(Key<'a>, &'a RawValue)>);
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a job: an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Fields(fields))
+    }
+}
+
+struct Document<'a> {
+    text: &'a str,
+}
+
+impl<'a> Document<'a> {
+    /// The raw text of each job.
+    fn jobs(&self) -> Result<Vec<&'a str>, Problem> {
+        if self.text.trim_start().starts_with('[') {
+            return self.list(self.text);
+        }
+        let fields: Fields<'a> = self.read(self.text)?;
+        match fields.0.as_slice() {
+            [] => Ok(Vec::new()),
+            [(key, value)] if key.0 == "job" => self.list(value.get()),
+            several => match several.iter().find(|(key, _)| key.0 == "job") {
+                Some((key, value)) => Err(Problem::field(
+                    self.offset_of_key(key, value),
+                    "job",
+                    "stands beside other fields; write either one job or a list of jobs",
+                )),
+                None => Ok(vec![self.text]),
+            },
+        }
+    }
+
+    fn list(&self, raw: &'a str) -> Result<Vec<&'a str>, Problem> {
+        let items: Vec<&'a RawValue> = self.read(raw)?;
+        Ok(items.into_iter().map(RawValue::get).collect())
+    }
+
+    fn job(&self, raw: &'a str) -> Result<RawJob, Problem> {
+        let fields: Fields<'a> = self.read(raw)?;
+        let mut job = RawJob { offset: self.offset(raw), fields: Vec::new() };
+        for (key, value) in &fields.0 {
+            let mut field = self.field(key, value);
+            if job.field(&key.0).is_some() {
+                let problem = Problem::field(field.offset, key.0.as_ref(), WRITTEN_TWICE);
+                field.problems = vec![problem];
+            }
+            job.fields.push(field);
+        }
+        // A job that is the whole file begins where its text does, not at the blank before it.
+        job.offset += raw.len() - raw.trim_start().len();
+        Ok(job)
+    }
+
+    fn field(&self, key: &Key<'a>, raw: &'a RawValue) -> RawField {
+        let offset = self.offset_of_key(key, raw);
+        let name = key.0.clone().into_owned();
+        // Only objects have inner fields; anything else has none to point at.
+        let inner = if raw.get().starts_with('{') {
+            self.read::<Fields<'a>>(raw.get()).map(|fields| fields.0).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let inner: Vec<(String, usize)> = inner
+            .iter()
+            .map(|(key, value)| (key.0.clone().into_owned(), self.offset_of_key(key, value)))
+            .collect();
+        let mut seen = HashSet::new();
+        let mut problems: Vec<Problem> = inner
+            .iter()
+            .filter(|(key, _)| !seen.insert(key))
+            .map(|(key, offset)| Problem::field(*offset, format!("{name}.{key}"), WRITTEN_TWICE))
+            .collect();
+        let value = self.read(raw.get()).unwrap_or_else(|problem| {
+            problems.push(Problem { field: Some(name.clone()), ..problem });
+            Value::Null
+        });
+        RawField { name, offset, value, inner, problems }
+    }
+
+    /// Reads a part of the text; the error leads to its place in the whole.
+    fn read<T: Deserialize<'a>>(&self, raw: &'a str) -> Result<T, Problem> {
+        serde_json::from_str(raw).map_err(|error| {
+            let lines = Lines::of(raw);
+            let column = error.column().saturating_sub(1);
+            let within = (lines.start(error.line()) + column).min(raw.len());
+            let text = error.to_string();
+            // The place is told before the message.
+            let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+            Problem::at(self.offset(raw) + within, text)
+        })
+    }
+
+    fn offset_of_key(&self, key: &Key<'a>, value: &'a RawValue) -> usize {
+        match key.0 {
+            Cow::Borrowed(key) => self.offset(key),
+            // A key with an escape is a copy; its value is close by.
+            Cow::Owned(_) => self.offset(value.get()),
+        }
+    }
+
+    /// The place of a part of the text; parts are always borrowed from it.
+    fn offset(&self, part: &'a str) -> usize {
+        part.as_ptr().addr().saturating_sub(self.text.as_ptr().addr())
+    }
+}

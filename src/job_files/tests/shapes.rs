@@ -1,0 +1,94 @@
+//! One job a file or several, in both formats.
+
+use super::*;
+use crate::Rule;
+
+#[test]
+fn a_toml_file_holds_one_job_at_the_top() {
+    let text = r#"
+# What it is for.
+name = "disk-report"
+target = "all"
+command = "disk.report"
+expires_after = "2h"
+
+[params]
+path = "/"
+limits = [80, 9.5, 0x10]
+since = 2026-12-01
+
+[rule]
+cron = "30 6 * * *"
+time_zone = "Europe/Berlin"
+"#;
+    let jobs = toml(text).unwrap();
+    assert_eq!(places(&jobs), [("disk-report", 3)]);
+    assert_eq!(jobs[0].file, Path::new("jobs/a.toml"));
+    let spec = &jobs[0].spec;
+    assert_eq!(spec.rule, Rule::cron("30 6 * * *", "Europe/Berlin").unwrap());
+    let params = r#"{"limits":[80,9.5,16],"path":"/","since":"2026-12-01"}"#;
+    assert_eq!(spec.params.text(), params);
+}
+
+#[test]
+fn a_toml_file_holds_several_jobs_as_tables() {
+    let text = r#"
+[[job]]
+name = "b"
+target = "all"
+command = "x"
+rule = "now"
+
+[[job]]
+name = "a"
+target = "client:db-01"
+command = "x"
+rule.every = "10s"
+"#;
+    assert_eq!(places(&toml(text).unwrap()), [("b", 2), ("a", 8)]);
+}
+
+#[test]
+fn toml_times_need_no_quotes() {
+    for (written, read) in [
+        ("2026-12-01T02:00:00Z", "2026-12-01T02:00:00Z"),
+        ("2026-12-01 02:00:00.250+01:00", "2026-12-01T01:00:00.250Z"),
+        ("2026-12-01T02:00Z", "2026-12-01T02:00:00Z"),
+        ("\"2026-12-01T02:00:00-05:00\"", "2026-12-01T07:00:00Z"),
+    ] {
+        let text = format!(
+            "name='a'\ntarget='all'\ncommand='x'\n[rule]\nevery='1s'\nfrom={written}\nend={written}"
+        );
+        let jobs = toml(&text).unwrap();
+        assert_eq!(jobs[0].spec.rule.end, Some(read.parse().unwrap()), "{written}");
+    }
+}
+
+#[test]
+fn a_json_file_holds_one_job_a_list_or_a_list_under_job() {
+    let job = |name: &str| {
+        format!(
+            "{{\n\"name\": \"{name}\",\n\"target\": \"all\", \"command\": \"x\", \"rule\": \"now\"}}"
+        )
+    };
+    let (a, b) = (job("a"), job("b"));
+    assert_eq!(places(&json(&format!("\n {a}")).unwrap()), [("a", 2)]);
+    assert_eq!(places(&json(&format!("[{a},\n{b}]")).unwrap()), [("a", 1), ("b", 4)]);
+    let under = format!("\u{feff}{{\"job\": [\n{a},\n\n{b}]}}");
+    assert_eq!(places(&json(&under).unwrap()), [("a", 2), ("b", 6)]);
+}
+
+#[test]
+fn both_formats_give_the_same_job() {
+    let in_toml = toml(
+        "name='a'\ndescription='d'\ntarget='group:web'\ncommand='x'\ncatch_up='all'\n\
+         catch_up_window='2h'\noffline='drop'\nexpires_after='1m'\nparams={b=1, a='x'}\n\
+         rule={every='1s', count=3}",
+    );
+    let in_json = json(
+        r#"{"name":"a","description":"d","target":"group:web","command":"x","catch_up":"all",
+            "catch_up_window":"2h","offline":"drop","expires_after":"1m","params":{"b":1,"a":"x"},
+            "rule":{"every":"1s","count":3}}"#,
+    );
+    assert_eq!(in_toml.unwrap()[0].spec, in_json.unwrap()[0].spec);
+}

@@ -1,0 +1,182 @@
+//! Jobs written in TOML.
+
+use std::thread;
+
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use toml::value::Datetime;
+
+use super::{Found, Problem, RawField, RawJob};
+
+/// The deepest nesting of tables and lists.
+const MAX_DEPTH: usize = 64;
+
+/// A text that cannot nest deeper than this is read on the caller's stack.
+const SHALLOW: usize = 500;
+
+/// The stack for other texts, in bytes. `toml` limits brackets and the parts of a key to 80 each,
+/// which makes up to 6,480 levels, and frees them by recursion: measured at 600 bytes a level in
+/// a debug build.
+const STACK: usize = 16 * 1024 * 1024;
+
+/// Finds the jobs of a text.
+pub(super) fn jobs(text: &str) -> Found {
+    // Each level needs one of these characters.
+    let levels = text.bytes().filter(|byte| b".[{".contains(byte)).count();
+    if levels <= SHALLOW {
+        return find(text);
+    }
+    let found = thread::scope(|scope| {
+        let reader = thread::Builder::new().stack_size(STACK);
+        reader.spawn_scoped(scope, || find(text)).ok().and_then(|reader| reader.join().ok())
+    });
+    found.unwrap_or_else(|| {
+        let text = "cannot be read: there is no thread for it".to_owned();
+        (Vec::new(), vec![Problem { offset: None, field: None, text }])
+    })
+}
+
+fn find(text: &str) -> Found {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let problems = errors.iter().map(|error| Problem {
+            offset: error.span().map(|span| span.start),
+            field: None,
+            text: error.message().to_owned(),
+        });
+        return (Vec::new(), problems.collect());
+    }
+    let document = document.into_inner();
+    let Some((key, value)) = document.iter().find(|(key, _)| key.get_ref() == "job") else {
+        let jobs = if document.is_empty() { Vec::new() } else { vec![top_level(&document)] };
+        return (jobs, Vec::new());
+    };
+    let offset = key.span().start;
+    let fail = |text: &str| (Vec::new(), vec![Problem::field(offset, "job", text)]);
+    if document.len() > 1 {
+        return fail("stands beside other fields; write either one job or [[job]] tables");
+    }
+    let Some(items) = value.get_ref().as_array() else {
+        return fail("is not a list; write [[job]] above each job, or its fields at the top");
+    };
+    let mut jobs = Vec::new();
+    let mut problems = Vec::new();
+    for item in items {
+        match item.get_ref().as_table() {
+            Some(table) => jobs.push(job(item.span().start, table)),
+            None => problems.push(Problem::field(item.span().start, "job", "is not a table")),
+        }
+    }
+    (jobs, problems)
+}
+
+/// A job that is the whole file begins at its name, or at its first field.
+fn top_level(document: &DeTable<'_>) -> RawJob {
+    let mut job = job(0, document);
+    let name = job.field("name").map(|field| field.offset);
+    job.offset = name.or(job.fields.first().map(|field| field.offset)).unwrap_or(0);
+    job
+}
+
+fn job(offset: usize, table: &DeTable<'_>) -> RawJob {
+    let mut fields: Vec<RawField> =
+        table.iter().map(|(key, value)| field(key.get_ref(), key.span().start, value)).collect();
+    fields.sort_by_key(|field| field.offset);
+    RawJob { offset, fields }
+}
+
+fn field(name: &str, offset: usize, value: &Spanned<DeValue<'_>>) -> RawField {
+    let inner = value.get_ref().as_table().into_iter().flatten();
+    let inner = inner.map(|(key, _)| (key.get_ref().to_string(), key.span().start)).collect();
+    // Parameters are the command's own affair: any date will do there.
+    let moments = name != "params";
+    let mut place =
+        Place { path: name.to_owned(), offset, moments, depth: 0, problems: Vec::new() };
+    let value = place.convert(value);
+    RawField { name: name.to_owned(), offset, value, inner, problems: place.problems }
+}
+
+/// Where a conversion stands, and what it has found.
+struct Place {
+    path: String,
+    offset: usize,
+    /// Dates and times must be moments: have an offset.
+    moments: bool,
+    depth: usize,
+    problems: Vec<Problem>,
+}
+
+impl Place {
+    /// Notes a problem; null stands for the value.
+    fn problem(&mut self, text: impl Into<String>) -> Value {
+        self.problems.push(Problem::field(self.offset, self.path.clone(), text));
+        Value::Null
+    }
+
+    /// Converts a part under its own name and place.
+    fn within(&mut self, name: &str, offset: usize, value: &Spanned<DeValue<'_>>) -> Value {
+        if self.depth == MAX_DEPTH {
+            return self.problem(format!("is nested more than {MAX_DEPTH} levels deep"));
+        }
+        let length = self.path.len();
+        let outer = std::mem::replace(&mut self.offset, offset);
+        self.path.push_str(name);
+        self.depth += 1;
+        let value = self.convert(value);
+        self.path.truncate(length);
+        self.offset = outer;
+        self.depth -= 1;
+        value
+    }
+
+    fn convert(&mut self, value: &Spanned<DeValue<'_>>) -> Value {
+        match value.get_ref() {
+            DeValue::String(text) => Value::String(text.to_string()),
+            DeValue::Boolean(value) => Value::Bool(*value),
+            DeValue::Integer(integer) => {
+                match i64::from_str_radix(integer.as_str(), integer.radix()) {
+                    Ok(number) => Value::from(number),
+                    Err(_) => self.problem(format!("integer {integer} does not fit into 64 bits")),
+                }
+            }
+            DeValue::Float(float) => {
+                // TOML's floats are Rust's, but for inf and nan, which JSON does not have.
+                let number = float.as_str().parse().ok().and_then(serde_json::Number::from_f64);
+                match number {
+                    Some(number) => Value::Number(number),
+                    None => self.problem(format!("number {float} has no JSON form")),
+                }
+            }
+            DeValue::Datetime(datetime) => self.moment(*datetime),
+            DeValue::Array(items) => {
+                let items = items.iter().enumerate();
+                items.map(|(at, v)| self.within(&format!("[{at}]"), v.span().start, v)).collect()
+            }
+            DeValue::Table(table) => {
+                let fields = table.iter().map(|(key, value)| {
+                    let name = key.get_ref();
+                    let value = self.within(&format!(".{name}"), key.span().start, value);
+                    (name.to_string(), value)
+                });
+                Value::Object(fields.collect())
+            }
+        }
+    }
+
+    /// A date or time as RFC 3339 text.
+    fn moment(&mut self, mut datetime: Datetime) -> Value {
+        if let Some(time) = &mut datetime.time {
+            // TOML may leave out the seconds, RFC 3339 may not.
+            time.second.get_or_insert(0);
+        }
+        if !self.moments || datetime.offset.is_some() {
+            return Value::String(datetime.to_string());
+        }
+        self.problem(if datetime.date.is_some() && datetime.time.is_some() {
+            format!("time {datetime} has no offset; add one, such as {datetime}Z")
+        } else {
+            format!("time {datetime} is not a moment; write one such as 2026-12-01T02:00:00Z")
+        })
+    }
+}
