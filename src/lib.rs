@@ -5,8 +5,12 @@
 pub mod access;
 pub mod agent;
 pub mod api;
+#[doc(hidden)]
+pub mod cli;
+pub mod client;
 mod client_record;
 pub mod engine;
+pub mod handlers;
 pub mod history;
 pub mod housekeeping;
 mod id;
@@ -18,10 +22,12 @@ pub mod node;
 pub mod remote;
 mod run;
 pub mod schedule;
+pub mod server;
 pub mod store;
 pub mod suggest;
 mod target;
 pub mod time;
+pub mod wire;
 
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
 pub use id::{

@@ -16,8 +16,8 @@ async fn serve_routes(routes: Router) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let stopping = CancellationToken::new();
-    let router = guard::guard(routes, Tokens::new(["secret"]));
-    tokio::spawn(serve(listener, router, stopping.clone()));
+    let guarded = guard::guard(routes, Tokens::new(["secret"]));
+    tokio::spawn(serve(listener, guarded, stopping.clone()));
     Served { base, _stop: stopping.drop_guard() }
 }
 

@@ -113,12 +113,12 @@ async fn a_wait_outlives_failures_of_the_server() {
     let tries = Arc::new(AtomicU32::new(0));
     let counted = tries.clone();
     let answer = move || {
-        let tried = counted.fetch_add(1, Ordering::SeqCst);
+        let earlier = counted.fetch_add(1, Ordering::SeqCst);
         async move {
             let stopped = json!({"error": {"kind": "stopped", "message": "the node has stopped"}});
-            match tried {
+            match earlier {
                 0 => (StatusCode::SERVICE_UNAVAILABLE, axum::Json(stopped)),
-                tried => (StatusCode::OK, axum::Json(run(tried > 1))),
+                earlier => (StatusCode::OK, axum::Json(run(earlier > 1))),
             }
         }
     };

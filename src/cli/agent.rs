@@ -1,0 +1,122 @@
+//! `fleetcron agent`: a client that runs allow-listed programs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tokio::io::AsyncReadExt as _;
+
+use super::error::CliError;
+use super::{Done, Verdict, signals};
+use crate::agent::{Config, Runner};
+use crate::client::{Client, ClientHandle, Context, End};
+use crate::handlers::Handlers;
+use crate::id::{ClientId, CommandName};
+use crate::json::Json;
+
+/// Run the programs that this machine's own list allows, when the server says so.
+#[derive(Debug, Args)]
+pub(super) struct AgentArgs {
+    /// The list of what may run, in TOML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Where the server listens for clients. Default: `server` in the list's `[agent]`.
+    #[arg(long, value_name = "ADDRESS")]
+    connect: Option<String>,
+    /// This client's id. Default: `client` in the list's `[agent]`.
+    #[arg(long, value_name = "ID")]
+    client: Option<ClientId>,
+    /// The file that holds this client's token. Default: `token_file` in the list's `[agent]`.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Commands that run at the same time.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+    /// End when standard input ends: for agents that another program has started.
+    #[arg(long)]
+    with_stdin: bool,
+}
+
+/// Runs until a signal comes or the server dismisses the client.
+pub(super) async fn execute(args: AgentArgs) -> Done {
+    let mut signals = signals::Signals::listen()?;
+    let config = Config::load(&args.config).map_err(|error| CliError::Usage(error.to_string()))?;
+    let client = start(&args, config)?;
+    tokio::select! {
+        end = client.wait() => return ended(&end),
+        () = signals.first() => {}
+        () = stdin_ends(), if args.with_stdin => {}
+    }
+    tokio::select! {
+        _ = client.stop() => Ok(Verdict::Succeeded),
+        () = signals.first() => Err(CliError::Server("ended by a second signal".into())),
+    }
+}
+
+fn start(args: &AgentArgs, config: Config) -> Result<ClientHandle, CliError> {
+    let missing = |flag: &str, field: &str| {
+        let list = args.config.display();
+        CliError::Usage(format!("give {flag}, or {field} in the [agent] table of {list}"))
+    };
+    let known = &config.connection;
+    let server = args.connect.clone().or_else(|| known.server.clone());
+    let server = server.ok_or_else(|| missing("--connect", "server"))?;
+    let id = args.client.clone().or_else(|| known.client.clone());
+    let id = id.ok_or_else(|| missing("--client", "client"))?;
+    let token_file = args.token_file.clone().or_else(|| known.token_file.clone());
+    let token_file = token_file.ok_or_else(|| missing("--token-file", "token_file"))?;
+    let token = read_token(&token_file)?;
+    let runner = Runner::new(config);
+    tracing::info!(client = %id, %server, commands = runner.commands().count(), "agent starts");
+    Client::builder(server, id)
+        .token(token)
+        .handlers(handlers(&runner))
+        .concurrency(usize::from(args.concurrency))
+        .on_connect(|client| tracing::info!(client = %client.id(), "connected"))
+        .on_disconnect(
+            |client, reason| tracing::info!(client = %client.id(), reason, "disconnected"),
+        )
+        .start()
+        .map_err(CliError::server)
+}
+
+fn read_token(path: &Path) -> Result<String, CliError> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        CliError::Usage(format!("cannot read the token file {}: {error}", path.display()))
+    })?;
+    match text.trim() {
+        "" => Err(CliError::Usage(format!("the token file {} is empty", path.display()))),
+        token => Ok(token.to_owned()),
+    }
+}
+
+/// A handler for each allowed command; every other name is rejected by the runner too, with the
+/// names that it allows.
+fn handlers(runner: &Runner) -> Handlers<Context> {
+    let mut handlers = Handlers::new();
+    for (name, _) in runner.commands() {
+        let (runner, command) = (runner.clone(), name.clone());
+        handlers = handlers.on_raw(name.as_str(), move |cx: Context, params| {
+            let (runner, command) = (runner.clone(), command.clone());
+            async move { runner.run(&command, &params, cx.cancel).await }
+        });
+    }
+    let runner = runner.clone();
+    handlers.fallback(move |cx: Context, command: CommandName, params: Json| {
+        let runner = runner.clone();
+        async move { runner.run(&command, &params, cx.cancel).await }
+    })
+}
+
+fn ended(end: &End) -> Done {
+    match end {
+        End::Stopped => Ok(Verdict::Succeeded),
+        End::Dismissed(_) | End::Aborted => Err(CliError::Server(format!("the agent was {end}"))),
+    }
+}
+
+async fn stdin_ends() {
+    let mut stdin = tokio::io::stdin();
+    let mut ignored = [0; 256];
+    while let Ok(1..) = stdin.read(&mut ignored).await {}
+}

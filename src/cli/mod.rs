@@ -1,0 +1,104 @@
+//! The command line.
+//!
+//! Promises: standard output carries data, standard error the rest; a closed pipe ends the
+//! program quietly; every error names the thing and the value. Exit codes:
+//!
+//! | code | meaning |
+//! | --- | --- |
+//! | 0 | it is done |
+//! | 1 | it was done and did not succeed: a delivery ended otherwise, or not in time |
+//! | 2 | the command line, a file or a value in it is not valid |
+//! | 3 | the server cannot be reached, or does not let the caller in |
+//! | 4 | the server refuses: no such thing, or not in a state for it |
+//! | 5 | a server or an agent cannot start or cannot go on |
+//!
+//! May import everything; nothing imports it.
+
+mod agent;
+mod apply;
+mod args;
+mod clients;
+mod connect;
+mod demo;
+mod error;
+mod jobs;
+mod output;
+mod progress;
+mod run;
+mod runs;
+mod serve;
+mod service;
+mod show;
+mod signals;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, LogFormat};
+use error::CliError;
+
+/// Where a server keeps its data unless told otherwise.
+const DATA: &str = "fleetcron-data";
+
+/// How a command ends: whether what was asked for succeeded, or why it could not be done.
+type Done = Result<Verdict, CliError>;
+
+/// How a command that was done turned out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It succeeded.
+    Succeeded,
+    /// It did not, and its output says how.
+    Failed,
+}
+
+/// The exit codes, for `--help`.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 a delivery did not succeed; 2 not valid; 3 the server cannot be reached or \
+does not let you in; 4 the server refuses; 5 a server or an agent cannot start or go on";
+
+/// Reads the command line, does what it says, and gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are errors to clap. If they cannot be printed nothing can.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    start_log(cli.global.log, cli.global.verbose + cli.command.talks());
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Usage(format!("cannot start: {error}")))
+        .and_then(|runtime| runtime.block_on(cli.command.execute(&cli.global)));
+    match done {
+        Ok(Verdict::Succeeded) => ExitCode::SUCCESS,
+        Ok(Verdict::Failed) => ExitCode::from(1),
+        Err(error) => {
+            if !error.is_closed_pipe() {
+                output::complain(&error);
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn start_log(format: LogFormat, verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "fleetcron=debug,info",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Human => builder.with_ansi(output::colours(&console::Term::stderr())).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}

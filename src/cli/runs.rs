@@ -1,0 +1,157 @@
+//! `fleetcron runs`: what has fired, and what came of it.
+
+use clap::{Args, Subcommand};
+use futures_util::TryStreamExt as _;
+use serde_json::json;
+
+use super::args::{Global, LIST_LIMIT};
+use super::connect::{connect, read_all};
+use super::error::CliError;
+use super::output::{Field, Out, note, relative};
+use super::run::verdict;
+use super::{Done, Verdict, show};
+use crate::engine::Page;
+use crate::history::RunQuery;
+use crate::id::{JobName, Serial};
+use crate::remote::Remote;
+use crate::run::{Response, Run};
+use crate::time::Timestamp;
+
+/// The arguments of `runs`.
+#[derive(Debug, Args)]
+pub(super) struct RunsArgs {
+    #[command(flatten)]
+    list: ListArgs,
+    #[command(subcommand)]
+    command: Option<RunsCommand>,
+}
+
+/// The arguments of `runs list`.
+#[derive(Debug, Default, PartialEq, Args)]
+struct ListArgs {
+    /// Only runs of this job.
+    #[arg(long, value_name = "NAME")]
+    job: Option<JobName>,
+    /// Show at most so many. Default: 1000.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunsCommand {
+    /// List runs, newest first.
+    List(ListArgs),
+    /// Show one run, its responses and its open deliveries.
+    Show {
+        /// The run's serial.
+        serial: Serial,
+    },
+    /// Show a run's responses as they come, until it has ended.
+    Follow {
+        /// The run's serial.
+        serial: Serial,
+    },
+    /// End a run: queued deliveries are cancelled, clients that have it are asked to stop.
+    Cancel {
+        /// The run's serial.
+        serial: Serial,
+    },
+}
+
+pub(super) async fn execute(args: RunsArgs, global: &Global) -> Done {
+    let out = Out::new(global);
+    let remote = connect(global)?;
+    let command = match args.command {
+        None => RunsCommand::List(args.list),
+        Some(_) if args.list != ListArgs::default() => {
+            let message = "--job and --limit belong after: runs list";
+            return Err(CliError::Usage(message.to_owned()));
+        }
+        Some(command) => command,
+    };
+    match command {
+        RunsCommand::List(args) => list(&out, &remote, args).await?,
+        RunsCommand::Show { serial } => show_one(&out, &remote, serial).await?,
+        RunsCommand::Follow { serial } => return follow(&out, &remote, serial).await,
+        RunsCommand::Cancel { serial } => {
+            let run = remote.cancel(serial).await?;
+            if out.is_json() {
+                out.json(&run)?;
+            } else {
+                let open = run.counts.open();
+                out.line(&format!("cancelled {serial}; {open} deliveries at clients are open"))?;
+            }
+        }
+    }
+    Ok(Verdict::Succeeded)
+}
+
+async fn list(out: &Out, remote: &Remote, args: ListArgs) -> Result<(), CliError> {
+    let limit = args.limit.unwrap_or(LIST_LIMIT);
+    // Newest first: what comes after a run in the list is before it in time.
+    let read = async |page: Page<Serial>| {
+        let (job, limit) = (args.job.clone(), page.limit);
+        remote.runs(RunQuery { job, before: page.after, after: None, limit }).await
+    };
+    let (runs, more) = read_all(limit, |run: &Run| run.serial, read).await?;
+    if out.is_json() {
+        out.json(&runs)?;
+    } else {
+        let headings = ["SERIAL", "JOB", "CAUSE", "COMMAND", "TARGET", "FIRED", "OK", "STANDING"];
+        out.table(&headings, runs.iter().map(|run| row(run, out.now)).collect())?;
+    }
+    if runs.is_empty() {
+        note("no runs");
+    }
+    if more {
+        note(&format!("there are more than {limit} runs; --limit shows more"));
+    }
+    Ok(())
+}
+
+fn row(run: &Run, now: Timestamp) -> Vec<Field> {
+    vec![
+        run.serial.to_string().into(),
+        run.job.as_ref().map_or(show::NOTHING, |job| job.as_str()).into(),
+        run.cause.to_string().into(),
+        run.command.name.as_str().into(),
+        run.target.to_string().into(),
+        relative(run.fired_at, now).into(),
+        format!("{}/{}", run.counts.succeeded, run.counts.total).into(),
+        show::standing(run),
+    ]
+}
+
+async fn show_one(out: &Out, remote: &Remote, serial: Serial) -> Result<(), CliError> {
+    let run = remote.run(serial).await?;
+    let responses: Vec<Response> = remote.responses(serial).try_collect().await?;
+    let mut open = match run.ended_at {
+        Some(_) => Vec::new(),
+        None => remote.open_deliveries(serial).await?,
+    };
+    // Asked for one after the other: a delivery may have ended in between.
+    let ended: std::collections::HashSet<_> = responses.iter().map(|it| &it.client).collect();
+    open.retain(|delivery| !ended.contains(&delivery.client));
+    if out.is_json() {
+        return out.json(&json!({ "run": run, "responses": responses, "open": open }));
+    }
+    show::run(out, &run)?;
+    if !responses.is_empty() || !open.is_empty() {
+        out.line("")?;
+    }
+    show::answers(out, &responses, &open)
+}
+
+async fn follow(out: &Out, remote: &Remote, serial: Serial) -> Done {
+    let mut responses = remote.follow(serial);
+    while let Some(response) = responses.try_next().await? {
+        if out.is_json() {
+            out.json_line(&response)?;
+        } else {
+            out.line(&show::response_line(&response))?;
+        }
+    }
+    let run = remote.run(serial).await?;
+    note(&format!("run {serial} has ended: {}", show::ends(&run).join(", ")));
+    Ok(verdict(&run))
+}

@@ -1,0 +1,112 @@
+//! A whole server in one process: node, listener for clients, HTTP interface, chores. What
+//! `serve` and `demo` run.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::error::CliError;
+use crate::access::Access;
+use crate::api;
+use crate::housekeeping::{Chores, Housekeeping};
+use crate::node::{Handle, Node};
+use crate::server::Server;
+use crate::store::{SledOptions, SledStore};
+
+/// How a server is set up.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// The directory of the store and of the access file.
+    pub(super) data: PathBuf,
+    /// Where clients connect.
+    pub(super) listen: SocketAddr,
+    /// Where the HTTP interface is.
+    pub(super) http: SocketAddr,
+    /// The memory that the store may use to cache.
+    pub(super) cache_bytes: u64,
+    /// How long ended runs are kept.
+    pub(super) keep: Duration,
+}
+
+/// A running server.
+pub(super) struct Service {
+    node: Node,
+    server: Server,
+    http: JoinHandle<std::io::Result<()>>,
+    http_stop: CancellationToken,
+    chores: Housekeeping,
+    /// Where clients connect.
+    pub(super) listen: SocketAddr,
+    /// The HTTP interface and its token.
+    pub(super) access: Access,
+}
+
+impl Service {
+    /// Starts everything; what cannot be had is named.
+    pub(super) async fn start(settings: &Settings) -> Result<Self, CliError> {
+        let options = SledOptions { cache_bytes: settings.cache_bytes, ..SledOptions::default() };
+        let store = SledStore::open(&settings.data, options).map_err(CliError::server)?;
+        let node = Node::start(Arc::new(store)).map_err(CliError::server)?;
+        let handle = node.handle();
+        let listener = bind("--http", settings.http).await?;
+        let address = listener.local_addr().map_err(CliError::server)?;
+        let access = Access::load_or_create(&settings.data, &format!("http://{address}"))?;
+        let http_stop = CancellationToken::new();
+        let tokens = api::Tokens::new([access.token.as_str()]);
+        let router = api::router(handle.clone(), tokens, http_stop.clone());
+        let http = tokio::spawn(api::serve(listener, router, http_stop.clone()));
+        let server = Server::builder(handle.clone())
+            .bind(settings.listen)
+            .await
+            .map_err(|error| CliError::Server(format!("--listen: {error}")))?;
+        let chores = Chores { keep: settings.keep, ..Chores::default() };
+        let chores = Housekeeping::start(&handle, &chores).await.map_err(CliError::server)?;
+        let listen = server.local_addr().unwrap_or(settings.listen);
+        tracing::info!(data = %settings.data.display(), %listen, http = %access.server, "serving");
+        Ok(Self { node, server, http, http_stop, chores, listen, access })
+    }
+
+    /// A way to the node.
+    pub(super) fn handle(&self) -> Handle {
+        self.node.handle()
+    }
+
+    /// Ends when the server cannot go on, and tells why.
+    pub(super) async fn failed(&mut self) -> CliError {
+        tokio::select! {
+            ended = self.node.ended() => match ended {
+                Err(error) => CliError::server(error),
+                Ok(()) => CliError::Server("the node has ended by itself".into()),
+            },
+            ended = &mut self.http => match ended {
+                Ok(Err(error)) => CliError::Server(format!("the HTTP interface failed: {error}")),
+                Ok(Ok(())) => CliError::Server("the HTTP interface has ended by itself".into()),
+                Err(error) => CliError::Server(format!("the HTTP interface failed: {error}")),
+            },
+        }
+    }
+
+    /// Takes nothing new, tells everyone, finishes what is under way, and stops.
+    pub(super) async fn stop(self) -> Result<(), CliError> {
+        self.server.shutdown().await;
+        self.http_stop.cancel();
+        if let Err(error) = self.http.await {
+            tracing::warn!(%error, "the HTTP interface did not end well");
+        }
+        if let Err(error) = self.chores.stop().await {
+            tracing::warn!(%error, "the chores did not end well");
+        }
+        self.node.stop().await.map_err(CliError::server)
+    }
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| CliError::Server(format!("{flag}: cannot listen on {address}: {error}")))
+}

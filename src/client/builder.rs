@@ -1,0 +1,177 @@
+//! How a client is put together and started.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::connector::{self, Connector};
+use super::driver::{Driver, Hooks};
+use super::handle::{ClientHandle, Inner, State};
+use super::intake::Intake;
+use super::{CONCURRENCY, Context};
+use crate::handlers::{HandlerError, Handlers, HandlersError};
+use crate::id::ClientId;
+
+/// Calls that wait to be sent.
+const CALLS: usize = 64;
+
+/// The entry to the client library.
+#[derive(Debug)]
+pub struct Client;
+
+impl Client {
+    /// A client of the server at `address`, which is `host:port`.
+    pub fn builder(address: impl Into<String>, client: ClientId) -> ClientBuilder {
+        Self::over(connector::tcp(address.into()), client)
+    }
+
+    /// A client that gets its streams from `connector`.
+    pub fn with_connector(connector: impl Connector, client: ClientId) -> ClientBuilder {
+        Self::over(Arc::new(connector), client)
+    }
+
+    fn over(connector: Arc<dyn Connector>, client: ClientId) -> ClientBuilder {
+        ClientBuilder {
+            connector,
+            client,
+            token: None,
+            handlers: Handlers::new(),
+            hooks: Hooks::default(),
+            concurrency: CONCURRENCY,
+            backoff: (Duration::from_millis(100), Duration::from_secs(30)),
+            seed: RandomState::new().hash_one(0),
+            call_timeout: Duration::from_secs(30),
+            stop_limit: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A client that is not started yet.
+#[must_use = "a client does nothing until it is started"]
+pub struct ClientBuilder {
+    connector: Arc<dyn Connector>,
+    client: ClientId,
+    token: Option<String>,
+    handlers: Handlers<Context>,
+    hooks: Hooks,
+    concurrency: usize,
+    backoff: (Duration, Duration),
+    seed: u64,
+    call_timeout: Duration,
+    stop_limit: Duration,
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("client", &self.client)
+            .field("handlers", &self.handlers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    /// The token by which the server knows the client. Default none.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Registers a handler; see [`Handlers::on`].
+    pub fn on<P, R, F, Fut>(mut self, name: &str, handler: F) -> Self
+    where
+        P: DeserializeOwned + Send + 'static,
+        R: Serialize + 'static,
+        F: Fn(Context, P) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, HandlerError>> + Send + 'static,
+    {
+        self.handlers = self.handlers.on(name, handler);
+        self
+    }
+
+    /// Takes a whole set of handlers in place of those registered so far.
+    pub fn handlers(mut self, handlers: Handlers<Context>) -> Self {
+        self.handlers = handlers;
+        self
+    }
+
+    /// Called each time the server has let the client in. It must not block; it may spawn.
+    pub fn on_connect(mut self, hook: impl Fn(&ClientHandle) + Send + Sync + 'static) -> Self {
+        self.hooks.connect = Some(Box::new(hook));
+        self
+    }
+
+    /// Called each time a connection has ended, with the reason. It must not block; it may spawn.
+    pub fn on_disconnect(
+        mut self,
+        hook: impl Fn(&ClientHandle, &str) + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.disconnect = Some(Box::new(hook));
+        self
+    }
+
+    /// The most commands that run at the same time. Default 8, at least 1.
+    pub fn concurrency(mut self, most: usize) -> Self {
+        self.concurrency = most.max(1);
+        self
+    }
+
+    /// The first and the largest ceiling of the pauses between attempts. Default 100 ms and 30 s.
+    pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
+        self.backoff = (min, max);
+        self
+    }
+
+    /// Fixes the randomness of the pauses, so that a test can be repeated.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// How long a call waits for its answer. Default 30 s.
+    pub fn call_timeout(mut self, after: Duration) -> Self {
+        self.call_timeout = after;
+        self
+    }
+
+    /// How long a stop waits for running commands before they are told to stop. Default 30 s.
+    pub fn stop_limit(mut self, limit: Duration) -> Self {
+        self.stop_limit = limit;
+        self
+    }
+
+    /// Starts the client on the runtime that this is called on. The errors are about handlers.
+    pub fn start(self) -> Result<ClientHandle, HandlersError> {
+        self.handlers.check()?;
+        let (calls, requests) = mpsc::channel(CALLS);
+        let (state, watched) = watch::channel(State::Connecting);
+        let stop = CancellationToken::new();
+        let inner =
+            Inner { id: self.client, calls, state: watched, stop, call_timeout: self.call_timeout };
+        let handle = ClientHandle { inner: Arc::new(inner) };
+        let driver = Driver {
+            connector: self.connector,
+            token: self.token,
+            handlers: self.handlers,
+            hooks: self.hooks,
+            concurrency: self.concurrency,
+            stop_limit: self.stop_limit,
+            backoff: Backoff::new(self.backoff.0, self.backoff.1, self.seed),
+            stop: handle.inner.stop.clone(),
+            handle: handle.clone(),
+            calls: requests,
+            state,
+            intake: Intake::default(),
+            jobs: JoinSet::new(),
+        };
+        tokio::spawn(driver.run());
+        Ok(handle)
+    }
+}

@@ -1,0 +1,261 @@
+//! What a client has taken: which commands wait, run, or have ended without an acknowledgement.
+//! Pure: no I/O, no time. It is where a command that comes twice is found out.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{MAX_TAKEN, RECENT};
+use crate::id::Serial;
+use crate::run::{DeliveryState, Outcome};
+use crate::wire::CommandFrame;
+
+/// What to do about a command that came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is new, or taken and not ended: say that it is accepted.
+    Accept,
+    /// It has ended: send the response again.
+    Respond,
+    /// Its response is acknowledged: nothing is left to say.
+    Nothing,
+    /// The server has sent more than it may.
+    TooMany,
+}
+
+/// The commands taken. Each serial is in at most one of the four.
+#[derive(Debug, Default)]
+pub(super) struct Intake {
+    waiting: BTreeMap<Serial, CommandFrame>,
+    running: BTreeMap<Serial, CancellationToken>,
+    ended: BTreeMap<Serial, Outcome>,
+    acked: Recent,
+}
+
+impl Intake {
+    /// A command came.
+    pub(super) fn offer(&mut self, command: CommandFrame) -> Verdict {
+        let serial = command.serial;
+        if self.waiting.contains_key(&serial) || self.running.contains_key(&serial) {
+            return Verdict::Accept;
+        }
+        if self.ended.contains_key(&serial) {
+            return Verdict::Respond;
+        }
+        if self.acked.contains(serial) {
+            return Verdict::Nothing;
+        }
+        if self.waiting.len() + self.running.len() + self.ended.len() >= MAX_TAKEN {
+            return Verdict::TooMany;
+        }
+        self.waiting.insert(serial, command);
+        Verdict::Accept
+    }
+
+    /// The command to begin now: the earliest that waits, if fewer than `concurrency` run.
+    pub(super) fn start(
+        &mut self,
+        concurrency: usize,
+    ) -> Option<(CommandFrame, CancellationToken)> {
+        if self.running.len() >= concurrency {
+            return None;
+        }
+        let (serial, command) = self.waiting.pop_first()?;
+        let cancel = CancellationToken::new();
+        self.running.insert(serial, cancel.clone());
+        Some((command, cancel))
+    }
+
+    /// A command has ended. The outcome is kept until it is acknowledged.
+    pub(super) fn finish(&mut self, serial: Serial, outcome: Outcome) {
+        self.running.remove(&serial);
+        self.ended.insert(serial, outcome);
+    }
+
+    /// The server asks to stop a command. One that waits ends here, with `true`; one that runs is
+    /// told, and ends when its handler does.
+    pub(super) fn cancel(&mut self, serial: Serial) -> bool {
+        if let Some(token) = self.running.get(&serial) {
+            token.cancel();
+        }
+        if self.waiting.remove(&serial).is_none() {
+            return false;
+        }
+        let outcome = Outcome::ended(DeliveryState::Cancelled, "cancelled before it began");
+        self.ended.insert(serial, outcome);
+        true
+    }
+
+    /// Tells every running command to stop.
+    pub(super) fn cancel_all(&self) {
+        self.running.values().for_each(CancellationToken::cancel);
+    }
+
+    /// The server has recorded a response.
+    pub(super) fn ack(&mut self, serial: Serial) {
+        if self.ended.remove(&serial).is_some() {
+            self.acked.insert(serial);
+        }
+    }
+
+    /// For the hello: running or ended without an acknowledgement. Those that wait are here too:
+    /// they were accepted, and will be run.
+    pub(super) fn taken(&self) -> Vec<Serial> {
+        let mut taken: Vec<Serial> = self
+            .waiting
+            .keys()
+            .chain(self.running.keys())
+            .chain(self.ended.keys())
+            .copied()
+            .collect();
+        taken.sort_unstable();
+        taken
+    }
+
+    /// The outcome of a command that has ended and is not acknowledged.
+    pub(super) fn outcome(&self, serial: Serial) -> Option<&Outcome> {
+        self.ended.get(&serial)
+    }
+
+    /// The serials that have ended and are not acknowledged, in order.
+    pub(super) fn ended(&self) -> Vec<Serial> {
+        self.ended.keys().copied().collect()
+    }
+
+    /// Whether nothing runs and every response is acknowledged. What waits does not count.
+    pub(super) fn is_settled(&self) -> bool {
+        self.running.is_empty() && self.ended.is_empty()
+    }
+}
+
+/// The last [`RECENT`] serials put in.
+#[derive(Debug, Default)]
+struct Recent {
+    order: VecDeque<Serial>,
+    set: HashSet<Serial>,
+}
+
+impl Recent {
+    fn contains(&self, serial: Serial) -> bool {
+        self.set.contains(&serial)
+    }
+
+    fn insert(&mut self, serial: Serial) {
+        if !self.set.insert(serial) {
+            return;
+        }
+        self.order.push_back(serial);
+        if self.order.len() > RECENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.set.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn serial(n: u128) -> Serial {
+        Serial::from_parts(Timestamp::from_millis(1), n)
+    }
+
+    fn command(n: u128) -> CommandFrame {
+        CommandFrame {
+            serial: serial(n),
+            command: "a".parse().unwrap(),
+            params: crate::Json::empty(),
+            job: None,
+            scheduled_at: Timestamp::from_millis(1),
+        }
+    }
+
+    fn done() -> Outcome {
+        Outcome::succeeded(crate::Json::null())
+    }
+
+    #[test]
+    fn commands_begin_in_serial_order_and_within_the_limit() {
+        let mut intake = Intake::default();
+        for n in [3, 1, 2] {
+            assert_eq!(intake.offer(command(n)), Verdict::Accept);
+        }
+        assert_eq!(intake.start(2).unwrap().0.serial, serial(1));
+        assert_eq!(intake.start(2).unwrap().0.serial, serial(2));
+        assert!(intake.start(2).is_none());
+        intake.finish(serial(2), done());
+        assert_eq!(intake.start(2).unwrap().0.serial, serial(3));
+    }
+
+    #[test]
+    fn a_command_that_comes_again_is_not_run_again_in_any_state() {
+        let mut intake = Intake::default();
+        intake.offer(command(1));
+        assert_eq!(intake.offer(command(1)), Verdict::Accept, "it waits");
+        intake.start(1).unwrap();
+        assert_eq!(intake.offer(command(1)), Verdict::Accept, "it runs");
+        intake.finish(serial(1), done());
+        assert_eq!(intake.offer(command(1)), Verdict::Respond, "it has ended");
+        assert_eq!(intake.outcome(serial(1)), Some(&done()));
+        intake.ack(serial(1));
+        assert_eq!(intake.offer(command(1)), Verdict::Nothing, "it is acknowledged");
+        assert!(intake.start(1).is_none());
+        assert!(intake.is_settled() && intake.taken().is_empty());
+    }
+
+    #[test]
+    fn taken_tells_all_that_is_not_acknowledged() {
+        let mut intake = Intake::default();
+        for n in 1..=4 {
+            intake.offer(command(n));
+        }
+        intake.start(2).unwrap();
+        intake.start(2).unwrap();
+        intake.finish(serial(1), done());
+        intake.start(2).unwrap();
+        intake.finish(serial(3), done());
+        intake.ack(serial(1));
+        intake.ack(serial(2));
+        assert_eq!(intake.taken(), [serial(2), serial(3), serial(4)], "2 runs, 3 ended, 4 waits");
+        assert_eq!(intake.ended(), [serial(3)]);
+        assert!(!intake.is_settled());
+    }
+
+    #[test]
+    fn cancelling_ends_what_waits_and_tells_what_runs() {
+        let mut intake = Intake::default();
+        intake.offer(command(1));
+        intake.offer(command(2));
+        let (_, token) = intake.start(1).unwrap();
+        assert!(intake.cancel(serial(2)));
+        assert_eq!(intake.outcome(serial(2)).unwrap().state, DeliveryState::Cancelled);
+        assert!(!intake.cancel(serial(1)) && token.is_cancelled());
+        assert!(!intake.cancel(serial(9)), "one that is not known is nothing to do");
+    }
+
+    #[test]
+    fn there_is_a_most_that_can_be_taken() {
+        let mut intake = Intake::default();
+        for n in 0..MAX_TAKEN as u128 {
+            assert_eq!(intake.offer(command(n)), Verdict::Accept);
+        }
+        assert_eq!(intake.offer(command(u128::from(u32::MAX))), Verdict::TooMany);
+        assert_eq!(intake.offer(command(0)), Verdict::Accept, "one that is taken is no more");
+    }
+
+    #[test]
+    fn only_the_recent_acknowledged_serials_are_remembered() {
+        let mut intake = Intake::default();
+        for n in 0..=RECENT as u128 {
+            intake.offer(command(n));
+            intake.start(1).unwrap();
+            intake.finish(serial(n), done());
+            intake.ack(serial(n));
+        }
+        assert_eq!(intake.offer(command(1)), Verdict::Nothing);
+        assert_eq!(intake.offer(command(0)), Verdict::Accept, "forgotten, so it is new");
+        assert_eq!(intake.acked.set.len(), RECENT);
+    }
+}

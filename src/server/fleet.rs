@@ -1,0 +1,73 @@
+//! What the connection layer needs of the node, so that it can be tested without one.
+
+use tokio::sync::mpsc;
+
+use crate::client_record::Proof;
+use crate::engine::SessionId;
+use crate::id::{ClientId, Serial};
+use crate::node::{CallError, Handle, ToSession};
+use crate::run::Outcome;
+
+/// Those who decide what connections are for: the node, or a stand-in in tests. The methods are
+/// those of [`Handle`], where they are described.
+pub trait Fleet: Clone + Send + Sync + 'static {
+    /// Announces a client's connection; deliveries come to `outbound` from then on.
+    fn connect(
+        &self,
+        client: ClientId,
+        proof: Proof,
+        taken: Vec<Serial>,
+        outbound: mpsc::Sender<ToSession>,
+    ) -> impl Future<Output = Result<SessionId, CallError>> + Send;
+
+    /// A client has taken a delivery.
+    fn accepted(
+        &self,
+        session: SessionId,
+        serial: Serial,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// A client has ended a delivery.
+    fn responded(
+        &self,
+        session: SessionId,
+        serial: Serial,
+        outcome: Outcome,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// A connection has ended.
+    fn disconnected(
+        &self,
+        session: SessionId,
+        reason: String,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+}
+
+impl Fleet for Handle {
+    async fn connect(
+        &self,
+        client: ClientId,
+        proof: Proof,
+        taken: Vec<Serial>,
+        outbound: mpsc::Sender<ToSession>,
+    ) -> Result<SessionId, CallError> {
+        Handle::connect(self, client, proof, taken, outbound).await
+    }
+
+    async fn accepted(&self, session: SessionId, serial: Serial) -> Result<(), CallError> {
+        Handle::accepted(self, session, serial).await
+    }
+
+    async fn responded(
+        &self,
+        session: SessionId,
+        serial: Serial,
+        outcome: Outcome,
+    ) -> Result<(), CallError> {
+        Handle::responded(self, session, serial, outcome).await
+    }
+
+    async fn disconnected(&self, session: SessionId, reason: String) -> Result<(), CallError> {
+        Handle::disconnected(self, session, reason).await
+    }
+}

@@ -1,0 +1,341 @@
+//! The service of a connection: what the client sends goes to the node and to the handlers, what
+//! the node has goes to the client.
+//!
+//! The two directions do not wait for each other, so a client that does not read cannot keep
+//! its own answers from being recorded, and a busy node does not keep heartbeats from leaving.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::fleet::Fleet;
+use super::session::RETRY_STOPPING;
+use super::shared::{Caller, Limits, Shared};
+use crate::engine::{CloseReason, Dispatch, SessionId};
+use crate::id::Serial;
+use crate::node::{CallError, ToSession};
+use crate::run::{DeliveryState, Outcome};
+use crate::wire::{
+    Ack, Call, Cancel, ClientFrame, CommandFrame, Empty, FrameReader, FrameWriter, MAX_FRAME,
+    ReplyFrame, SILENT_INTERVALS, ServerBye, ServerFrame, WireError, encode,
+};
+
+/// Bytes gathered before they are written.
+const GATHER_BYTES: usize = 64 * 1024;
+/// Messages gathered before they are written.
+const GATHER: usize = 1_024;
+/// Replies that wait for the socket.
+const REPLIES: usize = 64;
+/// How long a client that is too slow stays away.
+const RETRY_SLOW: Duration = Duration::from_secs(5);
+
+/// The end of a connection.
+pub(super) struct End {
+    pub(super) reason: String,
+    /// What the client is told; `None`: nobody listens.
+    pub(super) bye: Option<ServerBye>,
+}
+
+impl End {
+    /// The client has gone.
+    pub(super) fn quiet(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), bye: None }
+    }
+
+    /// The server ends it; the client may come back.
+    pub(super) fn told(reason: impl Into<String>, retry_after: Option<Duration>) -> Self {
+        let reason = reason.into();
+        let retry_after_ms =
+            retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        let bye = ServerBye { reason: reason.clone(), reconnect: true, retry_after_ms };
+        Self { reason, bye: Some(bye) }
+    }
+
+    /// The server ends it; the client shall stay away.
+    fn dismissed(reason: &str) -> Self {
+        let bye = ServerBye { reason: reason.to_owned(), reconnect: false, retry_after_ms: None };
+        Self { reason: reason.to_owned(), bye: Some(bye) }
+    }
+
+    fn stopping() -> Self {
+        Self::told("the server stops", Some(RETRY_STOPPING))
+    }
+}
+
+impl From<&CloseReason> for End {
+    fn from(reason: &CloseReason) -> Self {
+        match reason {
+            CloseReason::Displaced => {
+                Self::dismissed("another connection has taken this client's place")
+            }
+            CloseReason::Removed => Self::dismissed("the client was removed from the registry"),
+            CloseReason::Stopping => Self::stopping(),
+            CloseReason::TooSlow => {
+                Self::told("the client does not take what it is sent", Some(RETRY_SLOW))
+            }
+        }
+    }
+}
+
+impl From<CallError> for End {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Stopped => Self::stopping(),
+            error => Self::told(error.to_string(), None),
+        }
+    }
+}
+
+/// Serves both directions until one of them ends.
+pub(super) async fn pump<F: Fleet, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    shared: &Shared<F>,
+    caller: &Caller,
+    session: SessionId,
+    outbound: mpsc::Receiver<ToSession>,
+    reader: &mut FrameReader<R>,
+    writer: &mut FrameWriter<W>,
+) -> End {
+    let (replies, ready) = mpsc::channel(REPLIES);
+    let mut inbound = Inbound { shared, caller, session, replies, calls: JoinSet::new() };
+    let reading = async {
+        match inbound.read(reader).await {
+            ControlFlow::Break(end) => end,
+        }
+    };
+    let mut sender = Outbound { limits: &shared.limits, outbound, ready, writer, acks: Vec::new() };
+    let writing = sender.write();
+    tokio::select! {
+        end = reading => end,
+        end = writing => end,
+        () = shared.stopping.cancelled() => End::stopping(),
+    }
+}
+
+struct Inbound<'a, F> {
+    shared: &'a Shared<F>,
+    caller: &'a Caller,
+    session: SessionId,
+    replies: mpsc::Sender<ReplyFrame>,
+    /// Commands of the client that run; they end with the connection.
+    calls: JoinSet<()>,
+}
+
+impl<F: Fleet> Inbound<'_, F> {
+    async fn read<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut FrameReader<R>,
+    ) -> ControlFlow<End, std::convert::Infallible> {
+        let silence = self.shared.limits.heartbeat * SILENT_INTERVALS;
+        loop {
+            loop {
+                match reader.take() {
+                    Ok(Some(frame)) => self.on_frame(frame).await?,
+                    Ok(None) => break,
+                    Err(error) => return ControlFlow::Break(error.into()),
+                }
+            }
+            match timeout(silence, reader.fill()).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => {
+                    return ControlFlow::Break(End::quiet("the client closed the connection"));
+                }
+                Ok(Err(error)) => return ControlFlow::Break(error.into()),
+                Err(_) => {
+                    return ControlFlow::Break(End::told(silent(silence, reader.unread()), None));
+                }
+            }
+        }
+    }
+
+    async fn on_frame(&mut self, frame: ClientFrame) -> ControlFlow<End> {
+        let fleet = &self.shared.fleet;
+        let done = match frame {
+            ClientFrame::Accepted(accepted) => fleet.accepted(self.session, accepted.serial).await,
+            ClientFrame::Response(response) if !response.state.is_answer() => {
+                let problem = format!("state {:?} is not an answer", response.state.name());
+                let error = WireError::Invalid { kind: "response", problem };
+                return ControlFlow::Break(error.into());
+            }
+            ClientFrame::Response(response) => {
+                let serial = response.serial;
+                fleet.responded(self.session, serial, response.into_outcome()).await
+            }
+            ClientFrame::Call(call) => {
+                self.on_call(call).await;
+                Ok(())
+            }
+            ClientFrame::Heartbeat(_) => Ok(()),
+            ClientFrame::Bye(bye) => {
+                let reason = format!("the client said bye: {}", bye.reason);
+                return ControlFlow::Break(End::quiet(reason));
+            }
+            ClientFrame::Hello(_) => {
+                let wanted = "the connection already stands";
+                let error = WireError::Unexpected { found: "hello", wanted };
+                return ControlFlow::Break(error.into());
+            }
+        };
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error.into()),
+        }
+    }
+
+    async fn on_call(&mut self, call: Call) {
+        let Call { id, command, params } = call;
+        while self.calls.try_join_next().is_some() {}
+        let most = self.shared.limits.max_calls;
+        let problem = if !self.shared.handlers.knows(&command) {
+            self.shared.handlers.unknown(&command)
+        } else if self.calls.len() >= most {
+            format!("{most} calls of this client are running, the most allowed")
+        } else {
+            let running = self.shared.handlers.run(self.caller.clone(), command, params);
+            let replies = self.replies.clone();
+            self.calls.spawn(async move {
+                // A connection that has ended needs no reply.
+                let _ = replies.send(reply(id, running.await)).await;
+            });
+            return;
+        };
+        // As above. A client that does not read its replies is not read either.
+        let _ = self.replies.send(ReplyFrame { id, result: None, error: Some(problem) }).await;
+    }
+}
+
+struct Outbound<'a, W> {
+    limits: &'a Limits,
+    outbound: mpsc::Receiver<ToSession>,
+    ready: mpsc::Receiver<ReplyFrame>,
+    writer: &'a mut FrameWriter<W>,
+    acks: Vec<Serial>,
+}
+
+impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
+    async fn write(&mut self) -> End {
+        loop {
+            // First of all the welcome leaves, which is gathered already.
+            let writing = timeout(self.limits.write_timeout, self.writer.flush());
+            match writing.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return WireError::Io(error).into(),
+                Err(_) => {
+                    let limit = self.limits.write_timeout;
+                    return End::quiet(format!("the client has taken nothing for {limit:?}"));
+                }
+            }
+            let beat = Instant::now() + self.limits.heartbeat;
+            let first = tokio::select! {
+                message = self.outbound.recv() => self.on_message(message),
+                Some(reply) = self.ready.recv() => self.on_reply(reply),
+                () = sleep_until(beat) => self.push(&ServerFrame::Heartbeat(Empty {})),
+            };
+            let gathered = match first {
+                ControlFlow::Continue(()) => self.gather(),
+                ended => ended,
+            };
+            let acked = self.push_acks();
+            if let (ControlFlow::Break(end), _) | (_, ControlFlow::Break(end)) = (gathered, acked) {
+                return end;
+            }
+        }
+    }
+
+    /// Takes what else is ready, so that it leaves in the same write.
+    fn gather(&mut self) -> ControlFlow<End> {
+        for _ in 0..GATHER {
+            if self.writer.pending() >= GATHER_BYTES {
+                break;
+            }
+            if let Ok(message) = self.outbound.try_recv() {
+                self.on_message(Some(message))?;
+            } else if let Ok(reply) = self.ready.try_recv() {
+                self.on_reply(reply)?;
+            } else {
+                break;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn on_message(&mut self, message: Option<ToSession>) -> ControlFlow<End> {
+        match message {
+            Some(ToSession::Command(dispatch)) => {
+                self.writer.push_encoded(dispatch.frame.get_or_init(|| command_frame(&dispatch)));
+                ControlFlow::Continue(())
+            }
+            Some(ToSession::Ack(serial)) => {
+                self.acks.push(serial);
+                ControlFlow::Continue(())
+            }
+            Some(ToSession::Cancel(serial)) => self.push(&ServerFrame::Cancel(Cancel { serial })),
+            Some(ToSession::Close(reason)) => ControlFlow::Break(End::from(&reason)),
+            // The node has let go of the connection without a word: its queue was full.
+            None => ControlFlow::Break(End::from(&CloseReason::TooSlow)),
+        }
+    }
+
+    fn on_reply(&mut self, reply: ReplyFrame) -> ControlFlow<End> {
+        let id = reply.id;
+        match self.writer.push(&ServerFrame::Reply(reply)) {
+            Err(WireError::TooLong { length, max }) => {
+                let error = format!("the reply has {length} bytes; the most is {max}");
+                self.push(&ServerFrame::Reply(ReplyFrame { id, result: None, error: Some(error) }))
+            }
+            Err(error) => ControlFlow::Break(error.into()),
+            Ok(()) => ControlFlow::Continue(()),
+        }
+    }
+
+    fn push_acks(&mut self) -> ControlFlow<End> {
+        if self.acks.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let serials = std::mem::take(&mut self.acks);
+        self.push(&ServerFrame::Ack(Ack { serials }))
+    }
+
+    fn push(&mut self, frame: &ServerFrame) -> ControlFlow<End> {
+        match self.writer.push(frame) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error.into()),
+        }
+    }
+}
+
+/// The bytes of a run's command, the same for every client: they are made once.
+fn command_frame(dispatch: &Dispatch) -> bytes::Bytes {
+    let frame = ServerFrame::Command(CommandFrame {
+        serial: dispatch.serial,
+        command: dispatch.command.name.clone(),
+        params: dispatch.command.params.clone(),
+        job: dispatch.job.clone(),
+        scheduled_at: dispatch.scheduled_at,
+    });
+    encode(&frame, MAX_FRAME).unwrap_or_else(|error| {
+        // Parameters are limited far below a frame, so this is a fault; one run is not sent.
+        tracing::error!(serial = %dispatch.serial, %error, "a command cannot be encoded");
+        bytes::Bytes::new()
+    })
+}
+
+fn reply(id: u64, outcome: Outcome) -> ReplyFrame {
+    if outcome.state == DeliveryState::Succeeded {
+        return ReplyFrame { id, result: outcome.result, error: None };
+    }
+    let reason = outcome.reason.unwrap_or_default();
+    ReplyFrame { id, result: None, error: Some(format!("{}: {reason}", outcome.state)) }
+}
+
+fn silent(limit: Duration, unread: Option<(usize, usize)>) -> String {
+    match unread {
+        Some((have, want)) => {
+            format!("{have} of {want} bytes of a frame came, and then nothing for {limit:?}")
+        }
+        None => format!("nothing was heard for {limit:?}"),
+    }
+}

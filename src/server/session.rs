@@ -1,0 +1,267 @@
+//! One connection from its first byte to its last: hello, admission, service, end.
+//!
+//! Every end is told to the client where the stream still allows it, and to the log in one line
+//! with `client`, `peer` and `reason`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::timeout;
+
+use super::auth::NOT_KNOWN;
+use super::fleet::Fleet;
+use super::pump::{End, pump};
+use super::shared::{Caller, Shared};
+use crate::engine::{RequestError, SessionId};
+use crate::node::{CallError, OUTBOUND, ToSession};
+use crate::time::{Clock as _, SystemClock};
+use crate::wire::{
+    ClientFrame, FrameReader, FrameWriter, Hello, MAX_HELLO, Refused, ServerFrame, VERSION,
+    Welcome, WireError,
+};
+
+/// How long a hook may think about a client.
+const AUTHENTICATE: Duration = Duration::from_secs(10);
+/// How long the last frame may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How many bytes of what a client still sends are read before its connection is closed, so that
+/// the last frame reaches it.
+const LINGER: usize = 256 * 1024;
+/// How long clients stay away from a server that is full.
+pub(super) const RETRY_FULL: Duration = Duration::from_secs(5);
+/// How long clients stay away from a server that stops.
+pub(super) const RETRY_STOPPING: Duration = Duration::from_secs(1);
+
+/// Why a connection is not let in.
+struct Refusal {
+    /// What the client is told.
+    reason: String,
+    /// What the log is told, if it differs.
+    detail: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), detail: None, retry_after: None }
+    }
+
+    fn after(mut self, retry_after: Duration) -> Self {
+        self.retry_after = Some(retry_after);
+        self
+    }
+
+    fn frame(&self) -> ServerFrame {
+        refused(&self.reason, self.retry_after)
+    }
+}
+
+/// A connection that is let in.
+struct Admitted {
+    session: SessionId,
+    outbound: mpsc::Receiver<ToSession>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Serves a connection to its end. `greeting` is its permit to be without a hello.
+pub(super) async fn run<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin>(
+    shared: Arc<Shared<F>>,
+    stream: S,
+    peer: Option<SocketAddr>,
+    greeting: OwnedSemaphorePermit,
+) {
+    let (reader, writer) = tokio::io::split(stream);
+    let mut session = Session {
+        shared: &shared,
+        reader: FrameReader::new(reader),
+        writer: FrameWriter::new(writer),
+        peer,
+    };
+    let serving = async {
+        match session.greet().await {
+            Ok(hello) => session.with_client(hello, greeting).await,
+            Err(refusal) => session.refuse(None, refusal).await,
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = shared.abort.cancelled() => {}
+    }
+}
+
+struct Session<'a, F, S> {
+    shared: &'a Shared<F>,
+    reader: FrameReader<ReadHalf<S>>,
+    writer: FrameWriter<WriteHalf<S>>,
+    peer: Option<SocketAddr>,
+}
+
+impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
+    async fn greet(&mut self) -> Result<Hello, Refusal> {
+        let limits = &self.shared.limits;
+        self.reader.set_max(limits.max_frame.min(MAX_HELLO));
+        self.writer.set_max(limits.max_frame);
+        let frame = tokio::select! {
+            frame = timeout(limits.hello_timeout, self.reader.next()) => frame,
+            () = self.shared.stopping.cancelled() => return Err(stopping()),
+        };
+        match frame {
+            Ok(Ok(Some(ClientFrame::Hello(hello)))) => Ok(hello),
+            Ok(Ok(Some(_))) => Err(Refusal::new("the first frame is not a hello")),
+            Ok(Ok(None)) => Err(Refusal::new("the connection was closed before a hello")),
+            Ok(Err(error)) => Err(Refusal::new(error.to_string())),
+            Err(_) => Err(Refusal::new(match self.reader.unread() {
+                Some((have, want)) => format!(
+                    "{have} of {want} bytes of a hello came within {:?}",
+                    limits.hello_timeout
+                ),
+                None => format!("no hello came within {:?}", limits.hello_timeout),
+            })),
+        }
+    }
+
+    async fn with_client(&mut self, hello: Hello, greeting: OwnedSemaphorePermit) {
+        let caller = Caller { client: hello.client.clone(), peer: self.peer };
+        let admitted = match admit(self.shared, self.peer, hello).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.refuse(Some(&caller), refusal).await,
+        };
+        drop(greeting);
+        tracing::info!(client = %caller.client, peer = %shown(self.peer), "connected");
+        if let Some(hook) = &self.shared.hooks.connect {
+            hook(&caller);
+        }
+        let end = self.serve(&caller, admitted.session, admitted.outbound).await;
+        // The node is told before the last words: they may take a while.
+        let told = self.shared.fleet.disconnected(admitted.session, end.reason.clone()).await;
+        if told.is_err() {
+            tracing::debug!(client = %caller.client, "the node has stopped before the connection");
+        }
+        tracing::info!(client = %caller.client, peer = %shown(self.peer), reason = %end.reason, "a connection has ended");
+        if let Some(hook) = &self.shared.hooks.disconnect {
+            hook(&caller, &end.reason);
+        }
+        if let Some(bye) = end.bye {
+            self.last_words(&ServerFrame::Bye(bye)).await;
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        caller: &Caller,
+        session: SessionId,
+        outbound: mpsc::Receiver<ToSession>,
+    ) -> End {
+        let limits = &self.shared.limits;
+        self.reader.set_max(limits.max_frame);
+        let welcome = ServerFrame::Welcome(Welcome {
+            version: VERSION,
+            heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
+            max_frame: limits.max_frame,
+            server_time: Some(SystemClock.now()),
+        });
+        if let Err(error) = self.writer.push(&welcome) {
+            return End::quiet(error.to_string());
+        }
+        pump(self.shared, caller, session, outbound, &mut self.reader, &mut self.writer).await
+    }
+
+    async fn refuse(&mut self, caller: Option<&Caller>, refusal: Refusal) {
+        let client = caller.map_or("-", |caller| caller.client.as_str());
+        let reason = refusal.detail.as_deref().unwrap_or(&refusal.reason);
+        tracing::warn!(client, peer = %shown(self.peer), reason, "refused a connection");
+        self.last_words(&refusal.frame()).await;
+    }
+
+    /// Sends the last frame, and gives it a chance to arrive.
+    async fn last_words(&mut self, frame: &ServerFrame) {
+        if self.writer.push(frame).is_err() {
+            return;
+        }
+        // The connection ends whether or not this succeeds.
+        let _ = timeout(LAST_WORDS, async {
+            self.writer.shutdown().await?;
+            self.reader.discard(LINGER).await
+        })
+        .await;
+    }
+}
+
+async fn admit<F: Fleet>(
+    shared: &Shared<F>,
+    peer: Option<SocketAddr>,
+    hello: Hello,
+) -> Result<Admitted, Refusal> {
+    if hello.version != VERSION {
+        let asked = hello.version;
+        return Err(Refusal::new(format!(
+            "protocol version {asked} is not spoken here; {VERSION} is"
+        )));
+    }
+    let Ok(permit) = Arc::clone(&shared.open).try_acquire_owned() else {
+        let most = shared.limits.max_connections;
+        return Err(Refusal::new(format!("{most} connections are open, the most allowed"))
+            .after(RETRY_FULL));
+    };
+    let asking = shared.authenticator.authenticate(&hello, peer);
+    let proof = match timeout(AUTHENTICATE, asking).await {
+        Ok(Ok(proof)) => proof,
+        Ok(Err(denied)) => {
+            let super::Denied { reason, detail, retry_after } = denied;
+            return Err(Refusal { reason, detail, retry_after });
+        }
+        Err(_) => {
+            let reason = format!("authentication took longer than {AUTHENTICATE:?}");
+            return Err(Refusal::new(reason).after(RETRY_FULL));
+        }
+    };
+    let (sender, outbound) = mpsc::channel(OUTBOUND);
+    let session = shared
+        .fleet
+        .connect(hello.client, proof, hello.taken, sender)
+        .await
+        .map_err(|error| not_connected(&error))?;
+    Ok(Admitted { session, outbound, _permit: permit })
+}
+
+/// A `refused` frame.
+pub(super) fn refused(reason: &str, retry_after: Option<Duration>) -> ServerFrame {
+    let retry_after_ms =
+        retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+    ServerFrame::Refused(Refused { reason: reason.to_owned(), retry_after_ms })
+}
+
+/// A peer in a log line.
+pub(super) fn shown(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "-".into(), |peer| peer.to_string())
+}
+
+fn stopping() -> Refusal {
+    Refusal::new("the server stops").after(RETRY_STOPPING)
+}
+
+fn not_connected(error: &CallError) -> Refusal {
+    match error {
+        CallError::Refused(RequestError::Denied(_) | RequestError::NotFound { .. }) => {
+            Refusal { detail: Some(error.to_string()), ..Refusal::new(NOT_KNOWN) }
+        }
+        CallError::Refused(error) => Refusal::new(error.to_string()).after(RETRY_FULL),
+        CallError::Stopped => stopping(),
+        CallError::Store(_) | CallError::UnexpectedReply(_) => {
+            let told = Refusal::new("the server cannot let anybody in now").after(RETRY_FULL);
+            Refusal { detail: Some(error.to_string()), ..told }
+        }
+    }
+}
+
+impl From<WireError> for End {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Io(_) | WireError::Truncated { .. } => Self::quiet(error.to_string()),
+            error => Self::told(error.to_string(), None),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The frames as types. Their meaning is told in [`crate::wire`].
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClientId, CommandName, JobName, Serial};
+use crate::json::Json;
+use crate::run::Outcome;
+use crate::time::Timestamp;
+
+/// One direction's set of frames.
+pub trait Frame: Serialize + DeserializeOwned {
+    /// The types of this direction, as they stand in the JSON.
+    const TYPES: &'static [&'static str];
+}
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientFrame {
+    /// Who it is; the first frame.
+    Hello(Hello),
+    /// It has taken a command.
+    Accepted(Accepted),
+    /// A command has ended.
+    Response(ResponseFrame),
+    /// A command for the server.
+    Call(Call),
+    /// It is there.
+    Heartbeat(Empty),
+    /// It ends the connection.
+    Bye(ClientBye),
+}
+
+impl Frame for ClientFrame {
+    const TYPES: &'static [&'static str] =
+        &["hello", "accepted", "response", "call", "heartbeat", "bye"];
+}
+
+/// What the server sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerFrame {
+    /// The client is in.
+    Welcome(Welcome),
+    /// The client is not in.
+    Refused(Refused),
+    /// A command to run.
+    Command(CommandFrame),
+    /// Responses are durable.
+    Ack(Ack),
+    /// A command to stop.
+    Cancel(Cancel),
+    /// The answer to a call.
+    Reply(ReplyFrame),
+    /// It is there.
+    Heartbeat(Empty),
+    /// It ends the connection.
+    Bye(ServerBye),
+}
+
+impl Frame for ServerFrame {
+    const TYPES: &'static [&'static str] =
+        &["welcome", "refused", "command", "ack", "cancel", "reply", "heartbeat", "bye"];
+}
+
+/// A frame without fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Empty {}
+
+/// A client's first frame. Its `Debug` does not show the token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The protocol's version.
+    pub version: u32,
+    /// Who the client says it is.
+    pub client: ClientId,
+    /// Its secret, for those who let it in by token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// What it has taken and has no acknowledgement for.
+    #[serde(default)]
+    pub taken: Vec<Serial>,
+    /// The commands it has handlers for.
+    #[serde(default)]
+    pub commands: Vec<CommandName>,
+}
+
+impl fmt::Debug for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hello")
+            .field("version", &self.version)
+            .field("client", &self.client)
+            .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("taken", &self.taken)
+            .field("commands", &self.commands)
+            .finish()
+    }
+}
+
+/// The client has taken a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The run.
+    pub serial: Serial,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResponseFrame {
+    /// The run.
+    pub serial: Serial,
+    /// An end state that a client may answer with.
+    pub state: crate::run::DeliveryState,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What the handler returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Json>,
+    /// How long the handler ran, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran_ms: Option<u64>,
+}
+
+impl ResponseFrame {
+    /// The frame of an outcome.
+    #[must_use]
+    pub fn new(serial: Serial, outcome: Outcome) -> Self {
+        let Outcome { state, reason, result, ran_ms } = outcome;
+        Self { serial, state, reason, result, ran_ms }
+    }
+
+    /// The outcome in the frame.
+    #[must_use]
+    pub fn into_outcome(self) -> Outcome {
+        let Self { state, reason, result, ran_ms, .. } = self;
+        Outcome { state, reason, result, ran_ms }
+    }
+}
+
+/// A command for the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The client's number for it.
+    pub id: u64,
+    /// The handler's name.
+    pub command: CommandName,
+    /// What the handler gets. Default `{}`.
+    #[serde(default)]
+    pub params: Json,
+}
+
+/// The client ends the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientBye {
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// The client is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The protocol's version.
+    pub version: u32,
+    /// After how many idle milliseconds a side sends a heartbeat.
+    pub heartbeat_ms: u64,
+    /// The longest frame that the server reads, in bytes of JSON.
+    pub max_frame: usize,
+    /// The server's time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_time: Option<Timestamp>,
+}
+
+/// The client is not in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Why.
+    pub reason: String,
+    /// How many milliseconds to stay away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+/// A command to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandFrame {
+    /// The run.
+    pub serial: Serial,
+    /// The handler's name.
+    pub command: CommandName,
+    /// What the handler gets. Default `{}`.
+    #[serde(default)]
+    pub params: Json,
+    /// The job's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobName>,
+    /// When it was due.
+    pub scheduled_at: Timestamp,
+}
+
+/// Responses are durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The runs.
+    pub serials: Vec<Serial>,
+}
+
+/// A command to stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// The run.
+    pub serial: Serial,
+}
+
+/// The answer to a call: `error`, or else `result`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyFrame {
+    /// The call's number.
+    pub id: u64,
+    /// What the handler returned; `None` stands for null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Json>,
+    /// Why there is no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The server ends the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerBye {
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Whether the client may come back. Default `true`.
+    #[serde(default = "yes")]
+    pub reconnect: bool,
+    /// How many milliseconds to stay away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,136 @@
+//! The wire protocol, version 1: what a client and the server say to each other.
+//!
+//! Written so that a client in another language takes an afternoon. Promises: any bytes are
+//! either frames, an incomplete frame, or an error that names what was found; nothing panics,
+//! nothing is allocated for a length that is not allowed. Imports domain types only.
+//!
+//! # Frames
+//!
+//! A frame is a length, four bytes big-endian, then that many bytes of UTF-8: one JSON object
+//! with exactly one key, the frame's type. The length counts the JSON alone. It is at least 1 and
+//! at most [`MAX_FRAME`] unless the server's `welcome` tells another `max_frame`; a first frame is
+//! at most [`MAX_HELLO`]. So a heartbeat is the bytes `00 00 00 10 {"heartbeat":{}}`.
+//!
+//! Fields that are not known are ignored, on both sides. A type that is not known is an error
+//! and ends the connection. Fields marked *optional* may be absent. Times are RFC 3339 in UTC,
+//! serials are ULIDs, `params` and `result` are any JSON value and pass through as the text they
+//! came as.
+//!
+//! # A connection
+//!
+//! ```text
+//! client                                  server
+//!   hello  ─────────────────────────────►
+//!          ◄─────────────────────────────  welcome, or refused and the end
+//!          ◄─────────────────────────────  command
+//!   accepted  ──────────────────────────►  at once, before the command is run
+//!   response  ──────────────────────────►  when it has ended
+//!          ◄─────────────────────────────  ack, once the response is durable
+//! ```
+//!
+//! A side that has sent nothing for `heartbeat_ms` sends a heartbeat; a side that has heard
+//! nothing for three times `heartbeat_ms` ends the connection. Either side may say `bye` and
+//! close. The server sends at most 256 commands that are not yet answered.
+//!
+//! **Once in effect.** A client keeps each serial it has taken until its response is
+//! acknowledged. `hello.taken` lists them; after `welcome` the client sends the responses that
+//! are not acknowledged once more. A command whose serial the client already has is not run
+//! again: if it has ended, its response is sent again, if it is running, its `accepted`.
+//!
+//! # From the client
+//!
+//! `hello`: the first frame. `token` is optional; `taken` and `commands` are empty when absent.
+//! ```json
+//! {"hello":{"version":1,"client":"web-01","token":"s3cret","taken":["01JD0000000000000000000001"],"commands":["disk.report"]}}
+//! ```
+//! `accepted`: the command is taken and will be run.
+//! ```json
+//! {"accepted":{"serial":"01JD0000000000000000000001"}}
+//! ```
+//! `response`: the command has ended. `state` is `succeeded`, `failed`, `rejected` (the client
+//! will not run it), `timed_out` or `cancelled`. `reason`, `result` and `ran_ms` are optional.
+//! ```json
+//! {"response":{"serial":"01JD0000000000000000000001","state":"succeeded","result":{"free":0.25},"ran_ms":12}}
+//! {"response":{"serial":"01JD0000000000000000000001","state":"failed","reason":"disk /data is gone","ran_ms":7}}
+//! ```
+//! `call`: a command for the server. The client chooses `id`; the reply carries it.
+//! ```json
+//! {"call":{"id":7,"command":"config.get","params":{"key":"region"}}}
+//! ```
+//! `heartbeat`: the client is there.
+//! ```json
+//! {"heartbeat":{}}
+//! ```
+//! `bye`: the client ends the connection; nothing follows.
+//! ```json
+//! {"bye":{"reason":"stopping"}}
+//! ```
+//!
+//! # From the server
+//!
+//! `welcome`: the client is in. `max_frame` is the largest length the server reads;
+//! `server_time` is optional.
+//! ```json
+//! {"welcome":{"version":1,"heartbeat_ms":15000,"max_frame":1048576,"server_time":"2026-11-22T06:00:00.000Z"}}
+//! ```
+//! `refused`: the client is not in; the connection ends. `retry_after_ms` is optional.
+//! ```json
+//! {"refused":{"reason":"client or token not known"}}
+//! {"refused":{"reason":"10000 connections are open, the most allowed","retry_after_ms":5000}}
+//! ```
+//! `command`: run this. `job` is absent for a command that no job sent.
+//! ```json
+//! {"command":{"serial":"01JD0000000000000000000001","command":"disk.report","params":{"path":"/"},"job":"disk/daily","scheduled_at":"2026-11-22T06:00:00.000Z"}}
+//! ```
+//! `ack`: the responses of these serials are durable; the client can forget them.
+//! ```json
+//! {"ack":{"serials":["01JD0000000000000000000001","01JD0000000000000000000002"]}}
+//! ```
+//! `cancel`: stop this command if it has not ended; its response says how it ended.
+//! ```json
+//! {"cancel":{"serial":"01JD0000000000000000000001"}}
+//! ```
+//! `reply`: the answer to a `call`: `error`, or else `result`, which is null when absent.
+//! ```json
+//! {"reply":{"id":7,"result":"eu-west"}}
+//! {"reply":{"id":8,"error":"no command named \"config.got\"; known are config.get"}}
+//! ```
+//! `heartbeat`: the server is there.
+//! ```json
+//! {"heartbeat":{}}
+//! ```
+//! `bye`: the server ends the connection. With `reconnect` false the client shall stay away:
+//! another connection under its id has taken its place, or it was removed from the registry.
+//! `retry_after_ms` is optional.
+//! ```json
+//! {"bye":{"reason":"another connection has taken this client's place","reconnect":false}}
+//! {"bye":{"reason":"the server stops","reconnect":true,"retry_after_ms":1000}}
+//! ```
+
+mod codec;
+mod frame;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use codec::{WireError, decode, encode};
+pub use frame::{
+    Accepted, Ack, Call, Cancel, ClientBye, ClientFrame, CommandFrame, Empty, Frame, Hello,
+    Refused, ReplyFrame, ResponseFrame, ServerBye, ServerFrame, Welcome,
+};
+pub use stream::{FrameReader, FrameWriter};
+
+/// The version of the protocol that this library speaks.
+pub const VERSION: u32 = 1;
+
+/// The longest frame, in bytes of JSON, unless configured otherwise.
+pub const MAX_FRAME: usize = 1024 * 1024;
+
+/// The longest first frame: enough for a client with 4,096 commands taken.
+pub const MAX_HELLO: usize = 256 * 1024;
+
+/// Silent intervals after which the other side is given up.
+pub const SILENT_INTERVALS: u32 = 3;
+
+/// Bytes of the length before each frame.
+pub const HEADER: usize = 4;
