@@ -1,5 +1,7 @@
 //! The node on a store of the test's own: decide, commit, act; and what a failed commit does.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};

@@ -14,6 +14,9 @@ use crate::id::{ClientNo, JobId, Serial};
 use crate::run::{DeliveryState, Outcome, Response};
 use crate::time::Timestamp;
 
+/// The most bytes of a result that an event holds.
+pub const EVENT_RESULT: usize = 4_096;
+
 /// The scheduler's decisions, as a state machine.
 ///
 /// ```
@@ -214,7 +217,7 @@ impl Engine {
         let (id, session) = (client.record.id.clone(), client.session);
         let sent = session
             .filter(|id| self.sessions.get_mut(id).is_some_and(|session| session.forget(serial)));
-        let response = Response { serial, client: id, at: self.now, outcome };
+        let response = Response { serial, client: id, at: self.now, outcome: glimpse(outcome) };
         self.notify(What::DeliveryEnded { job: job.clone(), command, response });
         if let Some(counts) = ended {
             self.notify(What::RunEnded { serial, job, counts });
@@ -235,4 +238,15 @@ impl Engine {
             self.pump(session);
         }
     }
+}
+
+/// An outcome as watchers see it. Many events may wait for a slow one, so a large result stays in
+/// the store.
+fn glimpse(mut outcome: Outcome) -> Outcome {
+    outcome.result = outcome.result.filter(|result| result.text().len() <= EVENT_RESULT);
+    if let Some(reason) = &mut outcome.reason {
+        let end = reason.floor_char_boundary(EVENT_RESULT.min(reason.len()));
+        reason.truncate(end);
+    }
+    outcome
 }

@@ -233,7 +233,8 @@ pub enum What {
         job: Option<JobName>,
         /// The command.
         command: CommandName,
-        /// How.
+        /// How. A result above [`EVENT_RESULT`](super::EVENT_RESULT) is left out: the response
+        /// that was recorded has it.
         response: Response,
     },
     /// A client connected.

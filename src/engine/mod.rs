@@ -26,7 +26,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub use self::core::Engine;
+pub use self::core::{EVENT_RESULT, Engine};
 pub use change::{CHUNK, Change, Decision, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot};
 pub use effect::{
     CloseReason, Dispatch, Effect, Event, FieldChange, JobAction, JobChange, OpenDelivery, Reply,

@@ -94,7 +94,7 @@ impl Core {
     pub(super) fn release(&mut self, now: Timestamp, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Reply { call, answer } => self.answer(call, answer),
+                Effect::Reply { call, answer } => self.answer(now, call, answer),
                 Effect::Send { session, dispatch } => {
                     self.send(now, session, ToSession::Command(dispatch));
                 }
@@ -114,15 +114,18 @@ impl Core {
         }
     }
 
-    fn answer(&mut self, call: CallId, answer: Result<Reply, RequestError>) {
+    fn answer(&mut self, now: Timestamp, call: CallId, answer: Result<Reply, RequestError>) {
         let Some(caller) = self.callers.remove(&call) else { return };
         let connects = answer.is_ok();
-        if let Some((session, outbound)) = caller.link.filter(|_| connects) {
+        let heard = caller.answer.send(answer).is_ok();
+        let Some((session, outbound)) = caller.link.filter(|_| connects) else { return };
+        if heard {
             self.outbound.insert(session, outbound);
+        } else {
+            // It went away before it was let in, and will not say so.
+            let reason = "the connection has ended".to_owned();
+            self.engine.handle(now, Input::Disconnect { session, reason });
         }
-        // A caller that went away does not wait for its answer; a connection that went away
-        // closes its channel, which the next message to it finds out.
-        let _ = caller.answer.send(answer);
     }
 
     fn send(&mut self, now: Timestamp, session: SessionId, message: ToSession) {

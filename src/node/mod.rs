@@ -37,7 +37,7 @@ pub const EVENTS: usize = 4_096;
 pub const OUTBOUND: usize = 2_048;
 
 /// Letters that may wait for the loop; the next sender waits.
-const INBOX: usize = 8_192;
+const INBOX: usize = 1_024;
 
 /// A running scheduler: engine, store and loop. Dropping it stops the loop once every handle is
 /// gone; [`Node::stop`] stops it at once.

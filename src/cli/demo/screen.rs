@@ -94,7 +94,10 @@ impl Screen {
             }
             What::Connected { client, queued } => Some(self.paint(
                 Style::new().cyan().bold(),
-                &format!("  {client} is connected; {queued} deliveries waited for it"),
+                &format!(
+                    "  {client} is connected; {} waited for it",
+                    count(*queued, "delivery", "deliveries")
+                ),
             )),
             What::Disconnected { client, reason } => {
                 Some(self.paint(Style::new().yellow(), &format!("  {client} is away: {reason}")))
@@ -116,10 +119,10 @@ impl Screen {
         away: u32,
     ) -> String {
         let name = job.map_or_else(|| format!("submitted {command}"), JobName::to_string);
-        let clients = if total == 1 { "client" } else { "clients" };
         let waiting = if away == 0 { String::new() } else { format!(", {away} away: queued") };
         let name = self.paint(Style::new().blue().bold(), &format!("> {name}"));
-        let rest = format!("to {total} {clients}{waiting} ({serial})");
+        let rest =
+            format!("to {}{waiting} ({serial})", count(u64::from(total), "client", "clients"));
         format!("{name} {}", self.paint(Style::new().dim(), &rest))
     }
 
@@ -169,6 +172,10 @@ impl Screen {
             self.bar.suspend(|| output::say(text));
         }
     }
+}
+
+fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// The first words of an answer: its reason, or what the program printed.
