@@ -17,6 +17,9 @@ use crate::time::Timestamp;
 /// The most bytes of a result that an event holds.
 pub const EVENT_RESULT: usize = 4_096;
 
+/// The most characters of a reason that an event holds.
+const EVENT_REASON: usize = 1_000;
+
 /// The scheduler's decisions, as a state machine.
 ///
 /// ```
@@ -244,9 +247,9 @@ impl Engine {
 /// the store.
 fn glimpse(mut outcome: Outcome) -> Outcome {
     outcome.result = outcome.result.filter(|result| result.text().len() <= EVENT_RESULT);
-    if let Some(reason) = &mut outcome.reason {
-        let end = reason.floor_char_boundary(EVENT_RESULT.min(reason.len()));
-        reason.truncate(end);
-    }
+    outcome.reason = outcome.reason.map(|reason| match reason.char_indices().nth(EVENT_REASON) {
+        Some((end, _)) => reason[..end].to_owned(),
+        None => reason,
+    });
     outcome
 }
