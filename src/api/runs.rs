@@ -97,6 +97,8 @@ pub(super) async fn open(
     State(api): State<Api>,
     Segment(serial): Segment<Serial>,
 ) -> Result<Json<Vec<OpenDelivery>>, ApiError> {
+    // The engine knows open runs alone: tell one that never was from one that has ended.
+    api.handle.run(serial).await?;
     Ok(Json(api.handle.open_deliveries(serial).await?))
 }
 
@@ -104,6 +106,8 @@ pub(super) async fn cancel(
     State(api): State<Api>,
     Segment(serial): Segment<Serial>,
 ) -> Result<Json<Run>, ApiError> {
+    // As above.
+    api.handle.run(serial).await?;
     Ok(Json(api.handle.cancel(serial).await?))
 }
 

@@ -14,6 +14,9 @@ use super::args::{Format, Global};
 use super::error::CliError;
 use crate::time::{Clock as _, SystemClock, Timestamp};
 
+/// What stands where there is nothing.
+pub(super) const NOTHING: &str = "-";
+
 /// Spaces between two columns.
 const GAP: u16 = 2;
 
@@ -155,8 +158,8 @@ impl Out {
                 headings.iter().map(|heading| Cell::new(heading).fg(Tone::Quiet.color())),
             );
         }
-        let numeric: Vec<bool> =
-            (0..rows[0].len()).map(|at| rows.iter().all(|row| is_number(&row[at].text))).collect();
+        let columns = 0..rows[0].len();
+        let numeric: Vec<bool> = columns.map(|at| is_numeric(&rows, at)).collect();
         for row in rows {
             table.add_row(row.into_iter().map(|field| match field.tone {
                 Some(tone) => Cell::new(field.text).fg(tone.color()),
@@ -210,7 +213,9 @@ pub(super) fn note(text: &str) {
 pub(super) fn complain(error: &dyn std::fmt::Display) {
     let term = Term::stderr();
     let label = console::Style::new().red().bold().force_styling(colours(&term)).apply_to("error:");
-    let _ = writeln!(io::stderr(), "{label} {}", clean(&error.to_string()));
+    // A message may have several lines: one for each thing that is wrong.
+    let text = error.to_string().lines().map(clean).collect::<Vec<_>>().join("\n");
+    let _ = writeln!(io::stderr(), "{label} {text}");
 }
 
 /// Whether colours go to a terminal; `NO_COLOR`, if it is not empty, forbids them.
@@ -235,8 +240,11 @@ pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn is_number(text: &str) -> bool {
-    text == "-" || text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<u64>().is_ok()
+/// Whether a column has numbers, and nothing else but places where there is none.
+fn is_numeric(rows: &[Vec<Field>], at: usize) -> bool {
+    let mut texts = rows.iter().map(|row| row[at].text.as_str()).filter(|text| *text != NOTHING);
+    let is_number = |text: &str| text.parse::<u64>().is_ok();
+    texts.next().is_some_and(is_number) && texts.all(is_number)
 }
 
 /// A moment in UTC and how far it is: `2026-11-22 06:00:00Z (in 3m)`.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::{Global, LIST_LIMIT};
 use super::connect::{connect, read_all};
 use super::error::CliError;
-use super::output::{Field, Out, note, relative};
+use super::output::{Field, NOTHING, Out, note, relative};
 use super::run::verdict;
 use super::{Done, Verdict, show};
 use crate::engine::Page;
@@ -112,7 +112,7 @@ async fn list(out: &Out, remote: &Remote, args: ListArgs) -> Result<(), CliError
 fn row(run: &Run, now: Timestamp) -> Vec<Field> {
     vec![
         run.serial.to_string().into(),
-        run.job.as_ref().map_or(show::NOTHING, |job| job.as_str()).into(),
+        run.job.as_ref().map_or(NOTHING, |job| job.as_str()).into(),
         run.cause.to_string().into(),
         run.command.name.as_str().into(),
         run.target.to_string().into(),

@@ -1,14 +1,11 @@
 //! Runs, responses and rules as rows and words, for the subcommands that show them.
 
 use super::error::CliError;
-use super::output::{Field, Out, Tone, moment, ran, relative};
+use super::output::{Field, NOTHING, Out, Tone, moment, ran, relative};
 use crate::engine::OpenDelivery;
 use crate::run::{DeliveryState, Outcome, Response, Run};
 use crate::schedule::{Rule, When};
 use crate::time::{Timestamp, duration};
-
-/// What stands where there is nothing.
-pub(super) const NOTHING: &str = "-";
 
 /// The headings of [`response_row`] and [`open_row`].
 const ANSWERS: [&str; 5] = ["CLIENT", "STATE", "RAN", "WHEN", "REASON OR RESULT"];

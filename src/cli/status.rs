@@ -2,8 +2,7 @@
 
 use super::args::Global;
 use super::connect::connect;
-use super::output::{Out, moment};
-use super::show::NOTHING;
+use super::output::{NOTHING, Out, moment};
 use super::{Done, Verdict};
 
 pub(super) async fn execute(global: &Global) -> Done {

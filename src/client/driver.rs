@@ -25,6 +25,9 @@ const STEADY: Duration = Duration::from_secs(10);
 /// How long commands that were told to stop have for it.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
+/// A command's task has ended.
+pub(super) type Done = Result<(Serial, Outcome), JoinError>;
+
 type ConnectHook = Box<dyn Fn(&ClientHandle) + Send + Sync>;
 type DisconnectHook = Box<dyn Fn(&ClientHandle, &str) + Send + Sync>;
 
@@ -193,10 +196,7 @@ impl Driver {
     }
 
     /// Records that a command has ended.
-    pub(super) fn take_done(
-        &mut self,
-        done: Result<(Serial, Outcome), JoinError>,
-    ) -> Option<Serial> {
+    pub(super) fn take_done(&mut self, done: Done) -> Option<Serial> {
         match done {
             Ok((serial, outcome)) => {
                 self.intake.finish(serial, outcome);

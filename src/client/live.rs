@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::MAX_TAKEN;
 use super::connector::{Connector, Io};
-use super::driver::{Driver, GRACE};
+use super::driver::{Done, Driver, GRACE};
 use super::handle::{CallError, Request};
 use super::intake::Verdict;
 use crate::id::{CommandName, Serial};
@@ -262,15 +262,7 @@ impl Driver {
                     }
                 }
             }
-            Some(done) = self.jobs.join_next() => {
-                let mut done = Some(done);
-                while let Some(one) = done {
-                    if let Some(serial) = self.take_done(one) {
-                        self.respond(serial, live)?;
-                    }
-                    done = self.jobs.try_join_next();
-                }
-            }
+            Some(done) = self.jobs.join_next() => self.on_done(done, live)?,
             Some(request) = self.calls.recv() => live.call(request),
             () = self.stop.cancelled(), if live.drain.is_none() => {
                 let until = Instant::now() + self.stop_limit;
@@ -285,6 +277,18 @@ impl Driver {
             () = sleep_until(beat) => return live.beat(),
         }
         Ok(None)
+    }
+
+    /// Sends the responses of commands that have ended, all that are ready.
+    fn on_done(&mut self, first: Done, live: &mut Live) -> Result<(), WireError> {
+        let mut done = Some(first);
+        while let Some(one) = done {
+            if let Some(serial) = self.take_done(one) {
+                self.respond(serial, live)?;
+            }
+            done = self.jobs.try_join_next();
+        }
+        Ok(())
     }
 
     /// The time for a stop is up: running commands are told once, and get a little more.

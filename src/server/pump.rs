@@ -106,7 +106,8 @@ pub(super) async fn pump<F: Fleet, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             ControlFlow::Break(end) => end,
         }
     };
-    let mut sender = Outbound { limits: &shared.limits, outbound, ready, writer, acks: Vec::new() };
+    let mut sender =
+        Outbound { limits: &shared.limits, messages: outbound, ready, writer, acks: Vec::new() };
     let writing = sender.write();
     tokio::select! {
         end = reading => end,
@@ -209,7 +210,7 @@ impl<F: Fleet> Inbound<'_, F> {
 
 struct Outbound<'a, W> {
     limits: &'a Limits,
-    outbound: mpsc::Receiver<ToSession>,
+    messages: mpsc::Receiver<ToSession>,
     ready: mpsc::Receiver<ReplyFrame>,
     writer: &'a mut FrameWriter<W>,
     acks: Vec<Serial>,
@@ -230,13 +231,13 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
             }
             let beat = Instant::now() + self.limits.heartbeat;
             let first = tokio::select! {
-                message = self.outbound.recv() => self.on_message(message),
+                message = self.messages.recv() => self.on_message(message),
                 Some(reply) = self.ready.recv() => self.on_reply(reply),
                 () = sleep_until(beat) => self.push(&ServerFrame::Heartbeat(Empty {})),
             };
             let gathered = match first {
                 ControlFlow::Continue(()) => self.gather(),
-                ended => ended,
+                ended @ ControlFlow::Break(_) => ended,
             };
             let acked = self.push_acks();
             if let (ControlFlow::Break(end), _) | (_, ControlFlow::Break(end)) = (gathered, acked) {
@@ -251,7 +252,7 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
             if self.writer.pending() >= GATHER_BYTES {
                 break;
             }
-            if let Ok(message) = self.outbound.try_recv() {
+            if let Ok(message) = self.messages.try_recv() {
                 self.on_message(Some(message))?;
             } else if let Ok(reply) = self.ready.try_recv() {
                 self.on_reply(reply)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use console::{Style, Term};
+use console::{Style, Term, truncate_str};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::output;
@@ -169,7 +169,10 @@ impl Screen {
         if self.bar.is_hidden() {
             output::say(text);
         } else {
-            self.bar.suspend(|| output::say(text));
+            // One event, one line: on a narrow terminal its end is cut.
+            let width = usize::from(Term::stdout().size().1);
+            let text = truncate_str(text, width, "…");
+            self.bar.suspend(|| output::say(&text));
         }
     }
 }

@@ -1,0 +1,245 @@
+//! A node behind its HTTP interface, asked by the remote: the same answers as from its handle.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetcron::api::message::ClientRequest;
+use fleetcron::api::{self, Tokens};
+use fleetcron::engine::{Apply, JobAction, Page, Regroup, What};
+use fleetcron::history::RunQuery;
+use fleetcron::node::{OUTBOUND, ToSession};
+use fleetcron::remote::{Remote, RemoteError};
+use fleetcron::store::MemoryStore;
+use fleetcron::{
+    DeliveryState, Handle, JobName, JobSpec, JobStatus, Json, Node, Outcome, Proof, Rule,
+    Submission, TokenHash,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+struct World {
+    node: Node,
+    url: String,
+    remote: Remote,
+    stopping: CancellationToken,
+    _stop: DropGuard,
+}
+
+async fn world() -> World {
+    let node = Node::start(Arc::new(MemoryStore::new())).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let stopping = CancellationToken::new();
+    let router = api::router(node.handle(), Tokens::new(["secret"]), stopping.clone());
+    tokio::spawn(api::serve(listener, router, stopping.clone()));
+    let remote = Remote::new(&url, "secret").unwrap();
+    World { node, url, remote, stopping: stopping.clone(), _stop: stopping.drop_guard() }
+}
+
+/// Connects a client that answers every command with its parameters.
+async fn echo(handle: &Handle, id: &str, token: &str) {
+    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let proof = Proof::Token(TokenHash::of(token));
+    let session = handle.connect(id.parse().unwrap(), proof, Vec::new(), outbound).await.unwrap();
+    let handle = handle.clone();
+    tokio::spawn(async move {
+        while let Some(message) = inbound.recv().await {
+            if let ToSession::Command(dispatch) = message {
+                let outcome = Outcome::succeeded(dispatch.command.params.clone());
+                handle.responded(session, dispatch.serial, outcome).await.unwrap();
+            }
+        }
+    });
+}
+
+async fn add(remote: &Remote, id: &str, groups: &[&str]) -> String {
+    let groups: BTreeSet<_> = groups.iter().map(|group| group.parse().unwrap()).collect();
+    let request = ClientRequest { id: id.parse().unwrap(), groups, token: None };
+    remote.add_client(request).await.unwrap().token
+}
+
+fn name(text: &str) -> JobName {
+    text.parse().unwrap()
+}
+
+fn job(text: &str) -> JobSpec {
+    let rule = Rule::every(Duration::from_secs(3_600)).unwrap();
+    JobSpec::new(name(text), "all".parse().unwrap(), "ping".parse().unwrap(), rule)
+}
+
+fn kind(error: RemoteError) -> String {
+    match error {
+        RemoteError::Refused { kind, .. } => kind,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_submitted_followed_and_read_back() {
+    let World { node, remote, .. } = &world().await;
+    for id in ["a", "b"] {
+        let token = add(remote, id, &["web"]).await;
+        echo(&node.handle(), id, &token).await;
+    }
+    let mut submission = Submission::new("group:web".parse().unwrap(), "echo".parse().unwrap());
+    submission.params = r#"{"z": 1.50, "a": [1e400]}"#.parse::<Json>().unwrap();
+    let run = remote.submit(submission.clone()).await.unwrap();
+    let followed: Vec<_> = remote.follow(run.serial).try_collect().await.unwrap();
+    assert_eq!(followed.len(), 2);
+    for response in &followed {
+        assert_eq!(response.outcome.state, DeliveryState::Succeeded);
+        let result = response.outcome.result.as_ref().unwrap();
+        assert_eq!(result, &submission.params, "the text is that which was given");
+    }
+    let ended = remote.wait(run.serial).await.unwrap();
+    assert!(ended.all_succeeded());
+    assert_eq!(ended, node.handle().run(run.serial).await.unwrap());
+    let read: Vec<_> = remote.responses(run.serial).try_collect().await.unwrap();
+    assert_eq!(read, followed);
+    let one = remote.response(run.serial, "a".parse().unwrap()).await.unwrap();
+    assert!(followed.contains(&one.unwrap()));
+    assert_eq!(remote.runs(RunQuery::default()).await.unwrap(), [ended]);
+}
+
+#[tokio::test]
+async fn open_deliveries_are_shown_and_cancelled() {
+    let World { remote, .. } = &world().await;
+    add(remote, "away", &[]).await;
+    let submission = Submission::new("all".parse().unwrap(), "ping".parse().unwrap());
+    let run = remote.submit(submission).await.unwrap();
+    let open = remote.open_deliveries(run.serial).await.unwrap();
+    assert_eq!((open.len(), open[0].state), (1, DeliveryState::Queued));
+    assert_eq!(remote.response(run.serial, "away".parse().unwrap()).await.unwrap(), None);
+    let cancelled = remote.cancel(run.serial).await.unwrap();
+    assert_eq!((cancelled.counts.cancelled, cancelled.counts.open()), (1, 0));
+    assert!(remote.wait(run.serial).await.unwrap().ended_at.is_some());
+}
+
+#[tokio::test]
+async fn jobs_are_applied_listed_paused_and_removed() {
+    let World { node, remote, .. } = &world().await;
+    let jobs = vec![job("db/backup"), job("cleanup")];
+    let apply = Apply { jobs: jobs.clone(), prune: false, dry_run: true };
+    let planned = remote.apply(apply.clone()).await.unwrap();
+    assert!(planned.iter().all(|change| change.action == JobAction::Create));
+    assert!(remote.list(Page::first()).await.unwrap().is_empty(), "a dry run does nothing");
+    remote.apply(Apply { dry_run: false, ..apply }).await.unwrap();
+
+    let view = remote.get(name("db/backup")).await.unwrap();
+    assert_eq!(view, node.handle().get(name("db/backup")).await.unwrap());
+    let after = Page { after: Some(name("cleanup")), limit: 1 };
+    assert_eq!(remote.list(after).await.unwrap(), [view]);
+
+    let paused = remote.pause(name("db/backup")).await.unwrap();
+    assert_eq!(paused.state.status(), JobStatus::Paused);
+    let resumed = remote.resume(name("db/backup")).await.unwrap();
+    assert_eq!(resumed.state.status(), JobStatus::Active);
+    let run = remote.trigger(name("db/backup")).await.unwrap();
+    assert_eq!(run.job, Some(name("db/backup")));
+    remote.remove(name("db/backup")).await.unwrap();
+
+    let error = remote.get(name("clenup")).await.unwrap_err();
+    assert_eq!(error.to_string(), "no job named \"clenup\"; did you mean \"cleanup\"?");
+    assert_eq!(kind(error), "not_found");
+}
+
+#[tokio::test]
+async fn clients_are_added_grouped_listed_and_removed() {
+    let World { remote, .. } = &world().await;
+    let token = add(remote, "a", &["web"]).await;
+    assert_eq!(token.len(), 64);
+    add(remote, "b", &[]).await;
+    let request = ClientRequest { id: "a".parse().unwrap(), groups: [].into(), token: None };
+    assert_eq!(kind(remote.add_client(request).await.unwrap_err()), "conflict");
+    let change = Regroup {
+        id: "b".parse().unwrap(),
+        add: ["web".parse().unwrap()].into(),
+        remove: [].into(),
+    };
+    assert_eq!(remote.regroup(change).await.unwrap().groups.len(), 1);
+    let web = remote.clients(Page::first(), Some("web".parse().unwrap())).await.unwrap();
+    assert_eq!(web.len(), 2);
+    remote.remove_client("a".parse().unwrap()).await.unwrap();
+    assert_eq!(kind(remote.client("a".parse().unwrap()).await.unwrap_err()), "not_found");
+    assert_eq!(remote.status().await.unwrap().clients_defined, 1);
+}
+
+/// One request as any program may make it: its status and its JSON.
+async fn ask(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.bearer_auth("secret").send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn statuses_tell_what_became_of_a_request() {
+    let World { url, .. } = &world().await;
+    let http = reqwest::Client::new();
+    let jobs = format!("{url}/v1/jobs");
+    let job = json!({"name": "a/b", "target": "all", "command": "ping", "rule": {"every": "1h"}});
+    let (status, change) = ask(http.post(&jobs).json(&job)).await;
+    assert_eq!((status, &change["action"]), (200, &json!("create")));
+    let (status, change) = ask(http.post(&jobs).json(&job)).await;
+    assert_eq!((status, &change["action"]), (200, &json!("keep")));
+    assert_eq!(ask(http.post(format!("{jobs}/a%2Fb/trigger"))).await.0, 201);
+    assert_eq!(ask(http.delete(format!("{jobs}/a%2Fb"))).await, (204, Value::Null));
+    assert_eq!(ask(http.delete(format!("{jobs}/a%2Fb"))).await.0, 404);
+
+    let clients = format!("{url}/v1/clients");
+    let client = json!({"id": "a", "token": "0123456789abcdef"});
+    let (status, added) = ask(http.post(&clients).json(&client)).await;
+    assert_eq!((status, &added["token"]), (201, &client["token"]));
+    assert_eq!(ask(http.post(&clients).json(&client)).await.0, 409);
+    let groups = json!({"add": ["web"], "remove": ["web"]});
+    let (status, error) = ask(http.post(format!("{clients}/a/groups")).json(&groups)).await;
+    assert_eq!((status, &error["error"]["kind"]), (422, &json!("invalid")));
+    assert!(!ask(http.get(&clients)).await.1.to_string().contains("0123456789abcdef"));
+}
+
+#[tokio::test]
+async fn what_happens_is_told_to_those_who_watch() {
+    let World { remote, stopping, .. } = &world().await;
+    let mut events = remote.events();
+    // The stream is open once the first piece of it has come: an event that it does not miss.
+    let remote = remote.clone();
+    let adding = tokio::spawn(async move {
+        for number in 0.. {
+            let job = job(&format!("job-{number}"));
+            let apply = Apply { jobs: vec![job], prune: false, dry_run: false };
+            if remote.apply(apply).await.is_err() {
+                return;
+            }
+        }
+    });
+    let event = events.next().await.unwrap().unwrap();
+    assert!(matches!(&event.what, What::Job { change, .. } if change == "created"));
+    adding.abort();
+    stopping.cancel();
+    let last = events.collect::<Vec<_>>().await.pop().unwrap();
+    assert_eq!(kind(last.unwrap_err()), "stopped");
+}
+
+#[tokio::test]
+async fn a_run_that_does_not_exist_is_not_found_everywhere() {
+    let World { remote, .. } = &world().await;
+    let serial = "01JD0000000000000000000000".parse().unwrap();
+    assert_eq!(kind(remote.run(serial).await.unwrap_err()), "not_found");
+    assert_eq!(kind(remote.wait(serial).await.unwrap_err()), "not_found");
+    assert_eq!(kind(remote.cancel(serial).await.unwrap_err()), "not_found");
+    assert_eq!(kind(remote.open_deliveries(serial).await.unwrap_err()), "not_found");
+    assert_eq!(kind(remote.follow(serial).next().await.unwrap().unwrap_err()), "not_found");
+    assert_eq!(kind(remote.responses(serial).next().await.unwrap().unwrap_err()), "not_found");
+}
+
+#[tokio::test]
+async fn after_the_node_has_stopped_every_request_says_so() {
+    let World { node, remote, _stop, .. } = world().await;
+    node.stop().await.unwrap();
+    assert_eq!(kind(remote.status().await.unwrap_err()), "stopped");
+}
