@@ -351,7 +351,7 @@ async fn a_command_that_is_not_listed_is_rejected() {
     assert_eq!(
         reason(&outcome),
         "command \"disk.reprot\" is not on this agent's list; did you mean \"disk.report\"?; \
-         allowed are 8: cert.check, db.check, disk.report, host.uptime, logs.rotate, \
+         allowed are 9: cert.check, db.check, db.export, disk.report, host.uptime, logs.rotate, \
          maintenance.announce, packages.list, web.reload"
     );
     let outcome = run(&runner, "reboot", json!({})).await;
@@ -392,6 +392,7 @@ async fn the_demo_commands_run() {
         ("packages.list", json!({}), "\n"),
         ("maintenance.announce", json!({"message": "-- at 5%"}), "announced: -- at 5%\n"),
         ("db.check", json!({}), "database main is sound\n"),
+        ("db.export", json!({}), "journal of main exported\n"),
         ("host.uptime", json!({}), "."),
         ("web.reload", json!({"service": "caddy"}), "would reload caddy\n"),
     ] {
@@ -400,5 +401,5 @@ async fn the_demo_commands_run() {
         let stdout = result(&outcome)["stdout"].as_str().unwrap().to_owned();
         assert!(stdout.contains(printed), "{command} printed {stdout:?}");
     }
-    assert_eq!(runner.commands().count(), 8);
+    assert_eq!(runner.commands().count(), 9);
 }
