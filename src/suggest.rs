@@ -52,6 +52,12 @@ pub fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<S
     best.map(|(_, candidate)| candidate.to_owned())
 }
 
+/// The end of an error message about a name that is not known: `; did you mean "…"?` with the
+/// nearest known one, or nothing.
+pub(crate) fn did_you_mean<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> String {
+    hint(nearest(name, among.into_iter()).as_deref())
+}
+
 /// The end of an error message: `; did you mean "…"?`, or nothing.
 pub(crate) fn hint(suggestion: Option<&str>) -> String {
     suggestion.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()

@@ -11,7 +11,6 @@
 
 pub mod config;
 mod exec;
-mod nearest;
 mod output;
 mod params;
 mod path;
@@ -121,7 +120,7 @@ impl Runner {
 
     fn not_listed(&self, command: &CommandName) -> String {
         let names = || self.commands.keys().map(CommandName::as_str);
-        let suggestion = nearest::did_you_mean(command.as_str(), names());
+        let suggestion = crate::suggest::did_you_mean(command.as_str(), names());
         let count = self.commands.len();
         let listed = names().take(NAMED).collect::<Vec<_>>().join(", ");
         let more = if count > NAMED { ", …" } else { "" };

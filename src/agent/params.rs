@@ -12,9 +12,9 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::config::shorten;
-use super::nearest::did_you_mean;
 use super::path::resolve_below;
 use crate::json::Json;
+use crate::suggest::did_you_mean;
 
 /// A declared parameter.
 #[derive(Debug, Clone)]

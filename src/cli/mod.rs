@@ -92,8 +92,8 @@ pub fn main() -> ExitCode {
 fn start_log(format: LogFormat, verbose: u8) {
     let level = match verbose {
         0 => "warn",
-        1 => "info",
-        _ => "fleetcron=debug,info",
+        1 => "info,tokio_cron_scheduler=warn",
+        _ => "fleetcron=debug,info,tokio_cron_scheduler=warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

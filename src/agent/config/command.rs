@@ -13,10 +13,10 @@ use nix::unistd::{AccessFlags, access};
 
 use super::fields::{ConfigError, Field, Table};
 use super::param;
-use crate::agent::nearest::did_you_mean;
 use crate::agent::params::Param;
 use crate::agent::template::Template;
 use crate::id::CommandName;
+use crate::suggest::did_you_mean;
 use crate::time::duration;
 
 /// How long a command may run, when it does not say otherwise.

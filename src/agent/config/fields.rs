@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::agent::nearest::did_you_mean;
+use crate::suggest::did_you_mean;
 
 /// How many characters of a bad value an error message repeats.
 const SHOWN: usize = 120;
