@@ -1,6 +1,7 @@
 //! `fleetcron agent`: a client that runs allow-listed programs.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -84,6 +85,11 @@ fn read_token(path: &Path) -> Result<String, CliError> {
     let text = fs::read_to_string(path).map_err(|error| {
         CliError::Usage(format!("cannot read the token file {}: {error}", path.display()))
     })?;
+    let open = fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
+    if open {
+        let path = path.display();
+        tracing::warn!("others can read the token file {path}; run: chmod 600 {path}");
+    }
     match text.trim() {
         "" => Err(CliError::Usage(format!("the token file {} is empty", path.display()))),
         token => Ok(token.to_owned()),
