@@ -30,6 +30,11 @@ pub mod time;
 pub mod wire;
 
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
+pub use engine::{
+    Apply, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Regroup, RequestError,
+    Status, What,
+};
+pub use handlers::{HandlerError, Handlers};
 pub use id::{
     ClientId, ClientNo, CommandName, GroupName, InvalidName, InvalidUlid, JobId, JobName, Serial,
 };
