@@ -1,8 +1,7 @@
 //! A client with two handlers that take typed parameters.
 //!
 //! `cargo run --example client` runs it against a server in the same process, and ends.
-//! `cargo run --example client -- 127.0.0.1:7400 web-01 TOKEN-FILE` runs it against a server that
-//! is there already, until the server tells it to stay away.
+//! `cargo run --example client -- 127.0.0.1:7400 web-01 TOKEN-FILE` stays with a server of yours.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
@@ -40,18 +39,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let node = Node::open(directory.path())?;
     let handle = node.handle();
-    let token = Some(TokenHash::of("s3cret"));
-    handle.add_client(NewClient { id: "web-01".parse()?, groups: [].into(), token }).await?;
+    let (id, token) = ("web-01".parse()?, Some(TokenHash::of("s3cret")));
+    handle.add_client(NewClient { id, groups: [].into(), token }).await?;
     let server = Server::builder(handle.clone()).bind("127.0.0.1:0").await?;
     let address = server.local_addr().ok_or("the server does not listen")?;
     let client = start(&address.to_string(), "web-01", "s3cret")?;
+    client.connected().await.map_err(|end| end.to_string())?;
 
     for (command, params) in [("add", r#"{"a":40,"b":2}"#), ("shout", "\"hi\""), ("add", "[]")] {
         let mut submission = Submission::new("client:web-01".parse()?, command.parse()?);
         submission.params = params.parse::<Json>()?;
         let run = handle.wait(handle.submit(submission).await?.serial).await?;
-        let response = handle.response(run.serial, "web-01".parse()?).await?.ok_or("no answer")?;
-        let outcome = response.outcome;
+        let response = handle.response(run.serial, "web-01".parse()?).await?;
+        let outcome = response.ok_or("no answer")?.outcome;
         println!("{command} {params}: {} {:?} {:?}", outcome.state, outcome.result, outcome.reason);
     }
     client.stop().await;

@@ -14,8 +14,7 @@ use futures_util::StreamExt as _;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // A program of your own names a lasting directory: jobs and responses are still there when it
-    // starts again.
+    // A program of your own names a lasting directory, and finds all again when it starts anew.
     let directory = tempfile::tempdir()?;
     let node = Node::open(directory.path())?;
     let handle = node.handle();
@@ -36,6 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .token("a token for myself")
         .on("greet", |cx: Context, (): ()| async move { Ok(format!("due at {}", cx.scheduled_at)) })
         .start()?;
+    client.connected().await.map_err(|end| end.to_string())?;
 
     // Watched before the job exists, so that no run is missed.
     let mut events = handle.events();

@@ -32,12 +32,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
             Ok("reloaded")
         };
-        clients.push(
-            Client::builder(&address, id.parse()?).token(id).on("web.reload", reload).start()?,
-        );
+        let client = Client::builder(&address, id.parse()?).token(id).on("web.reload", reload);
+        clients.push(client.start()?);
     }
-
-    // Those that are not connected yet get the command when they are.
+    for client in &clients {
+        client.connected().await.map_err(|end| end.to_string())?;
+    }
     let mut submission = Submission::new("group:web".parse()?, "web.reload".parse()?);
     submission.params = "null".parse()?;
     let run = handle.submit(submission).await?;

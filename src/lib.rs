@@ -1,4 +1,110 @@
-//! fleetcron: a cron for a whole fleet.
+//! fleetcron wakes a fleet on time: a cron for many machines, with a memory.
+//!
+//! One server keeps jobs in an embedded store, decides when each is due, and delivers its command
+//! to every client that it is meant for: one, a group, or all. Clients hold one connection each,
+//! run the command with a handler that their owner registered, and answer; the answer is recorded
+//! under the run's serial. A client that is away gets its commands when it comes back.
+//!
+//! This library is all of it: the scheduler to embed ([`Node`]), the server for clients
+//! ([`server`]), the client library ([`client`]), the HTTP interface ([`api`]) and the way to it
+//! ([`remote`]). The program `fleetcron` is the same library behind a command line.
+//!
+//! # An example
+//!
+//! A node, a client in the same process, and one command from the one to the other:
+//!
+//! ```
+//! use fleetcron::client::{Client, Context};
+//! use fleetcron::server::Server;
+//! use fleetcron::{NewClient, Node, Submission, TokenHash};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let directory = tempfile::tempdir()?;
+//! let node = Node::open(directory.path())?;
+//! let handle = node.handle();
+//!
+//! // A client must be in the registry before it is let in.
+//! let token = Some(TokenHash::of("s3cret"));
+//! let client = NewClient { id: "web-01".parse()?, groups: ["web".parse()?].into(), token };
+//! handle.add_client(client).await?;
+//!
+//! let server = Server::builder(handle.clone()).bind("127.0.0.1:0").await?;
+//! let address = server.local_addr().ok_or("it does not listen")?.to_string();
+//! let client = Client::builder(address, "web-01".parse()?)
+//!     .token("s3cret")
+//!     .on("greet", |_: Context, name: String| async move { Ok(format!("hello {name}")) })
+//!     .start()?;
+//! # client.connected().await.map_err(|end| end.to_string())?;
+//!
+//! let mut submission = Submission::new("group:web".parse()?, "greet".parse()?);
+//! submission.params = r#""fleet""#.parse()?;
+//! let run = handle.submit(submission).await?;
+//! let run = handle.wait(run.serial).await?;
+//! assert!(run.all_succeeded());
+//! let response = handle.response(run.serial, "web-01".parse()?).await?.ok_or("no response")?;
+//! assert_eq!(response.outcome.result, Some(r#""hello fleet""#.parse()?));
+//!
+//! client.stop().await;
+//! server.shutdown().await;
+//! node.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The files in `examples/` have one idea each: a job that fires every second (`embed`), typed
+//! handlers (`client`), responses as a stream (`submit`), authentication of one's own (`server`),
+//! commands from a client to the server (`call`), and the same over HTTP (`remote`).
+//!
+//! # The words
+//!
+//! | word | meaning | type |
+//! | --- | --- | --- |
+//! | client | a named endpoint that holds a connection and runs commands | [`ClientId`] |
+//! | group | a named set of clients; the registry says who is in it | [`GroupName`] |
+//! | target | one client, a group, or all | [`Target`] |
+//! | command | a name and a JSON parameter | [`Command`] |
+//! | job | a stored command with a target, a rule and policies | [`JobSpec`], [`Job`] |
+//! | rule | `now`, `at`, `every` or `cron`, with optional start, end and count | [`Rule`] |
+//! | run | one firing of a job, or one submitted command, to all its targets | [`Run`], [`Serial`] |
+//! | delivery | one run for one client | [`DeliveryState`] |
+//! | response | how a delivery ended, recorded by serial and client | [`Response`] |
+//! | registry | the clients that are defined; the connected are among them | [`ClientView`] |
+//!
+//! # The promises
+//!
+//! 1. **Accepted is durable.** A change that was acknowledged is on disk.
+//! 2. **Decide, commit, act.** A command leaves for a client, and an answer for a caller, only
+//!    after the decision behind it is committed.
+//! 3. **Every delivery ends in exactly one recorded state**, with a reason where the state alone
+//!    does not say it.
+//! 4. **At least once to the client, once in effect**: a delivery is sent again until it is
+//!    answered, and a client that lives on does not run a serial twice.
+//! 5. **Order.** A client gets its deliveries in the order of their serials.
+//! 6. **Bounds.** Every queue, frame, batch and list has a limit and a behaviour at it.
+//! 7. **Time is an input.** The same inputs at the same times give the same decisions.
+//!
+//! # The map
+//!
+//! Imports point one way: domain types, [`engine`], [`store`], [`node`], then those around it.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | the types here | names, jobs, runs, responses, targets |
+//! | [`schedule`], [`time`] | rules, cron expressions, time zones; times and durations as text |
+//! | [`engine`] | all decisions, without I/O: inputs in, changes and effects out |
+//! | [`store`] | the trait, sled and memory behind it, the key layout, the conformance suite |
+//! | [`node`] | the loop that owns engine and store, and its [`Handle`] |
+//! | [`history`] | runs and responses, read from the store |
+//! | [`housekeeping`] | retention and statistics |
+//! | [`wire`] | the protocol between client and server, every frame shown |
+//! | [`handlers`] | handlers by command name, for both ends |
+//! | [`server`], [`client`] | the two ends of the wire |
+//! | [`agent`] | a client's handlers that run the programs of an allow-list |
+//! | [`api`], [`remote`] | the HTTP interface, and the handle's methods over it |
+//! | [`access`] | where the server is and the token that opens it |
+//! | [`job_files`], [`job_diff`] | jobs in TOML and JSON files; what an apply would change |
+//! | [`suggest`] | "did you mean" |
 
 #![forbid(unsafe_code)]
 
@@ -48,3 +154,8 @@ pub use run::{Cause, Counts, DeliveryState, Outcome, Response, Run, Submission};
 pub use schedule::Rule;
 pub use target::{InvalidTarget, Target};
 pub use time::Timestamp;
+
+/// The README's Rust snippets, compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
