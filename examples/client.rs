@@ -33,7 +33,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [address, id, token_file] = arguments.as_slice() {
         let client = start(address, id, std::fs::read_to_string(token_file)?.trim())?;
-        return Ok(println!("ended: {}", client.wait().await));
+        println!("ended: {}", client.wait().await);
+        return Ok(());
     }
 
     let directory = tempfile::tempdir()?;

@@ -1,6 +1,7 @@
 //! Every example runs to its end by itself and says what its head promises.
 //!
 //! Cargo builds the examples for the integration tests; their binaries lie beside the tests' own.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -78,10 +79,9 @@ async fn run(name: &str) -> Output {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    match timeout(LIMIT, child.wait_with_output()).await {
-        Ok(output) => output.unwrap(),
-        Err(_) => panic!("{name} has not ended by itself within {LIMIT:?}"),
-    }
+    let ended = timeout(LIMIT, child.wait_with_output()).await;
+    assert!(ended.is_ok(), "{name} has not ended by itself within {LIMIT:?}");
+    ended.unwrap().unwrap()
 }
 
 /// `target/debug/examples/NAME`, found from `target/debug/deps/examples-HASH`.
