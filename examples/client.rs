@@ -36,7 +36,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("ended: {}", client.wait().await);
         return Ok(());
     }
-
     let directory = tempfile::tempdir()?;
     let node = Node::open(directory.path())?;
     let handle = node.handle();
