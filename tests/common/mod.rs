@@ -4,7 +4,11 @@
 //! Nothing here waits for a length of time: a wait ends when its log line, message or state is
 //! there, and fails after [`PATIENCE`] with what it waited for.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it, as its own module")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses a part of it, as its own module"
+)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 pub mod fleet;
