@@ -48,6 +48,7 @@ pub(super) async fn execute(args: AgentArgs) -> Done {
         () = signals.first() => {}
         () = stdin_ends(), if args.with_stdin => {}
     }
+    tracing::info!("stopping when what runs has ended; a second signal ends at once");
     tokio::select! {
         _ = client.stop() => Ok(Verdict::Succeeded),
         () = signals.first() => Err(CliError::Server("ended by a second signal".into())),
