@@ -11,6 +11,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::error::{ApiError, ErrorKind};
 use crate::engine::Page;
@@ -198,21 +199,19 @@ async fn collect(body: HttpBody, max: usize) -> Result<Vec<u8>, ApiError> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        let place = if path == "." { "the body".to_owned() } else { path };
-        refuse(&place, error.inner())
-    })?;
-    json.end().map_err(|error| refuse("the body", &error))?;
-    Ok(value)
-}
-
-fn refuse(place: &str, error: &serde_json::Error) -> ApiError {
-    match error.classify() {
-        serde_json::error::Category::Data => ApiError::invalid(format!("{place}: {error}")),
-        _ => ApiError::bad_request(format!("the body is not JSON: {error}")),
+    // Before the fields are looked at: an array would be taken for them in their order, and a
+    // number where a word belongs would be called a fault of the JSON.
+    let whole = serde_json::from_slice::<&RawValue>(bytes)
+        .map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))?;
+    if !whole.get().starts_with('{') {
+        return Err(ApiError::invalid("the body is not a JSON object"));
     }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let place = if path == "." { "the body" } else { &path };
+        ApiError::invalid(format!("{place}: {}", error.inner()))
+    })
 }
 
 #[cfg(test)]
@@ -239,6 +238,16 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::BadRequest, "{text}: {}", error.message);
             assert!(error.message.contains(" at line 1 column "), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn only_an_object_is_taken_and_a_wrong_type_is_no_fault_of_the_json() {
+        let error = parse::<Apply>(b"[[]]").unwrap_err();
+        assert_eq!(error, ApiError::invalid("the body is not a JSON object"));
+        let text = r#"{"jobs": [{"offline": 5}]}"#;
+        let error = parse::<Apply>(text.as_bytes()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert!(error.message.starts_with("jobs[0].offline: "), "{}", error.message);
     }
 
     #[test]

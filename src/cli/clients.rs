@@ -78,7 +78,6 @@ enum ClientsCommand {
 
 pub(super) async fn execute(args: ClientsArgs, global: &Global) -> Done {
     let out = Out::new(global);
-    let remote = connect(global)?;
     let command = match args.command {
         None => ClientsCommand::List(args.list),
         Some(_) if args.list != ListArgs::default() => {
@@ -87,6 +86,7 @@ pub(super) async fn execute(args: ClientsArgs, global: &Global) -> Done {
         }
         Some(command) => command,
     };
+    let remote = connect(global)?;
     match command {
         ClientsCommand::List(args) => list(&out, &remote, args).await?,
         ClientsCommand::Show { id } => show_one(&out, &remote.client(id).await?)?,

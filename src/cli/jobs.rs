@@ -57,7 +57,6 @@ struct Names {
 
 pub(super) async fn execute(args: JobsArgs, global: &Global) -> Done {
     let out = Out::new(global);
-    let remote = connect(global)?;
     let command = match args.command {
         None => JobsCommand::List(args.list),
         Some(_) if args.list != ListArgs::default() => {
@@ -65,6 +64,7 @@ pub(super) async fn execute(args: JobsArgs, global: &Global) -> Done {
         }
         Some(command) => command,
     };
+    let remote = connect(global)?;
     match command {
         JobsCommand::List(args) => list(&out, &remote, args).await?,
         JobsCommand::Show { name } => show_one(&out, &remote.get(name).await?)?,

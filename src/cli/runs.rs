@@ -60,7 +60,6 @@ enum RunsCommand {
 
 pub(super) async fn execute(args: RunsArgs, global: &Global) -> Done {
     let out = Out::new(global);
-    let remote = connect(global)?;
     let command = match args.command {
         None => RunsCommand::List(args.list),
         Some(_) if args.list != ListArgs::default() => {
@@ -69,6 +68,7 @@ pub(super) async fn execute(args: RunsArgs, global: &Global) -> Done {
         }
         Some(command) => command,
     };
+    let remote = connect(global)?;
     match command {
         RunsCommand::List(args) => list(&out, &remote, args).await?,
         RunsCommand::Show { serial } => show_one(&out, &remote, serial).await?,

@@ -1,0 +1,257 @@
+//! Bad requests to every endpoint of the HTTP interface: the status, the kind and a message that
+//! names the thing and the value.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod common;
+
+use fleetcron::api::{MAX_BODY, MAX_WAIT};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use common::fleet::{apply, job, work};
+use common::server::Server;
+
+const JSON: &str = "application/json";
+const SERIAL: &str = "01JD0000000000000000000000";
+
+/// A request and its refusal.
+struct Case {
+    method: Method,
+    path: String,
+    body: Option<(&'static str, String)>,
+    status: u16,
+    kind: &'static str,
+    message: &'static str,
+}
+
+fn case(
+    (method, path): (Method, &str),
+    body: Option<(&'static str, &str)>,
+    (status, kind, message): (u16, &'static str, &'static str),
+) -> Case {
+    let body = body.map(|(media, text)| (media, text.to_owned()));
+    Case { method, path: path.replace("SERIAL", SERIAL), body, status, kind, message }
+}
+
+fn get(path: &str, refusal: (u16, &'static str, &'static str)) -> Case {
+    case((Method::GET, path), None, refusal)
+}
+
+fn delete(path: &str, refusal: (u16, &'static str, &'static str)) -> Case {
+    case((Method::DELETE, path), None, refusal)
+}
+
+fn post(path: &str, body: &str, refusal: (u16, &'static str, &'static str)) -> Case {
+    case((Method::POST, path), Some((JSON, body)), refusal)
+}
+
+/// A path whose body was forgotten.
+fn empty(path: &str, refusal: (u16, &'static str, &'static str)) -> Case {
+    case((Method::POST, path), None, refusal)
+}
+
+/// A server with a job, a client, a group and a run.
+async fn server() -> Server {
+    let server = Server::new().await;
+    server.define("web-01", &["web"]).await;
+    let backup = json!({
+        "name": "backup", "target": "group:web", "command": "work", "rule": { "every": "1h" },
+    });
+    apply(&server.remote(), vec![job(backup)]).await;
+    server.remote().submit(work("client:web-01", 0)).await.unwrap();
+    server
+}
+
+async fn check(server: &Server, cases: Vec<Case>) {
+    let http = reqwest::Client::new();
+    let mut wrong = Vec::new();
+    for Case { method, path, body, status, kind, message } in cases {
+        let url = format!("{}{path}", server.access.server);
+        let mut request = http.request(method.clone(), url).bearer_auth(&server.access.token);
+        let sent = body.as_ref().map(|(_, text)| text.chars().take(80).collect::<String>());
+        if let Some((media, text)) = body {
+            request = request.header("content-type", media).body(text);
+        }
+        let answer = request.send().await.unwrap();
+        let got = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        let answer = serde_json::from_str::<Value>(&text).unwrap_or_default();
+        let error = answer.get("error").cloned().unwrap_or_default();
+        let says = error["message"].as_str().unwrap_or_default();
+        if got != status || error["kind"] != kind || !says.contains(message) {
+            wrong.push(format!(
+                "{method} {path} {sent:?}\n  wanted {status} {kind}: {message}\n  got {got} {text}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // None of it has changed anything.
+    let status = server.remote().status().await.unwrap();
+    assert_eq!((status.jobs, status.jobs_active, status.clients_defined), (1, 1, 1));
+    assert_eq!((status.runs_open, status.deliveries_open), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_named_with_a_suggestion() {
+    let near_job = (404, "not_found", "no job named \"backpu\"; did you mean \"backup\"?");
+    let near_client = (404, "not_found", "no client named \"web-1\"; did you mean \"web-01\"?");
+    let near_group = (404, "not_found", "no group named \"wep\"; did you mean \"web\"?");
+    let no_run = (404, "not_found", "no run named \"01JD0000000000000000000000\"");
+    let submit = |target: &str| format!(r#"{{"target": "{target}", "command": "work"}}"#);
+    let cases = vec![
+        get("/v1/jobs/backpu", near_job),
+        delete("/v1/jobs/backpu", near_job),
+        empty("/v1/jobs/backpu/pause", near_job),
+        empty("/v1/jobs/backpu/resume", near_job),
+        empty("/v1/jobs/backpu/trigger", near_job),
+        get("/v1/clients/web-1", near_client),
+        delete("/v1/clients/web-1", near_client),
+        post("/v1/clients/web-1/groups", r#"{"add": ["web"]}"#, near_client),
+        get("/v1/clients?group=wep", near_group),
+        post("/v1/runs", &submit("client:web-1"), near_client),
+        get("/v1/runs/SERIAL", no_run),
+        get("/v1/runs/SERIAL?wait=1s", no_run),
+        get("/v1/runs/SERIAL/responses", no_run),
+        get("/v1/runs/SERIAL/responses?follow=true", no_run),
+        get("/v1/runs/SERIAL/responses/web-01", no_run),
+        get("/v1/runs/SERIAL/open", no_run),
+        empty("/v1/runs/SERIAL/cancel", no_run),
+        get("/v1/nothing", (404, "not_found", "no path \"/v1/nothing\"")),
+        get("/", (404, "not_found", "no path \"/\"")),
+        delete("/v1/jobs", (405, "method_not_allowed", "path \"/v1/jobs\" has no method DELETE")),
+        get("/v1/apply", (405, "method_not_allowed", "path \"/v1/apply\" has no method GET")),
+    ];
+    check(&server().await, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_query_parameters_are_checked() {
+    let cases = vec![
+        get("/v1/jobs/a%20b", (422, "invalid", "job name \"a b\" is not valid")),
+        get("/v1/clients/a%20b", (422, "invalid", "client id \"a b\" is not valid")),
+        get("/v1/runs/17", (422, "invalid", "\"17\" is not a ULID")),
+        get("/v1/runs/SERIAL/responses/a%20b", (422, "invalid", "\"a b\" is not valid")),
+        get("/v1/jobs/%ff", (400, "bad_request", "UTF-8")),
+        get("/v1/jobs?limit=0", (400, "bad_request", "limit=\"0\" is not valid: it is 1 to 1000")),
+        get("/v1/jobs?limit=many", (400, "bad_request", "query parameter limit=\"many\"")),
+        get("/v1/jobs?after=a%20b", (400, "bad_request", "query parameter after=\"a b\"")),
+        get("/v1/jobs?limt=5", (400, "bad_request", "no query parameter \"limt\"; this path has")),
+        get("/v1/status?x=1", (400, "bad_request", "no query parameter \"x\"; this path has none")),
+        get("/v1/events?x=1", (400, "bad_request", "no query parameter \"x\"")),
+        get("/v1/runs?job=a%20b", (400, "bad_request", "query parameter job=\"a b\"")),
+        get("/v1/runs?before=17", (400, "bad_request", "query parameter before=\"17\"")),
+        get("/v1/runs?after=17", (400, "bad_request", "query parameter after=\"17\"")),
+        get("/v1/runs?limit=1&limit=2", (400, "bad_request", "limit is given twice")),
+        get("/v1/runs/SERIAL?wait=soon", (400, "bad_request", "query parameter wait=\"soon\"")),
+        get("/v1/runs/SERIAL?wait=2m", (400, "bad_request", "the longest is 1m")),
+        get("/v1/runs/SERIAL/responses?follow=y", (400, "bad_request", "follow=\"y\"")),
+        get("/v1/clients?group=a%20b", (400, "bad_request", "query parameter group=\"a b\"")),
+    ];
+    assert_eq!(MAX_WAIT.as_secs(), 60);
+    check(&server().await, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_checked_field_by_field() {
+    let job = |field: &str| {
+        let base = json!({
+            "name": "new", "target": "all", "command": "work", "rule": { "every": "1h" },
+        });
+        let mut base = base.as_object().unwrap().clone();
+        let change: Value = serde_json::from_str(&format!("{{{field}}}")).unwrap();
+        base.extend(change.as_object().unwrap().clone());
+        Value::Object(base).to_string()
+    };
+    let jobs = |field: &str| format!(r#"{{"jobs": [{}]}}"#, job(field));
+    let submit = |field: &str| format!(r#"{{"target": "all", "command": "work", {field}}}"#);
+    let long = format!(r#""params": "{}""#, "x".repeat(50_000));
+    let twice = format!(r#"{{"jobs": [{0}, {0}]}}"#, job(""));
+    let huge = "x".repeat(MAX_BODY + 1);
+    let cases = vec![
+        post("/v1/jobs", "{", (400, "bad_request", "the body is not JSON: ")),
+        post("/v1/jobs", "{\n \"name\": }", (400, "bad_request", "at line 2 column")),
+        post("/v1/jobs", &huge, (413, "too_large", "the most is 1048576 bytes")),
+        case(
+            (Method::POST, "/v1/jobs"),
+            Some(("text/plain", "{}")),
+            (415, "unsupported_type", "content type \"text/plain\" is not supported"),
+        ),
+        empty("/v1/jobs", (415, "unsupported_type", "the request has no content type")),
+        empty("/v1/apply", (415, "unsupported_type", "the request has no content type")),
+        empty("/v1/runs", (415, "unsupported_type", "the request has no content type")),
+        empty("/v1/clients", (415, "unsupported_type", "the request has no content type")),
+        post("/v1/jobs", &job(r#""target": "web""#), (422, "invalid", "target: target \"web\"")),
+        post("/v1/jobs", &job(r#""comand": 1"#), (422, "invalid", "unknown field `comand`")),
+        post(
+            "/v1/jobs",
+            &job(r#""offline": "keep""#),
+            (422, "invalid", "offline: unknown variant"),
+        ),
+        post("/v1/jobs", &job(r#""rule": "never""#), (422, "invalid", "rule: ")),
+        post(
+            "/v1/apply",
+            &jobs(r#""rule": {"cron": "61 * * * *"}"#),
+            (422, "invalid", "jobs[0].rule.cron: cron expression \"61 * * * *\" is not valid"),
+        ),
+        post(
+            "/v1/apply",
+            &jobs(r#""rule": {"every": "5 parsecs"}"#),
+            (422, "invalid", "jobs[0].rule.every: duration \"5 parsecs\" is not valid"),
+        ),
+        post("/v1/apply", &jobs(&long), (422, "invalid", "50002 bytes; the most is 49152")),
+        post("/v1/apply", &twice, (422, "invalid", "\"new\"")),
+        post("/v1/apply", r#"{"jobs": [], "prun": 1}"#, (422, "invalid", "unknown field `prun`")),
+        post("/v1/runs", &submit(r#""target2": 1"#), (422, "invalid", "unknown field `target2`")),
+        post("/v1/runs", &submit(&long), (422, "invalid", "50002 bytes; the most is 49152")),
+        post("/v1/runs", &submit(r#""offline": 5"#), (422, "invalid", "offline: ")),
+        post("/v1/runs", r#"{"command": "work"}"#, (422, "invalid", "missing field `target`")),
+        post("/v1/runs", r#"{"target": "all", "command": "a b"}"#, (422, "invalid", "\"a b\"")),
+        post("/v1/runs", &submit(r#""params": {"a": }"#), (400, "bad_request", "at line 1 column")),
+        post("/v1/clients", r#"{"id": "a b"}"#, (422, "invalid", "id: client id \"a b\"")),
+        post("/v1/clients", r#"{"id": "web-01"}"#, (409, "conflict", "\"web-01\"")),
+        post("/v1/clients", r#"{"id": "x", "groups": ["a b"]}"#, (422, "invalid", "\"a b\"")),
+        post(
+            "/v1/clients",
+            r#"{"id": "x", "token": "short"}"#,
+            (422, "invalid", "token: it has 5 characters; allowed are 16 to 256"),
+        ),
+        post(
+            "/v1/clients/web-01/groups",
+            r#"{"add": ["a"], "remove": ["a"]}"#,
+            (422, "invalid", "group \"a\" is both in add and in remove"),
+        ),
+        post("/v1/clients/web-01/groups", "[]", (422, "invalid", "the body is not a JSON object")),
+    ];
+    check(&server().await, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_answered_without_the_token() {
+    let server = server().await;
+    let http = reqwest::Client::new();
+    let bearer = format!("Bearer {}", server.access.token);
+    let longer = format!("{bearer}x");
+    let needed = "a token is needed: send the header \"Authorization: Bearer TOKEN\"";
+    let not_known = "the token is not known to this server";
+    let basic = bearer.replace("Bearer", "Basic");
+    for path in ["/v1/status", "/v1/events", "/v1/nothing", "/"] {
+        for (header, message) in [
+            (None, needed),
+            (Some("Bearer wrong"), not_known),
+            (Some(longer.as_str()), not_known),
+            (Some(basic.as_str()), needed),
+        ] {
+            let mut request = http.get(format!("{}{path}", server.access.server));
+            if let Some(header) = header {
+                request = request.header("authorization", header);
+            }
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 401, "{path} {header:?}");
+            assert!(answer.headers().contains_key("www-authenticate"));
+            let body: Value = answer.json().await.unwrap();
+            let expected = json!({ "error": { "kind": "unauthorized", "message": message } });
+            assert_eq!(body, expected, "{path} {header:?}");
+        }
+    }
+}
