@@ -116,7 +116,7 @@ async fn all_is_there(remote: &Remote, noted: &Acknowledged) {
         assert!(run.ended_at.is_none(), "the delivery to the client that is away waits: {run:?}");
     }
     let away = &crew[0];
-    assert!(away.open as usize >= submitted.len(), "{} waiting for {away:?}", submitted.len());
+    assert!(away.open >= submitted.len() as u64, "{} waiting for {away:?}", submitted.len());
     let answers = noted.answers.lock().unwrap().clone();
     for answer in answers {
         let kept = remote.response(answer.serial, answer.client.clone()).await.unwrap();
@@ -179,8 +179,9 @@ async fn what_was_acknowledged_survives_kills_and_nothing_runs_twice() {
     .await;
 
     let ticks = runs_of(&remote, "tick").await;
+    let submitted = noted.submitted.lock().unwrap().clone();
     let mut runs = Vec::new();
-    for serial in noted.submitted.lock().unwrap().clone() {
+    for serial in submitted {
         runs.push(ended(&remote, serial).await);
     }
     for run in &ticks {

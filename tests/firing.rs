@@ -179,7 +179,7 @@ async fn a_one_shot_that_was_due_while_the_server_was_down_fires_once_over_two_r
     sleep(left).await;
 
     let mut server = place.start().await;
-    let handle = connect(client(&server.listen, "web-1", &record)).await;
+    connect(client(&server.listen, "web-1", &record)).await;
     let runs = runs_of(&server.remote(), "once").await;
     assert_eq!(runs.len(), 1, "{runs:?}");
     assert_eq!((runs[0].cause, runs[0].scheduled_at), (Cause::CatchUp, due));

@@ -14,7 +14,7 @@ use common::fleet::{Record, client, connect, ended, work};
 use common::server::Server;
 
 const COMMANDS: usize = 1_000;
-const CLIENTS: usize = 100;
+const CLIENTS: u32 = 100;
 const EACH: usize = 10;
 /// Requests under way at a time.
 const AT_ONCE: usize = 100;
@@ -53,7 +53,7 @@ async fn a_thousand_commands_to_one_client_are_answered_whether_it_is_away_or_th
 
     let away = submit_all(&remote, submissions()).await;
     let view = remote.client("one".parse().unwrap()).await.unwrap();
-    assert_eq!((view.open as usize, view.connected), (COMMANDS, false));
+    assert_eq!((view.open, view.connected), (COMMANDS as u64, false));
     let handle = connect(client(&server.listen, "one", &record).concurrency(1)).await;
     all_succeed(&remote, &away, 1).await;
     assert_eq!(record.serials("one"), sorted(&away), "each once, in serial order");
@@ -88,7 +88,7 @@ async fn a_hundred_clients_answer_one_command_to_all_and_ten_each_at_once() {
         submit_all(&remote, vec![work("all", 0)]),
         submit_all(&remote, to_each.collect()),
     );
-    all_succeed(&remote, &to_all, CLIENTS as u32).await;
+    all_succeed(&remote, &to_all, CLIENTS).await;
     all_succeed(&remote, &each, 1).await;
     for id in &ids {
         let ran = record.serials(id);
@@ -99,5 +99,5 @@ async fn a_hundred_clients_answer_one_command_to_all_and_ten_each_at_once() {
     assert!(handles.iter().all(fleetcron::client::ClientHandle::is_connected));
     assert!(server.process.is_alive());
     assert!(server.process.rss_mib() < MEMORY, "{} MiB", server.process.rss_mib());
-    assert_eq!(remote.status().await.unwrap().clients_connected as usize, CLIENTS);
+    assert_eq!(remote.status().await.unwrap().clients_connected, u64::from(CLIENTS));
 }

@@ -34,10 +34,8 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_fleetcron");
 
 /// The result of `future`, which has to come within [`PATIENCE`].
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} in vain for: {what}"),
-    }
+    let waited = timeout(PATIENCE, future).await;
+    waited.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain for: {what}"))
 }
 
 /// Looks at a state until it has a value; for states that nothing announces.
