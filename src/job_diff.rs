@@ -1,14 +1,25 @@
 //! What differs between two definitions of a job.
 //!
 //! Promises: equal definitions have no differences; the differences are sorted by field; defaults
-//! that are not written are not listed. Imports domain types and the engine's effects.
+//! that are not written are not listed. Imports domain types.
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::engine::FieldChange;
 use crate::job::JobSpec;
+
+/// One field of a definition, before and after, as JSON text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// The field's path, such as `rule.cron`.
+    pub field: String,
+    /// Its value before; `None`: it was not there.
+    pub before: Option<String>,
+    /// Its value after; `None`: it is no longer there.
+    pub after: Option<String>,
+}
 
 /// The fields that change from `before` to `after`, as flattened paths such as `rule.cron` or
 /// `params.path`, with the values as JSON text. Without `before`, all fields of `after`.

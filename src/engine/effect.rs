@@ -9,6 +9,7 @@ use super::input::{CallId, SessionId};
 use crate::client_record::ClientView;
 use crate::id::{ClientId, CommandName, JobName, Serial};
 use crate::job::{Command, JobView, Missed};
+use crate::job_diff::FieldChange;
 use crate::run::{Counts, DeliveryState, Response, Run};
 use crate::time::Timestamp;
 
@@ -164,17 +165,6 @@ pub enum JobAction {
     Remove,
     /// It stays as it is.
     Keep,
-}
-
-/// One field of a definition, before and after, as JSON text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldChange {
-    /// The field's path, such as `rule.cron`.
-    pub field: String,
-    /// Its value before; `None`: it was not there.
-    pub before: Option<String>,
-    /// Its value after; `None`: it is no longer there.
-    pub after: Option<String>,
 }
 
 /// Something that happened, for those who watch.

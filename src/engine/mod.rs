@@ -27,10 +27,11 @@ mod tests;
 use std::time::Duration;
 
 pub use self::core::{EVENT_RESULT, Engine};
+pub use crate::job_diff::FieldChange;
 pub use change::{CHUNK, Change, Decision, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot};
 pub use effect::{
-    CloseReason, Dispatch, Effect, Event, FieldChange, JobAction, JobChange, OpenDelivery, Reply,
-    RequestError, Status, What,
+    CloseReason, Dispatch, Effect, Event, JobAction, JobChange, OpenDelivery, Reply, RequestError,
+    Status, What,
 };
 pub use input::{Apply, CallId, Input, NewClient, Page, Regroup, Request, SessionId};
 pub use missed::{LATE, MAX_CATCH_UP};

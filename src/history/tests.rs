@@ -1,3 +1,5 @@
+//! What was recorded can be asked for: runs, responses and pages through a written store.
+
 use std::sync::Arc;
 
 use super::runs::runs_within;

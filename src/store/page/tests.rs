@@ -1,3 +1,5 @@
+//! Pages read back as they were written, whatever the results and wherever they are cut.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Units written and a snapshot loaded: what goes in comes out, on each store.
+
 use std::sync::Arc;
 
 use super::*;
