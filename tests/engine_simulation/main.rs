@@ -1,0 +1,468 @@
+//! The engine under a seeded storm: clients come and go, commands run, the server crashes at any
+//! point of a commit. Whatever happens, nothing that was acknowledged is lost, nothing is sent
+//! again after it was, and every delivery ends exactly once.
+//!
+//! `FLEETCRON_SEED=123 cargo test --test engine_simulation` replays one seed.
+
+#![expect(clippy::unwrap_used, reason = "a simulation fails by a panic that shows the error")]
+
+mod tally;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use fleetcron::engine::{
+    Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, Reply, Request, SessionId,
+};
+use fleetcron::store::{MemoryStore, records};
+use fleetcron::{
+    CatchUp, ClientId, Counts, DeliveryState, JobSpec, Json, Offline, Outcome, Proof, Rule, Run,
+    Serial, Submission, Target, Timestamp, history,
+};
+use tally::Tally;
+
+/// Clients of the fleet: more than a narrow run has.
+const CLIENTS: usize = 70;
+
+/// `SplitMix64`: small, seeded, the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.next() % n as u64).unwrap()
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
+
+#[derive(Default)]
+struct Client {
+    session: Option<SessionId>,
+    /// Taken, not answered.
+    running: BTreeSet<Serial>,
+    /// Answered, not acknowledged.
+    unacked: BTreeMap<Serial, Outcome>,
+    acked: BTreeSet<Serial>,
+    /// Sent to it at least once, whether it arrived or not.
+    sent: BTreeSet<Serial>,
+}
+
+struct World {
+    random: Random,
+    now: Timestamp,
+    engine: Engine,
+    store: MemoryStore,
+    clients: BTreeMap<ClientId, Client>,
+    sessions: BTreeMap<SessionId, ClientId>,
+    next: u64,
+    /// Acknowledged to their callers.
+    runs: BTreeSet<Serial>,
+    removed: BTreeSet<ClientId>,
+    tally: Tally,
+}
+
+fn client_id(n: usize) -> ClientId {
+    ClientId::new(format!("c{n}")).unwrap()
+}
+
+fn new_client(n: usize) -> NewClient {
+    let groups = (n % 10 == 0).then(|| "few".parse().unwrap()).into_iter().collect();
+    NewClient { id: client_id(n), groups, token: None }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let store = MemoryStore::new();
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let engine = Engine::restore(records::load(&store).unwrap(), now);
+        let clients = (0..CLIENTS).map(|n| (client_id(n), Client::default())).collect();
+        let mut world = Self {
+            random: Random(seed),
+            now,
+            engine,
+            store,
+            clients,
+            sessions: BTreeMap::new(),
+            next: 0,
+            runs: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            tally: Tally::default(),
+        };
+        for n in 0..CLIENTS {
+            world.call(Request::AddClient(new_client(n)));
+        }
+        world.call(apply(jobs()));
+        world
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn call(&mut self, request: Request) {
+        self.ask(request);
+        self.commit();
+    }
+
+    fn ask(&mut self, request: Request) {
+        let (call, entropy) = (CallId(self.number()), u128::from(self.random.next()));
+        self.input(Input::Call { call, request, entropy });
+    }
+
+    fn input(&mut self, input: Input) {
+        self.deadlines();
+        self.engine.handle(self.now, input);
+    }
+
+    fn deadlines(&mut self) {
+        while self.engine.next_deadline().is_some_and(|at| at <= self.now) {
+            self.engine.handle_deadline(self.now);
+        }
+    }
+
+    fn commit(&mut self) {
+        self.deadlines();
+        loop {
+            let decision = self.engine.take();
+            if decision.is_empty() {
+                return;
+            }
+            records::write(&self.store, &decision.units).unwrap();
+            for effect in decision.effects {
+                self.effect(effect);
+            }
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reply { answer: Ok(Reply::Run(run)), .. } => {
+                self.runs.insert(run.serial);
+            }
+            Effect::Send { session, dispatch } => self.receive(session, dispatch.serial),
+            Effect::Ack { session, serial } => {
+                let Some(id) = self.sessions.get(&session) else { return };
+                let client = self.clients.get_mut(id).unwrap();
+                client.unacked.remove(&serial);
+                client.acked.insert(serial);
+                let response = history::response(&self.store, serial, id).unwrap();
+                assert!(response.is_some(), "{serial} of {id} acknowledged, not recorded");
+            }
+            Effect::Cancel { session, serial } => {
+                let Some(id) = self.sessions.get(&session) else { return };
+                let client = self.clients.get_mut(id).unwrap();
+                if client.running.remove(&serial) {
+                    let outcome = Outcome::ended(DeliveryState::Cancelled, "asked to stop");
+                    client.unacked.insert(serial, outcome.clone());
+                    self.engine.handle(self.now, Input::Responded { session, serial, outcome });
+                }
+            }
+            Effect::Close { session, reason } => {
+                self.tally.displaced += usize::from(reason == CloseReason::Displaced);
+                self.hang_up(session);
+            }
+            Effect::Reply { answer: Err(error), .. } => {
+                let text = error.to_string();
+                let known = ["is not open", "no job named", "no client is named"];
+                let expected = known.iter().any(|known| text.contains(known));
+                assert!(expected, "unexpected refusal: {text}");
+            }
+            Effect::Reply { .. } | Effect::Notify(_) => {}
+        }
+    }
+
+    /// A command arrives at its client, unless the network fails at that moment.
+    fn receive(&mut self, session: SessionId, serial: Serial) {
+        let Some(id) = self.sessions.get(&session) else { return };
+        let client = self.clients.get_mut(id).unwrap();
+        assert!(!client.acked.contains(&serial), "{serial} sent to {id} after its ack");
+        self.tally.sent_again += usize::from(!client.sent.insert(serial));
+        if self.random.below(300) == 0 {
+            self.hang_up(session);
+            self.engine.handle(self.now, Input::Disconnect { session, reason: "network".into() });
+        } else if let Some(outcome) = client.unacked.get(&serial).cloned() {
+            self.engine.handle(self.now, Input::Responded { session, serial, outcome });
+        } else {
+            client.running.insert(serial);
+            self.engine.handle(self.now, Input::Accepted { session, serial });
+        }
+    }
+
+    fn hang_up(&mut self, session: SessionId) {
+        if let Some(id) = self.sessions.remove(&session) {
+            let client = self.clients.get_mut(&id).unwrap();
+            if client.session == Some(session) {
+                client.session = None;
+            }
+        }
+    }
+
+    fn connect(&mut self, id: &ClientId) {
+        let (session, call) = (SessionId(self.number()), CallId(self.number()));
+        let client = self.clients.get_mut(id).unwrap();
+        let taken = client.running.iter().chain(client.unacked.keys()).copied().collect();
+        client.session = Some(session);
+        let unacked = client.unacked.clone();
+        self.sessions.insert(session, id.clone());
+        let proof = Proof::Vouched;
+        self.input(Input::Connect { call, session, client: id.clone(), proof, taken });
+        for (serial, outcome) in unacked {
+            self.input(Input::Responded { session, serial, outcome });
+        }
+    }
+
+    /// The server dies in the middle of a commit: a first part of its units is durable.
+    fn crash(&mut self) {
+        if self.random.chance(50) {
+            let request = self.change();
+            self.ask(request);
+        }
+        let mut units = self.engine.take().units;
+        let durable = self.random.below(units.len() + 1);
+        self.tally.crashes += 1;
+        self.tally.torn += usize::from(durable > 0 && durable < units.len());
+        units.truncate(durable);
+        records::write(&self.store, &units).unwrap();
+        self.sessions.clear();
+        for client in self.clients.values_mut() {
+            client.session = None;
+        }
+        self.now = self.now.plus(Duration::from_millis(self.random.next() % 40_000));
+        let snapshot = records::load(&self.store).unwrap();
+        let removed = snapshot.clients.iter().filter(|(record, _)| record.removed_at.is_some());
+        self.removed = removed.map(|(record, _)| record.id.clone()).collect();
+        self.engine = Engine::restore(snapshot, self.now);
+    }
+
+    /// Lets a client answer the oldest that it runs; tells whether there was one.
+    fn answer_one(&mut self, id: &ClientId) -> bool {
+        let client = self.clients.get_mut(id).unwrap();
+        let Some(serial) = client.running.pop_first() else { return false };
+        let outcome = match self.random.below(10) {
+            0 => Outcome::ended(DeliveryState::Failed, "exit code 1"),
+            1 => Outcome::ended(DeliveryState::Rejected, "no such command"),
+            _ => Outcome::succeeded(Json::null()),
+        };
+        client.unacked.insert(serial, outcome.clone());
+        if let Some(session) = client.session {
+            self.input(Input::Responded { session, serial, outcome });
+        }
+        true
+    }
+
+    fn step(&mut self) {
+        let n = self.random.below(CLIENTS);
+        let id = client_id(n);
+        match self.random.below(100) {
+            0..30 => _ = self.answer_one(&id),
+            30..50 if self.removed.contains(&id) => {
+                self.call(Request::AddClient(new_client(n)));
+                self.removed.remove(&id);
+            }
+            30..50 => self.come_or_go(&id),
+            50..62 => {
+                self.now = self.now.plus(Duration::from_millis(self.random.next() % 3_000));
+                self.deadlines();
+            }
+            62..74 => self.submit(&id),
+            74..82 => {
+                let request = self.change();
+                if let Request::RemoveClient(id) = &request {
+                    self.removed.insert(id.clone());
+                }
+                self.call(request);
+            }
+            82..84 if self.tally.crashes < 12 => self.crash(),
+            _ => self.commit(),
+        }
+    }
+
+    fn come_or_go(&mut self, id: &ClientId) {
+        match self.clients[id].session {
+            None => self.connect(id),
+            Some(session) if self.random.chance(40) => {
+                self.hang_up(session);
+                self.input(Input::Disconnect { session, reason: "network".into() });
+            }
+            Some(_) if self.random.chance(20) => self.connect(id),
+            Some(_) => _ = self.answer_one(id),
+        }
+    }
+
+    /// Something that a person asks for.
+    fn change(&mut self) -> Request {
+        let job = self.random.below(4);
+        let job = jobs().swap_remove(job).name;
+        match self.random.below(10) {
+            0..4 => Request::TriggerJob(job),
+            4 => Request::PauseJob(job),
+            5 => Request::ResumeJob(job),
+            6 => {
+                let n = self.random.below(self.runs.len().max(1));
+                let serial = self.runs.iter().rev().nth(n / 4);
+                serial.map_or(Request::Status, |serial| Request::CancelRun(*serial))
+            }
+            7 => Request::RemoveJob(job),
+            8 => apply(jobs()),
+            _ => {
+                let id = client_id(self.random.below(CLIENTS));
+                if self.removed.contains(&id) { Request::Status } else { Request::RemoveClient(id) }
+            }
+        }
+    }
+
+    fn submit(&mut self, id: &ClientId) {
+        let target = match self.random.below(3) {
+            0 => Target::All,
+            1 => Target::Group("few".parse().unwrap()),
+            _ if self.removed.contains(id) => return,
+            _ => Target::One(id.clone()),
+        };
+        let mut submission = Submission::new(target, "noop".parse().unwrap());
+        if self.random.chance(30) {
+            submission.expires_after = Some(Duration::from_secs(20));
+        }
+        if self.random.chance(10) {
+            submission.offline = Offline::Drop;
+        }
+        self.call(Request::Submit(submission));
+    }
+
+    /// Everybody comes back and answers until nobody has anything left.
+    fn settle(&mut self) {
+        self.call(apply(Vec::new()));
+        for n in 0..CLIENTS {
+            if self.removed.remove(&client_id(n)) {
+                self.call(Request::AddClient(new_client(n)));
+            }
+        }
+        loop {
+            let mut busy = false;
+            for id in (0..CLIENTS).map(client_id) {
+                let away = self.clients[&id].session.is_none();
+                if away {
+                    self.connect(&id);
+                }
+                busy |= away | self.answer_one(&id);
+            }
+            self.commit();
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        let runs = all_runs(&self.store);
+        assert!(runs.len() > 20, "the storm made only {} runs", runs.len());
+        let stored: BTreeSet<Serial> = runs.iter().map(|run| run.serial).collect();
+        let lost: Vec<_> = self.runs.difference(&stored).collect();
+        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+        for run in &runs {
+            assert!(run.ended_at.is_some(), "run {} has not ended: {:?}", run.serial, run.counts);
+            let counts = self.check_responses(run);
+            assert_eq!(run.counts, counts, "run {}", run.serial);
+        }
+        assert!(records::load(&self.store).unwrap().open_runs.is_empty());
+    }
+
+    /// Every delivery of a run has ended once, and says why; counts the ends.
+    fn check_responses(&mut self, run: &Run) -> Counts {
+        let mut counts = Counts { total: run.counts.total, ..Counts::default() };
+        let mut seen = BTreeSet::new();
+        let mut page = 0;
+        loop {
+            let part = history::responses(&self.store, run.serial, page).unwrap();
+            if part.responses.is_empty() {
+                break;
+            }
+            page = part.next_page;
+            for response in part.responses {
+                let state = response.outcome.state;
+                let explained =
+                    state == DeliveryState::Succeeded || response.outcome.reason.is_some();
+                assert!(
+                    explained,
+                    "{} of {} is {state} for no reason",
+                    run.serial, response.client
+                );
+                counts.add(state);
+                *self.tally.ends.entry(state).or_default() += 1;
+                let again = !seen.insert(response.client.clone());
+                assert!(!again, "{} answered twice by {}", run.serial, response.client);
+            }
+        }
+        assert_eq!(seen.len(), run.counts.total as usize, "run {}", run.serial);
+        counts
+    }
+}
+
+fn all_runs(store: &MemoryStore) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    loop {
+        let before = runs.last().map(|run| run.serial);
+        let query = history::RunQuery { before, limit: 1_000, ..Default::default() };
+        let page = history::runs(store, &query).unwrap();
+        if page.is_empty() {
+            return runs;
+        }
+        runs.extend(page);
+    }
+}
+
+fn apply(jobs: Vec<JobSpec>) -> Request {
+    Request::Apply(Apply { jobs, prune: true, dry_run: false })
+}
+
+fn jobs() -> Vec<JobSpec> {
+    use Offline::{Drop, Latest, Queue};
+    let job = |name: &str, target: Target, seconds: u64, catch_up: CatchUp, offline| {
+        let rule = Rule::every(Duration::from_secs(seconds)).unwrap();
+        let mut spec = JobSpec::new(name.parse().unwrap(), target, "noop".parse().unwrap(), rule);
+        spec.catch_up = catch_up;
+        spec.offline = offline;
+        spec
+    };
+    let few = || Target::Group("few".parse().unwrap());
+    vec![
+        job("all/latest", Target::All, 7, CatchUp::Latest, Latest),
+        job("few/all", few(), 3, CatchUp::All, Queue),
+        job("few/latest", few(), 5, CatchUp::Latest, Latest),
+        job("few/drop", few(), 5, CatchUp::Skip, Drop),
+    ]
+}
+
+fn run(seed: u64) -> Tally {
+    let mut world = World::new(seed);
+    for _ in 0..2_500 {
+        world.step();
+    }
+    world.settle();
+    world.check();
+    world.tally
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_happens_twice() {
+    if let Ok(seed) = std::env::var("FLEETCRON_SEED") {
+        run(seed.parse().expect("FLEETCRON_SEED is a number"));
+        return;
+    }
+    let mut tally = Tally::default();
+    for seed in 1..=6 {
+        println!("FLEETCRON_SEED={seed}");
+        tally.add(&run(seed));
+    }
+    tally.check();
+}

@@ -1,0 +1,42 @@
+//! What a storm has done.
+
+use std::collections::BTreeMap;
+
+use fleetcron::DeliveryState;
+
+/// What the storm has done: it proves nothing if it did nothing.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) crashes: usize,
+    /// Crashes after some of a commit's units and before others.
+    pub(crate) torn: usize,
+    pub(crate) displaced: usize,
+    pub(crate) sent_again: usize,
+    pub(crate) ends: BTreeMap<DeliveryState, usize>,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.crashes += other.crashes;
+        self.torn += other.torn;
+        self.displaced += other.displaced;
+        self.sent_again += other.sent_again;
+        for (state, n) in &other.ends {
+            *self.ends.entry(*state).or_default() += n;
+        }
+    }
+
+    pub(crate) fn check(&self) {
+        use DeliveryState::{
+            Cancelled, Expired, Failed, Rejected, Removed, Skipped, Succeeded, Superseded,
+        };
+        let Self { crashes, torn, displaced, sent_again, .. } = *self;
+        println!("{crashes} crashes, {torn} torn, {displaced} displaced, {sent_again} sent again");
+        println!("ends: {:?}", self.ends);
+        assert!(crashes > 10 && torn > 5 && displaced > 10 && sent_again > 100, "a calm storm");
+        for state in [Succeeded, Failed, Rejected, Cancelled, Expired, Superseded, Skipped, Removed]
+        {
+            assert!(self.ends.get(&state).is_some_and(|n| *n > 10), "hardly any is {state}");
+        }
+    }
+}
