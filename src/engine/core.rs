@@ -93,7 +93,17 @@ impl Engine {
         // and get time for it before anything expires.
         let expires_at =
             run.run.expires_at.map(|at| at.max(self.started.plus(super::RETURN_GRACE)));
+        let gone = run.open.iter().filter(|no| {
+            let client = self.registry.get(ClientNo(*no));
+            client.is_none_or(|client| client.record.removed_at.is_some())
+        });
+        let gone: Vec<u32> = gone.collect();
         self.runs.insert(run, expires_at);
+        // A crash may have come between the unit that removed a client and those of its runs.
+        for no in gone {
+            let outcome = Outcome::ended(DeliveryState::Removed, "the client was removed");
+            self.end_delivery(serial, ClientNo(no), outcome);
+        }
     }
 
     /// Takes in something that happened at `now`. What was due by `now` must have been handled

@@ -71,7 +71,10 @@ impl Engine {
         for serial in open {
             if taken.contains(&serial) {
                 self.resume_taken(no, session, serial);
-            } else if let Some((state, reason)) = self.why_not_resent(serial) {
+                continue;
+            }
+            self.runs.lose(serial, no);
+            if let Some((state, reason)) = self.why_not_resent(serial) {
                 self.end_delivery(serial, no, Outcome::ended(state, reason));
             } else {
                 self.wait_in_line(no, session, serial, &mut latest);
@@ -91,13 +94,16 @@ impl Engine {
     }
 
     /// Why a delivery that its client does not have is not sent any more.
-    fn why_not_resent(&self, serial: Serial) -> Option<(DeliveryState, &'static str)> {
+    fn why_not_resent(&self, serial: Serial) -> Option<(DeliveryState, String)> {
         let run = &self.runs.get(serial)?.run;
         if run.cancelled_at.is_some() {
-            return Some((DeliveryState::Cancelled, "the run was cancelled"));
+            return Some((DeliveryState::Cancelled, "the run was cancelled".into()));
         }
-        let removed = run.job_id.is_some_and(|job| !self.jobs.contains(job));
-        removed.then_some((DeliveryState::Removed, "the job was removed"))
+        if run.job_id.is_some_and(|job| !self.jobs.contains(job)) {
+            return Some((DeliveryState::Removed, "the job was removed".into()));
+        }
+        let at = run.expires_at.filter(|at| *at <= self.now)?;
+        Some((DeliveryState::Expired, format!("no client took it by {at}")))
     }
 
     /// Queues a delivery; of a job that wants only its latest delivered, the earlier one ends.

@@ -183,6 +183,13 @@ impl Runs {
         }
     }
 
+    /// Notes that a client no longer has what it had taken; nothing is stored.
+    pub(super) fn lose(&mut self, serial: Serial, no: ClientNo) {
+        if let Some(run) = self.open.get_mut(&serial) {
+            run.accepted.remove(no.0);
+        }
+    }
+
     /// The wide runs in which a client's delivery is open.
     pub(super) fn wide_of(&self, no: ClientNo) -> impl Iterator<Item = Serial> {
         self.wide

@@ -1,6 +1,8 @@
 //! The rules of the source that a compiler does not know: who may import whom, how long a file
 //! and a function may be, and what may stand where. Each failure names the file and the line.
 
+#![expect(clippy::unwrap_used, reason = "the patterns are constants")]
+
 mod scan;
 
 use std::collections::BTreeMap;

@@ -76,7 +76,7 @@ fn client_id(n: usize) -> ClientId {
 }
 
 fn new_client(n: usize) -> NewClient {
-    let groups = (n % 10 == 0).then(|| "few".parse().unwrap()).into_iter().collect();
+    let groups = n.is_multiple_of(10).then(|| "few".parse().unwrap()).into_iter().collect();
     NewClient { id: client_id(n), groups, token: None }
 }
 

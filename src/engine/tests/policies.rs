@@ -1,181 +1,6 @@
-//! The engine's policies, one at a time: inputs with times in, decisions out.
+//! The policies, one at a time: inputs with times in, decisions out.
 
-use std::time::Duration;
-
-use super::{
-    Apply, CallId, Change, CloseReason, Effect, Engine, Input, JobAction, NewClient, Page, Reply,
-    Request, RequestError, SessionId, Snapshot, WINDOW, What,
-};
-use crate::client_record::{Proof, TokenHash};
-use crate::id::{JobName, Serial};
-use crate::job::{CatchUp, JobSpec, JobState, Offline};
-use crate::json::Json;
-use crate::run::{Cause, DeliveryState, Outcome, Run, Submission};
-use crate::schedule::Rule;
-use crate::target::Target;
-use crate::time::Timestamp;
-
-const DAY: i64 = 86_400_000;
-
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_millis(1_000 * DAY + seconds * 1_000)
-}
-
-/// An engine and what it let out.
-struct Bench {
-    engine: Engine,
-    now: Timestamp,
-    effects: Vec<Effect>,
-    changes: Vec<Change>,
-    calls: u64,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let engine = Engine::restore(Snapshot::default(), at(0));
-        let mut bench =
-            Self { engine, now: at(0), effects: Vec::new(), changes: Vec::new(), calls: 0 };
-        for id in ["a", "b", "c"] {
-            bench.call(Request::AddClient(NewClient {
-                id: id.parse().unwrap(),
-                groups: ["abc".parse().unwrap()].into(),
-                token: Some(TokenHash::of(id)),
-            }));
-        }
-        bench
-    }
-
-    fn input(&mut self, input: Input) {
-        while self.engine.next_deadline().is_some_and(|due| due <= self.now) {
-            self.engine.handle_deadline(self.now);
-        }
-        self.engine.handle(self.now, input);
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        while self.engine.next_deadline().is_some_and(|due| due <= self.now) {
-            self.engine.handle_deadline(self.now);
-        }
-        let decision = self.engine.take();
-        self.effects = decision.effects;
-        self.changes = decision.units.into_iter().flatten().collect();
-    }
-
-    fn wait_until(&mut self, now: Timestamp) {
-        self.now = now;
-        self.settle();
-    }
-
-    fn ask(&mut self, request: Request) -> Result<Reply, RequestError> {
-        self.calls += 1;
-        let entropy = u128::from(self.calls);
-        self.input(Input::Call { call: CallId(self.calls), request, entropy });
-        let answer = self.effects.iter().find_map(|effect| match effect {
-            Effect::Reply { answer, .. } => Some(answer.clone()),
-            _ => None,
-        });
-        answer.expect("every call is answered")
-    }
-
-    fn call(&mut self, request: Request) -> Reply {
-        self.ask(request).expect("the call succeeds")
-    }
-
-    fn apply(&mut self, spec: JobSpec) {
-        self.call(Request::Apply(Apply { jobs: vec![spec], prune: false, dry_run: false }));
-    }
-
-    fn submit(&mut self, target: &str) -> Run {
-        let submission = Submission::new(target.parse().unwrap(), "noop".parse().unwrap());
-        match self.call(Request::Submit(submission)) {
-            Reply::Run(run) => *run,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn connect(&mut self, id: &str, session: u64, taken: &[Serial]) -> Vec<Serial> {
-        self.calls += 1;
-        self.input(Input::Connect {
-            call: CallId(self.calls),
-            session: SessionId(session),
-            client: id.parse().unwrap(),
-            proof: Proof::Token(TokenHash::of(id)),
-            taken: taken.to_vec(),
-        });
-        self.sent()
-    }
-
-    fn sent(&self) -> Vec<Serial> {
-        self.effects
-            .iter()
-            .filter_map(|effect| match effect {
-                Effect::Send { dispatch, .. } => Some(dispatch.serial),
-                _ => None,
-            })
-            .collect()
-    }
-
-    fn succeed(&mut self, session: u64, serial: Serial) {
-        let outcome = Outcome::succeeded(Json::null());
-        self.input(Input::Responded { session: SessionId(session), serial, outcome });
-    }
-
-    fn disconnect(&mut self, session: u64) {
-        self.input(Input::Disconnect { session: SessionId(session), reason: "test".into() });
-    }
-
-    /// How deliveries ended in the last decision: client and state.
-    fn ends(&self) -> Vec<(String, DeliveryState)> {
-        self.effects
-            .iter()
-            .filter_map(|effect| match effect {
-                Effect::Notify(event) => match &event.what {
-                    What::DeliveryEnded { response, .. } => {
-                        Some((response.client.to_string(), response.outcome.state))
-                    }
-                    _ => None,
-                },
-                _ => None,
-            })
-            .collect()
-    }
-
-    fn runs_put(&self) -> Vec<Run> {
-        self.changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::PutRun(run) => Some(run.as_ref().clone()),
-                _ => None,
-            })
-            .collect()
-    }
-
-    fn state(&mut self, name: &str) -> JobState {
-        match self.call(Request::GetJob(name.parse().unwrap())) {
-            Reply::Job(view) => view.state,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// A new engine on what the old one had stored of jobs and clients; no runs are open.
-    fn restart(&mut self, now: Timestamp, jobs: &[&str]) {
-        let mut snapshot = Snapshot::default();
-        for name in jobs {
-            match self.call(Request::GetJob(name.parse().unwrap())) {
-                Reply::Job(view) => snapshot.jobs.push((view.job, view.state)),
-                other => panic!("{other:?}"),
-            }
-        }
-        self.now = now;
-        self.engine = Engine::restore(snapshot, now);
-    }
-}
-
-fn every(name: &str, target: &str, seconds: u64) -> JobSpec {
-    let rule = Rule::every(Duration::from_secs(seconds)).unwrap();
-    JobSpec::new(name.parse().unwrap(), target.parse().unwrap(), "noop".parse().unwrap(), rule)
-}
+use super::*;
 
 #[test]
 fn a_due_job_fires_once_at_its_time_with_the_serial_of_the_occurrence() {
@@ -223,8 +48,7 @@ fn a_fast_restart_and_a_slow_one_follow_the_catch_up_policy() {
         let mut spec = every("tick", "all", 10);
         spec.catch_up = policy;
         bench.apply(spec);
-        bench.restart(at(65), &["tick"]);
-        bench.settle();
+        bench.restart(at(65));
         let runs = bench.runs_put();
         assert_eq!(runs.len(), fired, "{policy:?}");
         assert!(runs.iter().all(|run| run.cause == Cause::CatchUp));
@@ -241,11 +65,9 @@ fn a_moment_that_passed_while_the_server_was_down_fires_on_start() {
     let mut spec = every("once", "all", 10);
     spec.rule = Rule::at(at(30));
     bench.apply(spec);
-    bench.restart(at(3_600), &["once"]);
-    bench.settle();
+    bench.restart(at(3_600));
     assert_eq!(bench.runs_put().len(), 1);
-    bench.restart(at(7_200), &["once"]);
-    bench.settle();
+    bench.restart(at(7_200));
     assert!(bench.runs_put().is_empty(), "once is once");
 }
 
