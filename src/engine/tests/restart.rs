@@ -74,7 +74,7 @@ fn serials_rise_although_the_clock_went_back() {
 #[test]
 fn what_a_person_did_survives() {
     let mut bench = Bench::new();
-    for name in ["paused", "resumed", "removed", "pruned"] {
+    for name in ["paused", "resumed", "triggered", "removed", "pruned"] {
         bench.apply(every(name, "all", 1_000));
     }
     bench.call(Request::PauseJob("paused".parse().unwrap()));
@@ -83,12 +83,12 @@ fn what_a_person_did_survives() {
     assert_eq!(bench.state("paused").paused_at, Some(at(0)));
     bench.call(Request::ResumeJob("resumed".parse().unwrap()));
     bench.call(Request::RemoveJob("removed".parse().unwrap()));
-    let Reply::Run(run) = bench.call(Request::TriggerJob("resumed".parse().unwrap())) else {
+    let Reply::Run(run) = bench.call(Request::TriggerJob("triggered".parse().unwrap())) else {
         panic!()
     };
     bench.restart(at(2));
-    let resumed = bench.state("resumed");
-    assert_eq!((resumed.paused_at, resumed.last_serial), (None, Some(run.serial)));
+    assert_eq!(bench.state("resumed").paused_at, None);
+    assert_eq!(bench.state("triggered").last_serial, Some(run.serial));
     let gone = bench.ask(Request::GetJob("removed".parse().unwrap()));
     assert!(matches!(gone, Err(RequestError::NotFound { .. })), "{gone:?}");
     let jobs = vec![every("paused", "all", 1_000), every("resumed", "all", 1_000)];
@@ -104,6 +104,8 @@ fn what_was_missed_is_known_after_a_restart() {
     spec.catch_up = CatchUp::Skip;
     bench.apply(spec);
     bench.restart(at(35));
+    // It would be worked out again, but as what a later start makes of it.
+    assert!(matches!(bench.changes[..], [Change::PutJobState(..)]), "{:?}", bench.changes);
     let state = bench.state("tick");
     assert_eq!(state.missed.as_ref().map(|missed| missed.total), Some(3));
     bench.restart(at(36));
