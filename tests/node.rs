@@ -5,11 +5,12 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
-use fleetcron::engine::NewClient;
+use fleetcron::engine::{Apply, NewClient, What};
 use fleetcron::node::{CallError, Fatal, OUTBOUND, ToSession};
 use fleetcron::store::{Batch, Entry, MemoryStore, Order, Store, StoreError};
-use fleetcron::{Handle, Json, Node, Outcome, Proof, Submission, TokenHash};
+use fleetcron::{Handle, JobSpec, Json, Node, Outcome, Proof, Rule, Submission, TokenHash};
 use futures_util::{FutureExt, StreamExt, future};
 use tokio::sync::mpsc;
 
@@ -177,4 +178,73 @@ async fn what_was_accepted_is_there_after_a_restart() {
     let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
     handle.connect("a".parse().unwrap(), Proof::Vouched, Vec::new(), outbound).await.unwrap();
     assert!(matches!(inbound.recv().await, Some(ToSession::Command(_))));
+}
+
+#[tokio::test]
+async fn stop_makes_durable_what_was_taken_in() {
+    let store = Gated::new();
+    let node = Node::start(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+    let handle = node.handle();
+    add_client(&handle, "a").await;
+    store.set_open(false);
+    let mut first = Box::pin(handle.submit(noop("all")));
+    assert!(first.as_mut().now_or_never().is_none());
+    let mut second = Box::pin(handle.submit(noop("all")));
+    assert!(second.as_mut().now_or_never().is_none());
+    let mut stop = Box::pin(node.stop());
+    assert!(stop.as_mut().now_or_never().is_none(), "a commit is under way");
+    store.set_open(true);
+    stop.await.unwrap();
+    for run in [first.await.unwrap(), second.await.unwrap()] {
+        assert!(fleetcron::history::run(&store.inner, run.serial).unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_let_go() {
+    let node = Node::start(Arc::new(MemoryStore::new())).unwrap();
+    let handle = node.handle();
+    add_client(&handle, "a").await;
+    let (outbound, mut inbound) = mpsc::channel(1);
+    handle.connect("a".parse().unwrap(), Proof::Vouched, Vec::new(), outbound).await.unwrap();
+    assert!(handle.client("a".parse().unwrap()).await.unwrap().connected);
+    let first = handle.submit(noop("client:a")).await.unwrap();
+    handle.submit(noop("client:a")).await.unwrap();
+    let view = handle.client("a".parse().unwrap()).await.unwrap();
+    assert!(!view.connected, "its channel was full");
+    assert_eq!(view.presence.reason.as_deref(), Some("the client is too slow"));
+    let Some(ToSession::Command(dispatch)) = inbound.recv().await else { panic!("a command") };
+    assert_eq!(dispatch.serial, first.serial);
+    assert!(inbound.recv().await.is_none(), "then nothing more");
+    assert_eq!(handle.status().await.unwrap().deliveries_open, 2, "and nothing is lost");
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_holds_no_channel() {
+    let node = Node::start(Arc::new(MemoryStore::new())).unwrap();
+    let handle = node.handle();
+    add_client(&handle, "a").await;
+    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let proof = Proof::Token(TokenHash::of("guess"));
+    let refused = handle.connect("a".parse().unwrap(), proof, Vec::new(), outbound).await;
+    assert!(matches!(refused, Err(CallError::Refused(_))));
+    // The loop takes this in after it has dealt with the connection.
+    handle.status().await.unwrap();
+    assert!(matches!(inbound.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+}
+
+#[tokio::test]
+async fn a_job_fires_though_nobody_asks() {
+    let node = Node::start(Arc::new(MemoryStore::new())).unwrap();
+    let handle = node.handle();
+    let mut events = handle.subscribe();
+    let rule = Rule::every(Duration::from_secs(1)).unwrap();
+    let name = "tick".parse().unwrap();
+    let spec = JobSpec::new(name, "all".parse().unwrap(), "noop".parse().unwrap(), rule);
+    handle.apply(Apply { jobs: vec![spec], prune: false, dry_run: false }).await.unwrap();
+    // Ten seconds is how long the loop sleeps when it does not look at what is due.
+    let fired = tokio::time::timeout(Duration::from_secs(8), async {
+        while !matches!(events.recv().await.unwrap().what, What::RunStarted { .. }) {}
+    });
+    fired.await.expect("the loop wakes by itself");
 }

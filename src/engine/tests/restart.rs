@@ -179,3 +179,21 @@ fn a_client_whose_removal_was_cut_short_leaves_nothing_open() {
     assert_eq!(ended(&bench, serial, "b"), Some(DeliveryState::Removed));
     assert_eq!(bench.status().deliveries_open, 0);
 }
+
+/// Two firings of a job in one commit are two units; its standing is in the second.
+#[test]
+fn a_run_that_a_crash_left_behind_its_jobs_standing_is_not_begun_anew() {
+    let mut bench = Bench::new();
+    let mut spec = every("tick", "client:a", 10);
+    spec.catch_up = CatchUp::All;
+    bench.apply(spec);
+    bench.now = at(20);
+    bench.deadlines();
+    let units = bench.engine.take().units;
+    assert_eq!(units.len(), 2);
+    records::write(&bench.store, &units[..1]).unwrap();
+    bench.restart(at(20));
+    assert_eq!(bench.runs_put().len(), 1, "only the second is new");
+    assert_eq!((bench.status().deliveries_open, bench.client("a").open), (2, 2));
+    assert_eq!(bench.connect("a", 1, &[]).len(), 2);
+}
