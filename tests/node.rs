@@ -10,7 +10,10 @@ use std::time::Duration;
 use fleetcron::engine::{Apply, NewClient, What};
 use fleetcron::node::{CallError, Fatal, OUTBOUND, ToSession};
 use fleetcron::store::{Batch, Entry, MemoryStore, Order, Store, StoreError};
-use fleetcron::{Handle, JobSpec, Json, Node, Outcome, Proof, Rule, Submission, TokenHash};
+use fleetcron::time::{Clock, SystemClock};
+use fleetcron::{
+    Handle, JobSpec, Json, Node, Outcome, Proof, Rule, Submission, Timestamp, TokenHash,
+};
 use futures_util::{FutureExt, StreamExt, future};
 use tokio::sync::mpsc;
 
@@ -19,7 +22,6 @@ struct Gated {
     inner: MemoryStore,
     open: Mutex<bool>,
     opened: Condvar,
-    arrived: tokio::sync::Notify,
     commits: AtomicUsize,
     broken: Mutex<bool>,
 }
@@ -30,7 +32,6 @@ impl Gated {
             inner: MemoryStore::new(),
             open: Mutex::new(true),
             opened: Condvar::new(),
-            arrived: tokio::sync::Notify::new(),
             commits: AtomicUsize::new(0),
             broken: Mutex::new(false),
         })
@@ -57,7 +58,6 @@ impl Store for Gated {
     }
 
     fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
-        self.arrived.notify_one();
         let mut open = self.open.lock().unwrap();
         while !*open {
             open = self.opened.wait(open).unwrap();
@@ -107,24 +107,52 @@ async fn a_command_goes_out_and_its_answer_comes_in() {
     assert!(matches!(handle.status().await, Err(CallError::Stopped)));
 }
 
+/// The system's clock, which counts how often the loop looks at it.
+#[derive(Debug, Default)]
+struct Counting(AtomicUsize);
+
+impl Clock for Counting {
+    fn now(&self) -> Timestamp {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        SystemClock.now()
+    }
+}
+
+/// Waits until the loop has gone round several times: what was in its inbox is decided.
+async fn turns(handle: &Handle, clock: &Counting) {
+    let enough = clock.0.load(Ordering::SeqCst) + 20;
+    while clock.0.load(Ordering::SeqCst) < enough {
+        handle.wake();
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_answered_before_it_is_durable() {
-    let store = Gated::new();
-    let node = Node::start(Arc::clone(&store) as Arc<dyn Store>).unwrap();
-    let handle = node.handle();
+    let (store, clock) = (Gated::new(), Arc::new(Counting::default()));
+    let node = Node::start_with_clock(
+        Arc::clone(&store) as Arc<dyn Store>,
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    );
+    let handle = node.unwrap().handle();
     add_client(&handle, "a").await;
     store.set_open(false);
     let mut submit = Box::pin(handle.submit(noop("all")));
     assert!(submit.as_mut().now_or_never().is_none());
-    // The notification of an earlier commit may be there still.
-    store.arrived.notified().await;
-    let mut question = Box::pin(handle.status());
+    turns(&handle, &clock).await;
     assert!(submit.as_mut().now_or_never().is_none(), "not durable: no answer");
+    let mut next = Box::pin(handle.submit(noop("all")));
+    let mut question = Box::pin(handle.status());
+    assert!(next.as_mut().now_or_never().is_none());
+    assert!(question.as_mut().now_or_never().is_none());
+    turns(&handle, &clock).await;
+    assert!(next.as_mut().now_or_never().is_none(), "decided during a commit: waits for its own");
     assert!(question.as_mut().now_or_never().is_none(), "nor a look at what is not durable");
     store.set_open(true);
-    let run = submit.await.unwrap();
-    assert_eq!(question.await.unwrap().runs_open, 1);
-    assert!(fleetcron::history::run(&store.inner, run.serial).unwrap().is_some());
+    assert_eq!(question.await.unwrap().runs_open, 2);
+    for run in [submit.await.unwrap(), next.await.unwrap()] {
+        assert!(fleetcron::history::run(&store.inner, run.serial).unwrap().is_some());
+    }
 }
 
 #[tokio::test]
