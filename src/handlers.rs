@@ -67,7 +67,7 @@ impl<C: Send + 'static> Handlers<C> {
     }
 
     /// Registers a handler. Its parameters are read into `P` and its value written from `R`; both
-    /// may be [`Json`] to pass as text. A name that is not valid or registered twice is told by
+    /// may be [`Json`] to pass as text; a `P` of `()` takes the default parameters `{}`. A name that is not valid or registered twice is told by
     /// [`check`](Self::check), which those who take handlers call.
     #[must_use]
     pub fn on<P, R, F, Fut>(self, name: &str, handler: F) -> Self
@@ -180,7 +180,12 @@ where
     F: Fn(C, P) -> Fut,
     Fut: Future<Output = Result<R, HandlerError>>,
 {
+    // `{}` is what a command without parameters has; a handler that takes `()` has none either.
     let params = match params.to::<P>() {
+        Err(_) if params.text() == "{}" && Json::null().to::<P>().is_ok() => Json::null().to(),
+        read => read,
+    };
+    let params = match params {
         Ok(params) => params,
         Err(error) => {
             let reason = format!("params are not valid: {error}");
@@ -351,6 +356,8 @@ mod tests {
         assert_eq!(run(&handlers, "raw", "{}").await, (DeliveryState::TimedOut, "slow".into()));
         assert_eq!(run(&handlers, "no", "null").await.0, DeliveryState::Rejected);
         assert_eq!(run(&handlers, "text", "null").await, (DeliveryState::Failed, "disk 3".into()));
+        assert_eq!(run(&handlers, "text", "{}").await, (DeliveryState::Failed, "disk 3".into()));
+        assert_eq!(run(&handlers, "text", "{\"a\": 1}").await.0, DeliveryState::Rejected);
     }
 
     #[tokio::test]

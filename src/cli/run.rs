@@ -77,7 +77,8 @@ pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
         }
         return Ok(Verdict::Succeeded);
     }
-    note(&format!("run {} to {} clients", run.serial, run.counts.total));
+    let clients = if run.counts.total == 1 { "client" } else { "clients" };
+    note(&format!("run {} to {} {clients}", run.serial, run.counts.total));
     let answers = wait(&remote, &run, args.timeout).await?;
     let run = remote.run(run.serial).await?;
     report(&out, &remote, &run, &answers).await?;

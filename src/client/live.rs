@@ -229,6 +229,10 @@ impl Driver {
         for serial in self.intake.ended() {
             self.respond(serial, live)?;
         }
+        // Some may have come in one read with the welcome.
+        if let Some(ended) = self.on_frames(live)? {
+            return Ok(ended);
+        }
         loop {
             if live.drain.is_none() {
                 self.begin_ready();
@@ -256,11 +260,7 @@ impl Driver {
                     return Ok(Some(Ended::Lost("the server closed the connection".into())));
                 }
                 live.heard = Instant::now();
-                while let Some(frame) = live.reader.take()? {
-                    if let Some(ended) = self.on_frame(frame, live)? {
-                        return Ok(Some(ended));
-                    }
-                }
+                return self.on_frames(live);
             }
             Some(done) = self.jobs.join_next() => self.on_done(done, live)?,
             Some(request) = self.calls.recv() => live.call(request),
@@ -299,6 +299,16 @@ impl Driver {
         drain.told = true;
         drain.until += GRACE;
         None
+    }
+
+    /// Deals with all frames that have come.
+    fn on_frames(&mut self, live: &mut Live) -> Result<Option<Ended>, WireError> {
+        while let Some(frame) = live.reader.take()? {
+            if let Some(ended) = self.on_frame(frame, live)? {
+                return Ok(Some(ended));
+            }
+        }
+        Ok(None)
     }
 
     fn on_frame(

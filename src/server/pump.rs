@@ -110,6 +110,8 @@ pub(super) async fn pump<F: Fleet, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         Outbound { limits: &shared.limits, messages: outbound, ready, writer, acks: Vec::new() };
     let writing = sender.write();
     tokio::select! {
+        // What the client has said already counts before the server's own stop.
+        biased;
         end = reading => end,
         end = writing => end,
         () = shared.stopping.cancelled() => End::stopping(),

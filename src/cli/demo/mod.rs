@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::error::CliError;
 use super::service::{Service, Settings};
@@ -30,7 +30,7 @@ use tally::Tally;
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// The directory of the store; a second demo on it goes on where the first stopped.
-    #[arg(long, value_name = "DIR", default_value = super::DATA)]
+    #[arg(long, value_name = "DIR", default_value = "fleetcron-demo")]
     data: PathBuf,
     /// The job files to load.
     #[arg(long, value_name = "DIR", default_value = "jobs")]
@@ -85,11 +85,15 @@ pub(super) async fn execute(args: DemoArgs) -> Done {
     };
     screen.finish();
     agents.stop_all().await;
+    // What had been under way may have ended since; the tally and the open count go together.
+    let status = handle.status().await;
+    while let Some(Some(Ok(event))) = events.next().now_or_never() {
+        tally.take(&event);
+    }
     if let Some(error) = failed {
         return Err(error);
     }
-    let status = handle.status().await.map_err(CliError::server)?;
-    tally.tell(&screen, &status, &args.data);
+    tally.tell(&screen, &status.map_err(CliError::server)?, &args.data);
     drop(events);
     tokio::select! {
         ended = service.stop() => ended?,
@@ -111,6 +115,10 @@ async fn introduce(
         data.display(),
         service.listen,
         service.access.server
+    ));
+    screen.note(&format!(
+        "To look at it from another terminal: fleetcron --access {} runs",
+        data.join("access.toml").display()
     ));
     if status.jobs > 0 {
         screen.note(&format!(
