@@ -157,6 +157,13 @@ impl Engine {
         Decision { units, effects: std::mem::take(&mut self.effects) }
     }
 
+    /// How much has been decided and not taken out: units, changed runs and effects. Whoever
+    /// commits slower than the engine decides can wait by it.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.units.len() + self.runs.changed() + self.effects.len()
+    }
+
     fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
     }

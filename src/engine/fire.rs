@@ -20,6 +20,9 @@ use crate::time::Timestamp;
 /// Jobs that one call of the deadline looks at, at most.
 const DUE_AT_ONCE: usize = 1_024;
 
+/// Firings after which one call of the deadline looks at no further job.
+const FIRINGS_AT_ONCE: usize = 4_096;
+
 /// An occurrence that fires.
 struct Firing {
     serial: Serial,
@@ -33,6 +36,10 @@ impl Engine {
     pub(super) fn fire_due(&mut self) {
         let mut firings = Vec::new();
         for id in self.jobs.due(self.now, DUE_AT_ONCE) {
+            if firings.len() >= FIRINGS_AT_ONCE {
+                // The others stay due, and the next call looks at them.
+                break;
+            }
             let until = self.started.max(self.now.minus(LATE));
             self.plan(id, until, None, &mut firings);
         }

@@ -163,6 +163,11 @@ impl Runs {
         self.open.insert(serial, run);
     }
 
+    /// Runs of which something is not yet stored.
+    pub(super) fn changed(&self) -> usize {
+        self.dirty.len()
+    }
+
     pub(super) fn get(&self, serial: Serial) -> Option<&OpenRun> {
         self.open.get(&serial)
     }

@@ -86,6 +86,11 @@ impl Core {
         self.engine.next_deadline()
     }
 
+    /// How much has been decided and not taken out.
+    pub(super) fn pending(&self) -> usize {
+        self.engine.pending()
+    }
+
     pub(super) fn take(&mut self) -> Decision {
         self.engine.take()
     }

@@ -22,6 +22,10 @@ const LETTERS: usize = 2_048;
 /// Calls of the engine's deadline in one turn, at most.
 const DEADLINES: usize = 8;
 
+/// What may be decided while a commit is under way, in units, runs and effects: the next decision
+/// waits for the commit, so that a slow disk slows the callers down and does not fill the memory.
+const PENDING: usize = 65_536;
+
 /// The longest sleep: after it the clock is looked at again, in case somebody has set it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
@@ -116,15 +120,16 @@ impl Loop {
     pub(super) fn run(mut self) -> Result<(), Fatal> {
         loop {
             let now = self.clock.now();
-            let due = self.deadlines(now);
-            let letters = self.letters(now);
+            let full = self.committer.waiting.is_some() && self.core.pending() >= PENDING;
+            let due = !full && self.deadlines(now);
+            let letters = !full && self.letters(now);
             let released = self.act(now)?;
             let idle = !due && !letters && !released;
             if self.stopping && idle && self.committer.waiting.is_none() {
                 return self.end();
             }
             if idle {
-                self.sleep();
+                self.sleep(full);
             }
         }
     }
@@ -176,9 +181,11 @@ impl Loop {
         Ok(any)
     }
 
-    fn sleep(&self) {
+    /// Sleeps until something is due, or a letter or the end of a commit wakes it; with `full`
+    /// until the end of the commit alone.
+    fn sleep(&self, full: bool) {
         let now = self.clock.now();
-        let until = self.core.next_deadline().filter(|_| !self.stopping);
+        let until = self.core.next_deadline().filter(|_| !self.stopping && !full);
         let wait = until.map_or(LONGEST_SLEEP, |at| at.since(now).min(LONGEST_SLEEP));
         if !wait.is_zero() {
             thread::park_timeout(wait);

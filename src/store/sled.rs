@@ -5,11 +5,12 @@
 //! metadata nor the device's cache. One process at a time. After a failed commit nothing more is
 //! written. Imports the rest of the store only.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{Batch, Entry, Op, Order, Store, StoreError, prepare};
 
@@ -21,6 +22,14 @@ const LOCK_FILE: &str = "fleetcron.lock";
 
 /// The file in which sled keeps everything.
 const DATA_FILE: &str = "db";
+
+/// How long an open waits for a lock. A store that was just closed in this process can be locked a
+/// moment longer: by a child that another thread has forked and that has not begun its program
+/// yet, or by a thread of sled's that is about to end.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The time between two tries to get a lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A step of a commit, told when it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,13 +91,13 @@ impl SledStore {
         let path = path.as_ref();
         create_directory(path)?;
         let lock = take_lock(path)?;
-        let db = sled::Config::new()
+        let config = sled::Config::new()
             .path(path)
             .mode(sled::Mode::HighThroughput)
             .flush_every_ms(None)
             .use_compression(false)
-            .cache_capacity(options.cache_bytes)
-            .open()
+            .cache_capacity(options.cache_bytes);
+        let db = patiently(|| config.open(), is_locked)
             .map_err(|error| StoreError::failed("opening", error))?;
         let data = File::open(path.join(DATA_FILE))
             .map_err(|error| StoreError::failed("opening the data file", error))?;
@@ -200,6 +209,27 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Tries again while the reason is a lock, for [`LOCK_PATIENCE`] at most.
+fn patiently<T, E>(
+    mut attempt: impl FnMut() -> Result<T, E>,
+    locked: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let begun = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if locked(&error) && begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Whether sled could not lock its file. It wraps the system's error in a text of its own.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(cause) if cause.to_string().contains("could not acquire lock"))
+}
+
 /// Takes the lock file and writes this process's id into it, for whoever comes second.
 fn take_lock(path: &Path) -> Result<File, StoreError> {
     let unusable = |cause| StoreError::Unusable { path: path.to_owned(), cause };
@@ -210,9 +240,9 @@ fn take_lock(path: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .open(path.join(LOCK_FILE))
         .map_err(unusable)?;
-    match file.try_lock() {
+    match patiently(|| file.try_lock(), |error| matches!(error, TryLockError::WouldBlock)) {
         Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => {
+        Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             // Without the other's id the message is still true.
             let _ = file.read_to_string(&mut text);
@@ -221,7 +251,7 @@ fn take_lock(path: &Path) -> Result<File, StoreError> {
                 pid: text.trim().parse().ok(),
             });
         }
-        Err(std::fs::TryLockError::Error(cause)) => return Err(unusable(cause)),
+        Err(TryLockError::Error(cause)) => return Err(unusable(cause)),
     }
     file.set_len(0).map_err(unusable)?;
     file.rewind().map_err(unusable)?;
@@ -311,6 +341,27 @@ mod tests {
         let error = SledStore::open("/proc/fleetcron", SledOptions::default()).unwrap_err();
         assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
         assert!(error.to_string().contains("/proc/fleetcron"), "{error}");
+    }
+
+    #[test]
+    fn a_lock_that_is_given_back_soon_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(open(directory.path()));
+        let held = File::options().write(true).open(directory.path().join(DATA_FILE)).unwrap();
+        held.try_lock().unwrap();
+        let mut held = Some(held);
+        let mut tries = 0;
+        let opened = patiently(
+            || {
+                let opened = sled::open(directory.path());
+                tries += 1;
+                held.take();
+                opened
+            },
+            is_locked,
+        );
+        assert!(opened.is_ok(), "{opened:?}");
+        assert!(tries > 1, "the lock was not held");
     }
 
     #[test]
