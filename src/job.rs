@@ -76,6 +76,34 @@ pub enum Offline {
     Drop,
 }
 
+/// What happens when a job fires while a client still runs it. A delivery runs from when it is sent
+/// until it has ended; one that waits for a client that is away does not run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// The new delivery ends as `skipped`, with the serial that stood in its way.
+    #[default]
+    Skip,
+    /// The new delivery waits until the earlier one has ended. One waits; a further one is skipped.
+    Queue,
+    /// The earlier delivery ends as `superseded`, its client is asked to stop it, and the new one
+    /// is sent.
+    Replace,
+    /// Both run.
+    Allow,
+}
+
+/// Where an earlier run of a job stands in the way of a new one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverlapScope {
+    /// On the clients on which it runs.
+    #[default]
+    Client,
+    /// Everywhere, while it runs on any client.
+    Job,
+}
+
 /// A job as its owner writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,6 +139,12 @@ pub struct JobSpec {
     /// sending. Default: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional")]
     pub expires_after: Option<Duration>,
+    /// What happens when it fires while it still runs. Default `skip`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub overlap: Overlap,
+    /// Where it must still run for that. Default `client`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub overlap_scope: OverlapScope,
 }
 
 impl JobSpec {
@@ -128,6 +162,8 @@ impl JobSpec {
             catch_up_window: CATCH_UP_WINDOW,
             offline: Offline::default(),
             expires_after: None,
+            overlap: Overlap::default(),
+            overlap_scope: OverlapScope::default(),
         }
     }
 

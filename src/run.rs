@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClientId, JobId, JobName, Serial};
-use crate::job::{Command, Offline};
+use crate::job::{Command, Offline, Overlap, OverlapScope};
 use crate::json::Json;
 use crate::target::Target;
 use crate::time::{Timestamp, duration};
@@ -333,6 +333,12 @@ pub struct Run {
     /// When deliveries that no client has accepted end as `expired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// What earlier runs of the job mean for it; a submitted command has none.
+    #[serde(default = "overlap_of_none", skip_serializing_if = "is_overlap_of_none")]
+    pub overlap: Overlap,
+    /// Where they must still run for that.
+    #[serde(default, skip_serializing_if = "is_scope_of_none")]
+    pub overlap_scope: OverlapScope,
     /// When its cancellation was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_at: Option<Timestamp>,
@@ -346,7 +352,27 @@ pub struct Run {
     pub counts: Counts,
 }
 
+fn overlap_of_none() -> Overlap {
+    Overlap::Allow
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives the signature")]
+fn is_overlap_of_none(overlap: &Overlap) -> bool {
+    *overlap == Overlap::Allow
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives the signature")]
+fn is_scope_of_none(scope: &OverlapScope) -> bool {
+    *scope == OverlapScope::Client
+}
+
 impl Run {
+    /// The job whose deliveries a client runs one after the other; `None`: they may overlap.
+    #[must_use]
+    pub fn in_turn(&self) -> Option<JobId> {
+        self.job_id.filter(|_| self.overlap != Overlap::Allow)
+    }
+
     /// Whether it has ended with every delivery succeeded, and at least one.
     #[must_use]
     pub fn all_succeeded(&self) -> bool {

@@ -1,12 +1,13 @@
 //! The engine's state, its entry points and what every part of it uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::change::{Change, Decision, PageEntry, Snapshot};
 use super::effect::{Effect, Event, Reply, RequestError, What};
 use super::input::{CallId, Input, Request, SessionId};
 use super::jobs::{Entry, Jobs};
+use super::overlap::Held;
 use super::registry::Registry;
 use super::runs::{OpenRun, Runs};
 use super::sessions::Sessions;
@@ -41,6 +42,9 @@ pub struct Engine {
     pub(super) registry: Registry,
     pub(super) runs: Runs,
     pub(super) sessions: Sessions,
+    pub(super) held: Held,
+    /// Connections for which something may have become free to be sent.
+    to_pump: BTreeSet<SessionId>,
     pub(super) last_serial: Serial,
     pub(super) deliveries_open: u64,
     units: Vec<Vec<Change>>,
@@ -60,6 +64,8 @@ impl Engine {
             registry: Registry::default(),
             runs: Runs::default(),
             sessions: Sessions::new(),
+            held: Held::default(),
+            to_pump: BTreeSet::new(),
             last_serial: snapshot.last_serial.unwrap_or(Serial::from_bytes([0; 16])),
             deliveries_open: 0,
             units: Vec::new(),
@@ -75,6 +81,7 @@ impl Engine {
         for record in snapshot.open_runs {
             engine.restore_run(OpenRun::restored(record));
         }
+        engine.restore_held();
         engine
     }
 
@@ -124,12 +131,16 @@ impl Engine {
                 self.responded(session, serial, outcome);
             }
         }
+        self.let_go();
     }
 
     /// When [`Engine::handle_deadline`] wants to be called; a time that has passed means at once.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        [self.jobs.next_due(), self.runs.next_expiry()].into_iter().flatten().min()
+        [self.jobs.next_due(), self.runs.next_expiry(), self.held.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what is due by `now`, a bounded part of it: ask [`Engine::next_deadline`] again.
@@ -137,6 +148,15 @@ impl Engine {
         self.advance(now);
         self.expire_due();
         self.fire_due();
+        self.let_go();
+    }
+
+    /// Sends what has become free: held runs, and deliveries whose turn has come.
+    fn let_go(&mut self) {
+        self.release_held();
+        for session in std::mem::take(&mut self.to_pump) {
+            self.pump(session);
+        }
     }
 
     /// Takes out what has been decided since the last time.
@@ -229,14 +249,20 @@ impl Engine {
         let run = self.runs.change(serial)?;
         run.end(PageEntry { client: no, at: self.now, outcome: outcome.clone() });
         let (job, command) = (run.run.job.clone(), run.run.command.name.clone());
+        let (in_turn, job_id) = (run.run.in_turn(), run.run.job_id);
         let ended = run.run.ended_at.map(|_| run.run.counts);
         self.deliveries_open -= 1;
         let client = self.registry.get_mut(no)?;
         client.open -= 1;
         client.narrow.remove(&serial);
         let (id, session) = (client.record.id.clone(), client.session);
-        let sent = session
-            .filter(|id| self.sessions.get_mut(id).is_some_and(|session| session.forget(serial)));
+        if let Some(job) = job_id {
+            self.held.stir(job, serial, ended.is_some());
+        }
+        self.to_pump.extend(session);
+        let sent = session.filter(|id| {
+            self.sessions.get_mut(id).is_some_and(|link| link.forget(serial, in_turn))
+        });
         let response = Response { serial, client: id, at: self.now, outcome: glimpse(outcome) };
         self.notify(What::DeliveryEnded { job: job.clone(), command, response });
         if let Some(counts) = ended {
@@ -255,7 +281,6 @@ impl Engine {
     ) {
         if let Some(session) = self.end_delivery(serial, no, Outcome::ended(state, reason)) {
             self.effect(Effect::Cancel { session, serial });
-            self.pump(session);
         }
     }
 }

@@ -68,11 +68,11 @@ impl Engine {
         let narrow = self.registry.get(no).map(|client| client.narrow.clone()).unwrap_or_default();
         let open: BTreeSet<Serial> = narrow.into_iter().chain(self.runs.wide_of(no)).collect();
         let mut latest: BTreeMap<JobId, Serial> = BTreeMap::new();
-        for serial in open {
-            if taken.contains(&serial) {
-                self.resume_taken(no, session, serial);
-                continue;
-            }
+        // First what the client has: the others of the job wait for it.
+        for serial in open.intersection(&taken) {
+            self.resume_taken(no, session, *serial);
+        }
+        for serial in open.difference(&taken).copied() {
             self.runs.lose(serial, no);
             if let Some((state, reason)) = self.why_not_resent(serial) {
                 self.end_delivery(serial, no, Outcome::ended(state, reason));
@@ -80,13 +80,14 @@ impl Engine {
                 self.wait_in_line(no, session, serial, &mut latest);
             }
         }
-        self.sessions.get(&session).map_or(0, |link| link.waiting.len() as u64)
+        self.sessions.get(&session).map_or(0, |link| link.queued() as u64)
     }
 
     fn resume_taken(&mut self, no: ClientNo, session: SessionId, serial: Serial) {
         self.runs.accept(serial, no);
+        let in_turn = self.runs.get(serial).and_then(|run| run.run.in_turn());
         if let Some(link) = self.sessions.get_mut(&session) {
-            link.in_flight.insert(serial, true);
+            link.resume(serial, in_turn);
         }
         if self.runs.get(serial).is_some_and(|run| run.run.cancelled_at.is_some()) {
             self.effect(Effect::Cancel { session, serial });
@@ -114,10 +115,13 @@ impl Engine {
         serial: Serial,
         latest: &mut BTreeMap<JobId, Serial>,
     ) {
-        if let Some(link) = self.sessions.get_mut(&session) {
-            link.waiting.insert(serial);
+        if self.held.holds(serial) {
+            return;
         }
         let Some(run) = self.runs.get(serial) else { return };
+        if let Some(link) = self.sessions.get_mut(&session) {
+            link.enqueue(serial, run.run.in_turn());
+        }
         if let (Offline::Latest, Some(job)) = (run.run.offline, run.run.job_id)
             && let Some(earlier) = latest.insert(job, serial)
         {
@@ -136,6 +140,7 @@ impl Engine {
         }
         let id = client.record.id.clone();
         self.registry.disconnect(no);
+        self.held.stir_all();
         let why = reason.clone();
         self.put_presence(no, |presence, now| {
             presence.disconnected_at = Some(now);

@@ -9,10 +9,11 @@ use super::core::Engine;
 use super::effect::{Reply, RequestError, What};
 use super::jobs::Entry;
 use super::missed::{self, LATE};
+use super::overlap::Start;
 use super::registry::Registry;
 use super::runs::OpenRun;
 use crate::id::{ClientNo, JobId, JobName, Serial};
-use crate::job::{Command, Job, JobState, Offline};
+use crate::job::{Command, Job, JobState, Offline, Overlap, OverlapScope};
 use crate::run::{Cause, Counts, DeliveryState, Outcome, Run, Submission};
 use crate::target::Target;
 use crate::time::Timestamp;
@@ -139,6 +140,8 @@ impl Engine {
             fired_at: self.now,
             offline: spec.offline,
             expires_at: spec.expires_after.map(|after| scheduled_at.plus(after)),
+            overlap: spec.overlap,
+            overlap_scope: spec.overlap_scope,
             cancelled_at: None,
             ended_at: None,
             reason: None,
@@ -196,6 +199,8 @@ impl Engine {
             fired_at: self.now,
             offline,
             expires_at: expires_after.map(|after| self.now.plus(after)),
+            overlap: Overlap::Allow,
+            overlap_scope: OverlapScope::Client,
             cancelled_at: None,
             ended_at: None,
             reason: None,
@@ -218,13 +223,18 @@ impl Engine {
     /// delivered, and sends the rest to those who are here.
     fn start_run(&mut self, mut run: Run) -> Run {
         let serial = run.serial;
-        let targets = self.registry.resolve(&run.target);
+        let mut targets = self.registry.resolve(&run.target);
+        let start = self.overlap_of_job(&run);
+        if let Start::Never(reason) = &start {
+            targets.clear();
+            run.reason = Some(reason.clone());
+        }
         let away = &targets - self.registry.connected();
         // A registry has fewer clients than u32 has numbers.
         run.counts.total = u32::try_from(targets.len()).unwrap_or(u32::MAX);
         if targets.is_empty() {
             run.ended_at = Some(self.now);
-            run.reason = Some(Registry::why_nobody(&run.target));
+            run.reason.get_or_insert_with(|| Registry::why_nobody(&run.target));
         }
         let waiting = if run.offline == Offline::Drop { 0 } else { away.len() };
         self.notify(What::RunStarted {
@@ -244,7 +254,10 @@ impl Engine {
         if expires_at.is_some_and(|at| at <= self.now) {
             self.expire(serial);
         }
-        self.deliver(serial);
+        if matches!(start, Start::Now) {
+            self.overlap_on_clients(serial);
+            self.deliver(serial);
+        }
         // It stays in memory until the decision is taken, even if it has ended by now.
         self.runs.get(serial).map_or(run, |open| open.run.clone())
     }
@@ -305,16 +318,17 @@ impl Engine {
     }
 
     /// Gives a run's open deliveries to those who are here.
-    fn deliver(&mut self, serial: Serial) {
+    pub(super) fn deliver(&mut self, serial: Serial) {
         let Some(run) = self.runs.get(serial) else { return };
         let here = &run.open & self.registry.connected();
+        let in_turn = run.run.in_turn();
         for no in here {
             let Some(session) = self.registry.get(ClientNo(no)).and_then(|client| client.session)
             else {
                 continue;
             };
             if let Some(link) = self.sessions.get_mut(&session) {
-                link.waiting.insert(serial);
+                link.enqueue(serial, in_turn);
             }
             self.pump(session);
         }

@@ -17,6 +17,7 @@ mod fire;
 mod input;
 mod jobs;
 mod missed;
+mod overlap;
 mod queries;
 mod registry;
 mod runs;

@@ -208,6 +208,11 @@ impl Runs {
         self.by_job.get(&job).map(|runs| runs.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// The jobs that have open runs.
+    pub(super) fn jobs(&self) -> Vec<JobId> {
+        self.by_job.keys().copied().collect()
+    }
+
     /// When the first run expires.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
         self.expiry.first().map(|(at, _)| *at)

@@ -9,7 +9,7 @@ use crate::schedule::RULE_FIELDS;
 use crate::suggest;
 
 /// The fields of a job; a test holds them against [`JobSpec`].
-pub(super) const JOB_FIELDS: [&str; 10] = [
+pub(super) const JOB_FIELDS: [&str; 12] = [
     "name",
     "description",
     "target",
@@ -20,6 +20,8 @@ pub(super) const JOB_FIELDS: [&str; 10] = [
     "catch_up_window",
     "offline",
     "expires_after",
+    "overlap",
+    "overlap_scope",
 ];
 
 /// The fields that every job has, and what stands in for them while another one is checked.

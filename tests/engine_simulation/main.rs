@@ -16,8 +16,8 @@ use fleetcron::engine::{
 };
 use fleetcron::store::{MemoryStore, records};
 use fleetcron::{
-    CatchUp, ClientId, Counts, DeliveryState, JobSpec, Json, Offline, Outcome, Proof, Rule, Run,
-    Serial, Submission, Target, Timestamp, history,
+    CatchUp, ClientId, Counts, DeliveryState, JobSpec, Json, Offline, Outcome, Overlap,
+    OverlapScope, Proof, Rule, Run, Serial, Submission, Target, Timestamp, history,
 };
 use tally::Tally;
 
@@ -302,7 +302,7 @@ impl World {
 
     /// Something that a person asks for.
     fn change(&mut self) -> Request {
-        let job = self.random.below(4);
+        let job = self.random.below(jobs().len());
         let job = jobs().swap_remove(job).name;
         match self.random.below(10) {
             0..4 => Request::TriggerJob(job),
@@ -435,12 +435,22 @@ fn jobs() -> Vec<JobSpec> {
         spec
     };
     let few = || Target::Group("few".parse().unwrap());
-    vec![
+    let mut jobs = vec![
         job("all/latest", Target::All, 7, CatchUp::Latest, Latest),
         job("few/all", few(), 3, CatchUp::All, Queue),
         job("few/latest", few(), 5, CatchUp::Latest, Latest),
         job("few/drop", few(), 5, CatchUp::Skip, Drop),
-    ]
+    ];
+    let overlaps = [Overlap::Allow, Overlap::Skip, Overlap::Queue, Overlap::Replace];
+    for (spec, overlap) in jobs.iter_mut().zip(overlaps) {
+        spec.overlap = overlap;
+    }
+    for (n, overlap) in [Overlap::Skip, Overlap::Queue, Overlap::Replace].into_iter().enumerate() {
+        let mut spec = job(&format!("few/job-{n}"), few(), 4, CatchUp::Latest, Queue);
+        (spec.overlap, spec.overlap_scope) = (overlap, OverlapScope::Job);
+        jobs.push(spec);
+    }
+    jobs
 }
 
 fn run(seed: u64) -> Tally {

@@ -1,6 +1,7 @@
 //! A bench for the engine, with a store behind it so that it can be started again.
 
 mod deliveries;
+mod overlap;
 mod policies;
 mod restart;
 
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::client_record::{ClientView, Proof, TokenHash};
 use crate::id::{JobName, Serial};
-use crate::job::{CatchUp, JobSpec, JobState, Offline};
+use crate::job::{CatchUp, JobSpec, JobState, Offline, Overlap, OverlapScope};
 use crate::json::Json;
 use crate::run::{Cause, DeliveryState, Outcome, Run, Submission};
 use crate::schedule::Rule;
@@ -194,7 +195,11 @@ impl Bench {
     }
 }
 
+/// A job whose runs may overlap, so that tests of other matters need not answer each.
 fn every(name: &str, target: &str, seconds: u64) -> JobSpec {
     let rule = Rule::every(Duration::from_secs(seconds)).unwrap();
-    JobSpec::new(name.parse().unwrap(), target.parse().unwrap(), "noop".parse().unwrap(), rule)
+    let (name, target) = (name.parse().unwrap(), target.parse().unwrap());
+    let mut spec = JobSpec::new(name, target, "noop".parse().unwrap(), rule);
+    spec.overlap = Overlap::Allow;
+    spec
 }

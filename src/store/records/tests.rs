@@ -28,6 +28,8 @@ pub(crate) fn a_run(n: i64, total: u32) -> Run {
         fired_at: at(n),
         offline: Offline::Queue,
         expires_at: None,
+        overlap: crate::job::Overlap::Allow,
+        overlap_scope: crate::job::OverlapScope::Client,
         cancelled_at: None,
         ended_at: None,
         reason: None,
