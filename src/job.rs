@@ -84,7 +84,8 @@ pub enum Overlap {
     /// The new delivery ends as `skipped`, with the serial that stood in its way.
     #[default]
     Skip,
-    /// The new delivery waits until the earlier one has ended. One waits; a further one is skipped.
+    /// The new delivery waits at the client until the earlier one has ended. One waits; a further
+    /// one is skipped.
     Queue,
     /// The earlier delivery ends as `superseded`, its client is asked to stop it, and the new one
     /// is sent.

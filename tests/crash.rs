@@ -42,9 +42,12 @@ fn jobs() -> Vec<JobSpec> {
     vec![
         job(json!({
             "name": "tick", "target": "group:crew", "command": "work",
-            "catch_up": "latest", "rule": every,
+            "catch_up": "latest", "overlap": "allow", "rule": every,
         })),
-        job(json!({ "name": "slow", "target": "client:c-1", "command": "slow", "rule": every })),
+        job(json!({
+            "name": "slow", "target": "client:c-1", "command": "slow", "overlap": "allow",
+            "rule": every,
+        })),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use tokio_util::sync::CancellationToken;
 
 use super::{MAX_TAKEN, RECENT};
-use crate::id::Serial;
+use crate::id::{JobName, Serial};
 use crate::run::{DeliveryState, Outcome};
 use crate::wire::CommandFrame;
 
@@ -27,9 +27,18 @@ pub(super) enum Verdict {
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     waiting: BTreeMap<Serial, CommandFrame>,
-    running: BTreeMap<Serial, CancellationToken>,
+    running: BTreeMap<Serial, Running>,
+    /// How many commands of a job run.
+    busy: BTreeMap<JobName, usize>,
     ended: BTreeMap<Serial, Outcome>,
     acked: Recent,
+}
+
+/// A command that runs.
+#[derive(Debug)]
+struct Running {
+    cancel: CancellationToken,
+    job: Option<JobName>,
 }
 
 impl Intake {
@@ -52,7 +61,8 @@ impl Intake {
         Verdict::Accept
     }
 
-    /// The command to begin now: the earliest that waits, if fewer than `concurrency` run.
+    /// The command to begin now, if fewer than `concurrency` run: the earliest that waits and does
+    /// not have to wait for another of its job.
     pub(super) fn start(
         &mut self,
         concurrency: usize,
@@ -60,23 +70,38 @@ impl Intake {
         if self.running.len() >= concurrency {
             return None;
         }
-        let (serial, command) = self.waiting.pop_first()?;
+        let may_begin = |command: &&CommandFrame| {
+            let busy = command.job.as_ref().is_some_and(|job| self.busy.contains_key(job));
+            !(command.in_turn && busy)
+        };
+        let serial = self.waiting.values().find(may_begin)?.serial;
+        let command = self.waiting.remove(&serial)?;
+        if let Some(job) = &command.job {
+            *self.busy.entry(job.clone()).or_default() += 1;
+        }
         let cancel = CancellationToken::new();
-        self.running.insert(serial, cancel.clone());
+        self.running.insert(serial, Running { cancel: cancel.clone(), job: command.job.clone() });
         Some((command, cancel))
     }
 
     /// A command has ended. The outcome is kept until it is acknowledged.
     pub(super) fn finish(&mut self, serial: Serial, outcome: Outcome) {
-        self.running.remove(&serial);
+        if let Some(Running { job: Some(job), .. }) = self.running.remove(&serial)
+            && let Some(count) = self.busy.get_mut(&job)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.busy.remove(&job);
+            }
+        }
         self.ended.insert(serial, outcome);
     }
 
     /// The server asks to stop a command. One that waits ends here, with `true`; one that runs is
     /// told, and ends when its handler does.
     pub(super) fn cancel(&mut self, serial: Serial) -> bool {
-        if let Some(token) = self.running.get(&serial) {
-            token.cancel();
+        if let Some(running) = self.running.get(&serial) {
+            running.cancel.cancel();
         }
         if self.waiting.remove(&serial).is_none() {
             return false;
@@ -88,7 +113,7 @@ impl Intake {
 
     /// Tells every running command to stop.
     pub(super) fn cancel_all(&self) {
-        self.running.values().for_each(CancellationToken::cancel);
+        self.running.values().for_each(|running| running.cancel.cancel());
     }
 
     /// The server has recorded a response.
@@ -169,6 +194,7 @@ mod tests {
             params: crate::Json::empty(),
             job: None,
             scheduled_at: Timestamp::from_millis(1),
+            in_turn: false,
         }
     }
 
@@ -187,6 +213,31 @@ mod tests {
         assert!(intake.start(2).is_none());
         intake.finish(serial(2), done());
         assert_eq!(intake.start(2).unwrap().0.serial, serial(3));
+    }
+
+    #[test]
+    fn commands_of_a_job_that_go_in_turn_do_not_run_beside_each_other() {
+        let of_job = |n, job: &str, in_turn| CommandFrame {
+            job: Some(job.parse().unwrap()),
+            in_turn,
+            ..command(n)
+        };
+        let mut intake = Intake::default();
+        intake.offer(of_job(1, "a", true));
+        intake.offer(of_job(2, "a", true));
+        intake.offer(of_job(3, "b", true));
+        intake.offer(of_job(4, "c", false));
+        intake.offer(of_job(5, "c", false));
+        intake.offer(command(6));
+        let mut begun = Vec::new();
+        while let Some((command, _)) = intake.start(8) {
+            begun.push(command.serial);
+        }
+        assert_eq!(begun, [1, 3, 4, 5, 6].map(serial), "2 waits for 1");
+        intake.finish(serial(3), done());
+        assert!(intake.start(8).is_none());
+        intake.finish(serial(1), done());
+        assert_eq!(intake.start(8).unwrap().0.serial, serial(2));
     }
 
     #[test]

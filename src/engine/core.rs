@@ -43,7 +43,7 @@ pub struct Engine {
     pub(super) runs: Runs,
     pub(super) sessions: Sessions,
     pub(super) held: Held,
-    /// Connections for which something may have become free to be sent.
+    /// Connections whose windows may have got room.
     to_pump: BTreeSet<SessionId>,
     pub(super) last_serial: Serial,
     pub(super) deliveries_open: u64,
@@ -151,7 +151,7 @@ impl Engine {
         self.let_go();
     }
 
-    /// Sends what has become free: held runs, and deliveries whose turn has come.
+    /// Sends what has become free: held runs, and deliveries for which a window has room.
     fn let_go(&mut self) {
         self.release_held();
         for session in std::mem::take(&mut self.to_pump) {
@@ -249,7 +249,7 @@ impl Engine {
         let run = self.runs.change(serial)?;
         run.end(PageEntry { client: no, at: self.now, outcome: outcome.clone() });
         let (job, command) = (run.run.job.clone(), run.run.command.name.clone());
-        let (in_turn, job_id) = (run.run.in_turn(), run.run.job_id);
+        let job_id = run.run.job_id;
         let ended = run.run.ended_at.map(|_| run.run.counts);
         self.deliveries_open -= 1;
         let client = self.registry.get_mut(no)?;
@@ -260,9 +260,8 @@ impl Engine {
             self.held.stir(job, serial, ended.is_some());
         }
         self.to_pump.extend(session);
-        let sent = session.filter(|id| {
-            self.sessions.get_mut(id).is_some_and(|link| link.forget(serial, in_turn))
-        });
+        let sent =
+            session.filter(|id| self.sessions.get_mut(id).is_some_and(|link| link.forget(serial)));
         let response = Response { serial, client: id, at: self.now, outcome: glimpse(outcome) };
         self.notify(What::DeliveryEnded { job: job.clone(), command, response });
         if let Some(counts) = ended {

@@ -68,7 +68,11 @@ impl Engine {
         let narrow = self.registry.get(no).map(|client| client.narrow.clone()).unwrap_or_default();
         let open: BTreeSet<Serial> = narrow.into_iter().chain(self.runs.wide_of(no)).collect();
         let mut latest: BTreeMap<JobId, Serial> = BTreeMap::new();
-        // First what the client has: the others of the job wait for it.
+        // What has ended without the client's knowing, by expiry or a newer run, it shall not run
+        // on with. One that only waits for its acknowledgement is not hurt by it.
+        for serial in taken.difference(&open).copied() {
+            self.effect(Effect::Cancel { session, serial });
+        }
         for serial in open.intersection(&taken) {
             self.resume_taken(no, session, *serial);
         }
@@ -80,14 +84,13 @@ impl Engine {
                 self.wait_in_line(no, session, serial, &mut latest);
             }
         }
-        self.sessions.get(&session).map_or(0, |link| link.queued() as u64)
+        self.sessions.get(&session).map_or(0, |link| link.waiting.len() as u64)
     }
 
     fn resume_taken(&mut self, no: ClientNo, session: SessionId, serial: Serial) {
         self.runs.accept(serial, no);
-        let in_turn = self.runs.get(serial).and_then(|run| run.run.in_turn());
         if let Some(link) = self.sessions.get_mut(&session) {
-            link.resume(serial, in_turn);
+            link.in_flight.insert(serial, true);
         }
         if self.runs.get(serial).is_some_and(|run| run.run.cancelled_at.is_some()) {
             self.effect(Effect::Cancel { session, serial });
@@ -120,7 +123,7 @@ impl Engine {
         }
         let Some(run) = self.runs.get(serial) else { return };
         if let Some(link) = self.sessions.get_mut(&session) {
-            link.enqueue(serial, run.run.in_turn());
+            link.waiting.insert(serial);
         }
         if let (Offline::Latest, Some(job)) = (run.run.offline, run.run.job_id)
             && let Some(earlier) = latest.insert(job, serial)

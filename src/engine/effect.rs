@@ -66,6 +66,8 @@ pub struct Dispatch {
     pub job: Option<JobName>,
     /// When it was due.
     pub scheduled_at: Timestamp,
+    /// Whether a client runs the job's commands one after the other.
+    pub in_turn: bool,
     /// The encoded frame, filled by the connection layer once for all.
     pub frame: OnceLock<Bytes>,
 }

@@ -321,14 +321,13 @@ impl Engine {
     pub(super) fn deliver(&mut self, serial: Serial) {
         let Some(run) = self.runs.get(serial) else { return };
         let here = &run.open & self.registry.connected();
-        let in_turn = run.run.in_turn();
         for no in here {
             let Some(session) = self.registry.get(ClientNo(no)).and_then(|client| client.session)
             else {
                 continue;
             };
             if let Some(link) = self.sessions.get_mut(&session) {
-                link.enqueue(serial, in_turn);
+                link.waiting.insert(serial);
             }
             self.pump(session);
         }

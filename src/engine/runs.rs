@@ -58,6 +58,7 @@ impl OpenRun {
             command: run.command.clone(),
             job: run.job.clone(),
             scheduled_at: run.scheduled_at,
+            in_turn: run.in_turn().is_some(),
             frame: OnceLock::new(),
         });
         let wide = open.len() > WIDE;

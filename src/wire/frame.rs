@@ -200,6 +200,10 @@ pub struct CommandFrame {
     pub job: Option<JobName>,
     /// When it was due.
     pub scheduled_at: Timestamp,
+    /// Whether the client runs it only after those of the same job that it took before. Default
+    /// false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_turn: bool,
 }
 
 /// Responses are durable.

@@ -80,7 +80,7 @@
 //! ```
 //! `command`: run this. `job` is absent for a command that no job sent.
 //! ```json
-//! {"command":{"serial":"01JD0000000000000000000001","command":"disk.report","params":{"path":"/"},"job":"disk/daily","scheduled_at":"2026-11-22T06:00:00.000Z"}}
+//! {"command":{"serial":"01JD0000000000000000000001","command":"disk.report","params":{"path":"/"},"job":"disk/daily","scheduled_at":"2026-11-22T06:00:00.000Z","in_turn":true}}
 //! ```
 //! `ack`: the responses of these serials are durable; the client can forget them.
 //! ```json

@@ -142,6 +142,7 @@ pub(crate) fn command(n: u128, name: &str, params: &str) -> ToSession {
         command: Command::new(name.parse().unwrap(), params.parse::<Json>().unwrap()).unwrap(),
         job: Some("disk/daily".parse().unwrap()),
         scheduled_at: Timestamp::from_millis(1_700_000_000_000),
+        in_turn: false,
         frame: OnceLock::new(),
     }))
 }
