@@ -19,6 +19,9 @@ pub const MAX_PARAMS: usize = 48 * 1024;
 /// The most bytes that a job's description may have.
 pub const MAX_DESCRIPTION: usize = 1_024;
 
+/// The longest `spread` and the longest `jitter`: one day.
+pub const MAX_SPREAD: Duration = Duration::from_secs(86_400);
+
 /// The default reach back of `catch_up`: one day.
 pub const CATCH_UP_WINDOW: Duration = Duration::from_secs(86_400);
 
@@ -146,6 +149,14 @@ pub struct JobSpec {
     /// Where it must still run for that. Default `client`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub overlap_scope: OverlapScope,
+    /// Over how long a time the clients' starts are spread: each has its own fixed offset, from a
+    /// hash of client and job. Default: all start at once.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional")]
+    pub spread: Option<Duration>,
+    /// How much later a firing is delivered, at most: each has its own delay, from a hash of its
+    /// serial. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional")]
+    pub jitter: Option<Duration>,
 }
 
 impl JobSpec {
@@ -165,6 +176,8 @@ impl JobSpec {
             expires_after: None,
             overlap: Overlap::default(),
             overlap_scope: OverlapScope::default(),
+            spread: None,
+            jitter: None,
         }
     }
 

@@ -339,6 +339,12 @@ pub struct Run {
     /// Where they must still run for that.
     #[serde(default, skip_serializing_if = "is_scope_of_none")]
     pub overlap_scope: OverlapScope,
+    /// Over how long a time its clients' starts are spread.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional")]
+    pub spread: Option<Duration>,
+    /// How much later than it fired it is delivered, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional")]
+    pub jitter: Option<Duration>,
     /// When its cancellation was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_at: Option<Timestamp>,

@@ -11,7 +11,7 @@ use super::input::Apply;
 use super::jobs::Entry;
 use super::registry::Registry;
 use crate::id::{JobId, JobName};
-use crate::job::{CatchUp, Job, JobSpec, JobState, MAX_DESCRIPTION};
+use crate::job::{CatchUp, Job, JobSpec, JobState, MAX_DESCRIPTION, MAX_SPREAD};
 use crate::job_diff;
 use crate::run::DeliveryState;
 use crate::schedule::When;
@@ -74,6 +74,11 @@ impl Engine {
         }
         if action == JobAction::Keep {
             return warnings;
+        }
+        if let (Some(spread), When::Every { period, .. }) = (spec.spread, &spec.rule.when)
+            && spread >= *period
+        {
+            warnings.push("spread: it is not shorter than the period of the rule".into());
         }
         match spec.rule.when {
             When::At(at) if at < self.now => {
@@ -225,6 +230,13 @@ fn check(specs: &[JobSpec]) -> Result<BTreeSet<JobName>, RequestError> {
                 "job {:?}: description has {described} bytes; the most is {MAX_DESCRIPTION}",
                 spec.name.as_str()
             )));
+        }
+        for (field, value) in [("spread", spec.spread), ("jitter", spec.jitter)] {
+            if value.is_some_and(|value| value > MAX_SPREAD) {
+                let name = spec.name.as_str();
+                let message = format!("job {name:?}: {field} is longer than one day, the most");
+                return Err(RequestError::Invalid(message));
+            }
         }
         spec.command().map_err(|error| {
             RequestError::Invalid(format!("job {:?}: {error}", spec.name.as_str()))

@@ -11,6 +11,7 @@ use super::overlap::Held;
 use super::registry::Registry;
 use super::runs::{OpenRun, Runs};
 use super::sessions::Sessions;
+use super::spread::Waves;
 use crate::id::{ClientNo, JobId, Serial};
 use crate::run::{DeliveryState, Outcome, Response};
 use crate::time::Timestamp;
@@ -43,6 +44,7 @@ pub struct Engine {
     pub(super) runs: Runs,
     pub(super) sessions: Sessions,
     pub(super) held: Held,
+    pub(super) waves: Waves,
     /// Connections whose windows may have got room.
     to_pump: BTreeSet<SessionId>,
     pub(super) last_serial: Serial,
@@ -65,6 +67,7 @@ impl Engine {
             runs: Runs::default(),
             sessions: Sessions::new(),
             held: Held::default(),
+            waves: Waves::new(),
             to_pump: BTreeSet::new(),
             last_serial: snapshot.last_serial.unwrap_or(Serial::from_bytes([0; 16])),
             deliveries_open: 0,
@@ -106,6 +109,7 @@ impl Engine {
         });
         let gone: Vec<u32> = gone.collect();
         self.runs.insert(run, expires_at);
+        self.plan_waves(serial);
         // A crash may have come between the unit that removed a client and those of its runs.
         for no in gone {
             let outcome = Outcome::ended(DeliveryState::Removed, "the client was removed");
@@ -137,7 +141,8 @@ impl Engine {
     /// When [`Engine::handle_deadline`] wants to be called; a time that has passed means at once.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        [self.jobs.next_due(), self.runs.next_expiry(), self.held.next_deadline()]
+        let wave = self.waves.first_key_value().map(|((at, _), _)| *at);
+        [self.jobs.next_due(), self.runs.next_expiry(), self.held.next_deadline(), wave]
             .into_iter()
             .flatten()
             .min()
@@ -147,6 +152,7 @@ impl Engine {
     pub fn handle_deadline(&mut self, now: Timestamp) {
         self.advance(now);
         self.expire_due();
+        self.send_waves();
         self.fire_due();
         self.let_go();
     }

@@ -122,6 +122,10 @@ impl Engine {
             return;
         }
         let Some(run) = self.runs.get(serial) else { return };
+        if self.moment(&run.run, no) > self.now {
+            // Its wave is still to come.
+            return;
+        }
         if let Some(link) = self.sessions.get_mut(&session) {
             link.waiting.insert(serial);
         }

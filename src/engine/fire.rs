@@ -12,6 +12,7 @@ use super::missed::{self, LATE};
 use super::overlap::Start;
 use super::registry::Registry;
 use super::runs::OpenRun;
+use super::spread;
 use crate::id::{ClientNo, JobId, JobName, Serial};
 use crate::job::{Command, Job, JobState, Offline, Overlap, OverlapScope};
 use crate::run::{Cause, Counts, DeliveryState, Outcome, Run, Submission};
@@ -142,6 +143,8 @@ impl Engine {
             expires_at: spec.expires_after.map(|after| scheduled_at.plus(after)),
             overlap: spec.overlap,
             overlap_scope: spec.overlap_scope,
+            spread: spec.spread,
+            jitter: spec.jitter,
             cancelled_at: None,
             ended_at: None,
             reason: None,
@@ -201,6 +204,8 @@ impl Engine {
             expires_at: expires_after.map(|after| self.now.plus(after)),
             overlap: Overlap::Allow,
             overlap_scope: OverlapScope::Client,
+            spread: None,
+            jitter: None,
             cancelled_at: None,
             ended_at: None,
             reason: None,
@@ -271,6 +276,7 @@ impl Engine {
         self.runs.insert(open, expires_at);
         self.runs.change(serial);
         self.deliveries_open += targets.len();
+        self.plan_waves(serial);
         let mut full = Vec::new();
         for no in targets {
             let Some(client) = self.registry.get_mut(ClientNo(no)) else { continue };
@@ -317,11 +323,20 @@ impl Engine {
         }
     }
 
-    /// Gives a run's open deliveries to those who are here.
+    /// Gives a run's open deliveries to those who are here and whose moment has come.
     pub(super) fn deliver(&mut self, serial: Serial) {
         let Some(run) = self.runs.get(serial) else { return };
-        let here = &run.open & self.registry.connected();
-        for no in here {
+        let mut here = &run.open & self.registry.connected();
+        if spread::spreads(&run.run) {
+            here =
+                here.iter().filter(|no| self.moment(&run.run, ClientNo(*no)) <= self.now).collect();
+        }
+        self.deliver_to(serial, &here);
+    }
+
+    /// Gives a run's deliveries to connected clients.
+    pub(super) fn deliver_to(&mut self, serial: Serial, clients: &RoaringBitmap) {
+        for no in clients {
             let Some(session) = self.registry.get(ClientNo(no)).and_then(|client| client.session)
             else {
                 continue;

@@ -22,6 +22,7 @@ mod queries;
 mod registry;
 mod runs;
 mod sessions;
+mod spread;
 #[cfg(test)]
 mod tests;
 

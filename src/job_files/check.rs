@@ -9,7 +9,7 @@ use crate::schedule::RULE_FIELDS;
 use crate::suggest;
 
 /// The fields of a job; a test holds them against [`JobSpec`].
-pub(super) const JOB_FIELDS: [&str; 12] = [
+pub(super) const JOB_FIELDS: [&str; 14] = [
     "name",
     "description",
     "target",
@@ -22,6 +22,8 @@ pub(super) const JOB_FIELDS: [&str; 12] = [
     "expires_after",
     "overlap",
     "overlap_scope",
+    "spread",
+    "jitter",
 ];
 
 /// The fields that every job has, and what stands in for them while another one is checked.

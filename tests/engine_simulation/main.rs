@@ -445,6 +445,8 @@ fn jobs() -> Vec<JobSpec> {
     for (spec, overlap) in jobs.iter_mut().zip(overlaps) {
         spec.overlap = overlap;
     }
+    jobs[0].spread = Some(Duration::from_secs(3));
+    jobs[2].jitter = Some(Duration::from_secs(2));
     for (n, overlap) in [Overlap::Skip, Overlap::Queue, Overlap::Replace].into_iter().enumerate() {
         let mut spec = job(&format!("few/job-{n}"), few(), 4, CatchUp::Latest, Queue);
         (spec.overlap, spec.overlap_scope) = (overlap, OverlapScope::Job);

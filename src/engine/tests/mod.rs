@@ -4,6 +4,7 @@ mod deliveries;
 mod overlap;
 mod policies;
 mod restart;
+mod spread;
 
 use std::time::Duration;
 

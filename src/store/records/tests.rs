@@ -30,6 +30,8 @@ pub(crate) fn a_run(n: i64, total: u32) -> Run {
         expires_at: None,
         overlap: crate::job::Overlap::Allow,
         overlap_scope: crate::job::OverlapScope::Client,
+        spread: None,
+        jitter: None,
         cancelled_at: None,
         ended_at: None,
         reason: None,
