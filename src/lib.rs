@@ -96,6 +96,7 @@
 //! | [`store`] | the trait, sled and memory behind it, the key layout, the conformance suite |
 //! | [`node`] | the loop that owns engine and store, and its [`Handle`] |
 //! | [`history`] | runs and responses, read from the store |
+//! | [`forecast`] | when jobs fire next, and how much that is |
 //! | [`housekeeping`] | retention and statistics |
 //! | [`wire`] | the protocol between client and server, every frame shown |
 //! | [`handlers`] | handlers by command name, for both ends |
@@ -116,6 +117,7 @@ pub mod cli;
 pub mod client;
 mod client_record;
 pub mod engine;
+pub mod forecast;
 pub mod handlers;
 pub mod history;
 pub mod housekeeping;
@@ -140,6 +142,7 @@ pub use engine::{
     Apply, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Regroup, RequestError,
     Status, What,
 };
+pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};
 pub use id::{
     ClientId, ClientNo, CommandName, GroupName, InvalidName, InvalidUlid, JobId, JobName, Serial,

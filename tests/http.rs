@@ -9,13 +9,14 @@ use std::time::Duration;
 use fleetcron::api::message::ClientRequest;
 use fleetcron::api::{self, Tokens};
 use fleetcron::engine::{Apply, JobAction, Page, Regroup, What};
+use fleetcron::forecast::ForecastQuery;
 use fleetcron::history::RunQuery;
 use fleetcron::node::{OUTBOUND, ToSession};
 use fleetcron::remote::{Remote, RemoteError};
 use fleetcron::store::MemoryStore;
 use fleetcron::{
     DeliveryState, Handle, JobName, JobSpec, JobStatus, Json, Node, Outcome, Proof, Rule,
-    Submission, TokenHash,
+    Submission, Timestamp, TokenHash,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
@@ -147,6 +148,82 @@ async fn jobs_are_applied_listed_paused_and_removed() {
     let error = remote.get(name("clenup")).await.unwrap_err();
     assert_eq!(error.to_string(), "no job named \"clenup\"; did you mean \"cleanup\"?");
     assert_eq!(kind(error), "not_found");
+}
+
+#[tokio::test]
+async fn what_is_to_come_is_told_alike_by_the_handle_and_over_http() {
+    let World { node, remote, .. } = &world().await;
+    add(remote, "a", &["web"]).await;
+    let mut hourly = job("db/backup");
+    hourly.target = "group:web".parse().unwrap();
+    let mut cron = job("report");
+    cron.rule = Rule::cron("30 6 * * *", "Europe/Stockholm").unwrap();
+    let apply = Apply { jobs: vec![hourly, cron], prune: false, dry_run: false };
+    remote.apply(apply).await.unwrap();
+    remote.pause(name("report")).await.unwrap();
+
+    let next = remote.next_firings(name("db/backup"), 3).await.unwrap();
+    let view = remote.get(name("db/backup")).await.unwrap();
+    assert_eq!((next.firings.len(), next.firings.first().copied()), (3, view.state.next_due));
+    assert_eq!(next, node.handle().next_firings(name("db/backup"), 3).await.unwrap());
+    let paused = remote.next_firings(name("report"), 1_000).await.unwrap();
+    assert_eq!(
+        (paused.firings.len(), paused.time_zone.as_deref()),
+        (1_000, Some("Europe/Stockholm"))
+    );
+    assert!(paused.paused_at.is_some());
+    let error = node.handle().next_firings(name("report"), 0).await.unwrap_err();
+    assert_eq!(error.to_string(), "count 0 is not valid: it is 1 to 1000");
+
+    let (from, to) = (next.firings[0], next.firings[2]);
+    let query = ForecastQuery {
+        from: Some(from),
+        to: Some(to),
+        target: Some("client:a".parse().unwrap()),
+        prefix: Some(name("db/")),
+        limit: Some(1),
+    };
+    let seen = remote.forecast(query.clone()).await.unwrap();
+    assert_eq!(seen, node.handle().forecast(query.clone()).await.unwrap());
+    assert_eq!((seen.from, seen.to, seen.jobs, seen.paused), (from, to, 1, 0));
+    assert_eq!((seen.total.firings, seen.total.deliveries, seen.firings.len()), (2, 2, 1));
+    assert_eq!((seen.firings[0].at, &seen.firings[0].job), (from, &name("db/backup")));
+    let all = remote.forecast(ForecastQuery::default()).await.unwrap();
+    assert_eq!((all.jobs, all.paused), (1, 1));
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_how_the_next_firings_change() {
+    let World { node, remote, .. } = &world().await;
+    let with = |text: &str, minute: u64| {
+        let mut job = job(text);
+        job.rule = Rule::cron(&format!("{minute} * * * *"), "UTC").unwrap();
+        // Far away, so that none of it comes while the test runs.
+        job.rule.start = Some("2100-01-01T00:00:00Z".parse().unwrap());
+        job
+    };
+    let apply = |jobs: Vec<JobSpec>, dry_run| Apply { jobs, prune: false, dry_run };
+    let jobs = vec![with("same", 1), with("other", 1)];
+    let done = remote.apply(apply(jobs, false)).await.unwrap();
+    assert!(done.iter().all(|change| change.next.is_none()), "what is done needs no forecast");
+
+    let mut described = with("same", 1);
+    described.description = Some("as before".to_owned());
+    let jobs = vec![with("new", 7), described, with("other", 9)];
+    let before = remote.next_firings(name("other"), 3).await.unwrap().firings;
+    let planned = remote.apply(apply(jobs.clone(), true)).await.unwrap();
+    let next = |at: usize| planned[at].next.clone();
+    let minutes = |firings: &[Timestamp]| {
+        firings.iter().map(|at| at.to_string()[14..16].to_owned()).collect::<Vec<_>>()
+    };
+    let new = next(0).unwrap();
+    assert_eq!((new.before.len(), minutes(&new.after)), (0, vec!["07".to_owned(); 3]));
+    assert_eq!((planned[1].action, next(1)), (JobAction::Update, None), "its rule stays");
+    let other = next(2).unwrap();
+    assert_eq!((&other.before, minutes(&other.after)), (&before, vec!["09".to_owned(); 3]));
+    node.handle().apply(apply(jobs, false)).await.unwrap();
+    let after = remote.next_firings(name("other"), 3).await.unwrap().firings;
+    assert_eq!(after, other.after, "what was planned is what comes");
 }
 
 #[tokio::test]

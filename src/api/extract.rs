@@ -109,14 +109,20 @@ impl Params {
 
     /// The parameter `limit`: 1 to [`Page::MAX`], and 100 if it is not given.
     pub(super) fn limit(&mut self) -> Result<usize, ApiError> {
-        let limit = self.take::<usize>("limit")?.unwrap_or(DEFAULT_LIMIT);
-        match limit {
-            1..=Page::<()>::MAX => Ok(limit),
-            _ => Err(bad_param(
-                "limit",
-                &limit.to_string(),
-                &format!("it is 1 to {}", Page::<()>::MAX),
-            )),
+        Ok(self.number("limit", Page::<()>::MAX)?.unwrap_or(DEFAULT_LIMIT))
+    }
+
+    /// A number from 1 to `most`, if it is there.
+    pub(super) fn number(
+        &mut self,
+        name: &'static str,
+        most: usize,
+    ) -> Result<Option<usize>, ApiError> {
+        match self.take::<usize>(name)? {
+            Some(number) if !(1..=most).contains(&number) => {
+                Err(bad_param(name, &number.to_string(), &format!("it is 1 to {most}")))
+            }
+            number => Ok(number),
         }
     }
 

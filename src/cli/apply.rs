@@ -120,7 +120,7 @@ mod tests {
             after: None,
         };
         let name = "backup".parse().unwrap();
-        JobChange { name, action, fields: vec![field], warnings: vec![] }
+        JobChange { name, action, fields: vec![field], warnings: vec![], next: None }
     }
 
     #[test]

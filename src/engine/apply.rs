@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::MAX_JOBS;
 use super::change::Change;
 use super::core::Engine;
-use super::effect::{JobAction, JobChange, Reply, RequestError, What};
+use super::effect::{JobAction, JobChange, Plan, Reply, RequestError, What};
 use super::input::Apply;
 use super::jobs::Entry;
 use super::registry::Registry;
@@ -34,10 +34,36 @@ impl Engine {
             let message = format!("the store would hold more than {MAX_JOBS} jobs");
             return Err(RequestError::Limit(message));
         }
-        if !apply.dry_run {
-            self.bring_about(apply.jobs, &changes, entropy);
+        if apply.dry_run {
+            return Ok(Reply::Planned(self.plans(&apply.jobs, changes)));
         }
+        self.bring_about(apply.jobs, &changes, entropy);
         Ok(Reply::Applied(changes))
+    }
+
+    /// The changes with the outlooks of those that are new or get another rule.
+    fn plans(&self, specs: &[JobSpec], changes: Vec<JobChange>) -> Vec<Plan> {
+        let now = self.now;
+        // The changes of the definitions come first and in their order, then those removed.
+        let specs = specs.iter().map(Some).chain(std::iter::repeat(None));
+        let plan = |(change, spec): (JobChange, Option<&JobSpec>)| {
+            let stored = self.jobs.find(&change.name);
+            let entry = match (change.action, spec, stored) {
+                (JobAction::Create, Some(spec), _) => {
+                    Some(self.created(JobId::from_parts(now, 0), spec.clone()))
+                }
+                (JobAction::Update, Some(spec), Some(stored))
+                    if stored.job.spec.rule != spec.rule =>
+                {
+                    Some(self.updated(stored, spec.clone()))
+                }
+                _ => None,
+            };
+            let outlooks =
+                entry.map(|entry| (stored.map(|stored| stored.outlook(0)), entry.outlook(0)));
+            Plan { change, outlooks, now }
+        };
+        changes.into_iter().zip(specs).map(plan).collect()
     }
 
     fn compare(&self, specs: &[JobSpec], removed: &[JobName]) -> Vec<JobChange> {
@@ -50,13 +76,14 @@ impl Engine {
                 Some(_) => JobAction::Update,
             };
             let warnings = self.warnings(spec, action);
-            JobChange { name: spec.name.clone(), action, fields, warnings }
+            JobChange { name: spec.name.clone(), action, fields, warnings, next: None }
         });
         let removed = removed.iter().map(|name| JobChange {
             name: name.clone(),
             action: JobAction::Remove,
             fields: Vec::new(),
             warnings: Vec::new(),
+            next: None,
         });
         kept.chain(removed).collect()
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::input::{CallId, SessionId};
 use crate::client_record::ClientView;
+use crate::forecast::{Outlook, Span};
 use crate::id::{ClientId, CommandName, JobName, Serial};
 use crate::job::{Command, JobView, Missed};
 use crate::job_diff::FieldChange;
@@ -90,8 +91,10 @@ pub enum CloseReason {
 pub enum Reply {
     /// It is done.
     Done,
-    /// What changed, or would.
+    /// What changed.
     Applied(Vec<JobChange>),
+    /// What would change.
+    Planned(Vec<Plan>),
     /// One job.
     Job(Box<JobView>),
     /// Jobs.
@@ -108,8 +111,38 @@ pub enum Reply {
     Clients(Vec<ClientView>),
     /// Counts of everything.
     Status(Status),
+    /// Where a job stands, for a forecast at that moment.
+    Outlook(Timestamp, Outlook),
+    /// Where jobs stand, for a forecast.
+    Outlooks(Outlooks),
     /// The connection stands.
     Connected,
+}
+
+/// What would become of one job, and where it would then stand.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The change, without the next firings: whoever asked computes them, so that the engine
+    /// need not.
+    pub change: JobChange,
+    /// For a job that is new or whose rule changes: where it stands, if it is there, and where
+    /// it would.
+    pub outlooks: Option<(Option<Outlook>, Outlook)>,
+    /// The moment that the outlooks are of.
+    pub now: Timestamp,
+}
+
+/// Where a part of the jobs stands, for a forecast.
+#[derive(Debug, Clone)]
+pub struct Outlooks {
+    /// The span that is asked for.
+    pub span: Span,
+    /// Those that may fire in it.
+    pub outlooks: Vec<Outlook>,
+    /// How many were left out because they are paused.
+    pub paused: u64,
+    /// Where to go on: the last name that was looked at; `None`: these were the last.
+    pub after: Option<JobName>,
 }
 
 /// A delivery that has not ended.
@@ -153,6 +186,23 @@ pub struct JobChange {
     /// What its owner should know: a target that nobody has, a time that has passed.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// In a dry run: how its next firings change, if it is new or its rule changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextChange>,
+}
+
+/// How the next firings of a job change: [`NextChange::SHOWN`] of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextChange {
+    /// Those that it has; none when it is new.
+    pub before: Vec<Timestamp>,
+    /// Those that it would have.
+    pub after: Vec<Timestamp>,
+}
+
+impl NextChange {
+    /// Firings that are shown, before and after.
+    pub const SHOWN: usize = 3;
 }
 
 /// What happens to a job in an apply.

@@ -214,7 +214,7 @@ impl Engine {
     }
 
     /// A submitted command must be for somebody: a name that is not there is a mistake.
-    fn check_target(&self, target: &Target) -> Result<(), RequestError> {
+    pub(super) fn check_target(&self, target: &Target) -> Result<(), RequestError> {
         match target {
             Target::One(id) => self.client(id).map(|_| ()),
             Target::Group(group) if !self.registry.has_group(group) => {

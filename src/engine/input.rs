@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::client_record::{Proof, TokenHash};
+use crate::forecast::ForecastQuery;
 use crate::id::{ClientId, GroupName, JobName, Serial};
 use crate::job::JobSpec;
 use crate::run::{Outcome, Submission};
@@ -110,6 +111,15 @@ pub enum Request {
     },
     /// Counts of everything.
     Status,
+    /// Where a job stands, for a forecast.
+    Outlook(JobName),
+    /// Where jobs stand, for a forecast: a bounded part of them, in the order of their names.
+    Outlooks {
+        /// What is to be foreseen.
+        query: ForecastQuery,
+        /// The last name of the part before; `None`: from the start.
+        after: Option<JobName>,
+    },
     /// Forget ended runs and their responses.
     ForgetRuns(Vec<Serial>),
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::forecast::{self, Outlook};
 use crate::id::{JobId, JobName};
 use crate::job::{Job, JobState, JobView};
 use crate::time::Timestamp;
@@ -29,8 +30,18 @@ impl Entry {
     pub(super) fn pass(&mut self, occurrence: Timestamp) {
         self.state.done_until = Some(occurrence);
         self.state.occurrences = self.state.occurrences.saturating_add(1);
-        let ended = self.job.spec.rule.count.is_some_and(|count| self.state.occurrences >= count);
-        self.state.next_due = if ended { None } else { self.next_after(occurrence) };
+        self.state.next_due = forecast::following(&self.job, occurrence, self.state.occurrences);
+    }
+
+    /// Where the job stands, for a forecast; `deliveries` is the size of its target.
+    pub(super) fn outlook(&self, deliveries: u64) -> Outlook {
+        Outlook {
+            job: Arc::clone(&self.job),
+            next_due: self.state.next_due,
+            occurrences: self.state.occurrences,
+            paused_at: self.state.paused_at,
+            deliveries,
+        }
     }
 
     /// The rule's first occurrence after a moment.
@@ -78,6 +89,11 @@ impl Jobs {
         use std::ops::Bound::{Excluded, Unbounded};
         let start = after.map_or(Unbounded, |name| Excluded(name.clone()));
         self.names.range((start, Unbounded)).filter_map(|(_, id)| self.entries.get(id))
+    }
+
+    /// Jobs in the order of their names, from a name on.
+    pub(super) fn starting_at(&self, first: &JobName) -> impl Iterator<Item = &Entry> {
+        self.names.range::<JobName, _>(first..).filter_map(|(_, id)| self.entries.get(id))
     }
 
     /// Puts a job, new or changed, and indexes when it is due.

@@ -14,6 +14,7 @@ mod core;
 mod dispatch;
 mod effect;
 mod fire;
+mod forecast;
 mod input;
 mod jobs;
 mod missed;
@@ -32,9 +33,10 @@ pub use self::core::{EVENT_RESULT, Engine};
 pub use crate::job_diff::FieldChange;
 pub use change::{CHUNK, Change, Decision, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot};
 pub use effect::{
-    CloseReason, Dispatch, Effect, Event, JobAction, JobChange, OpenDelivery, Reply, RequestError,
-    Status, What,
+    CloseReason, Dispatch, Effect, Event, JobAction, JobChange, NextChange, OpenDelivery, Outlooks,
+    Plan, Reply, RequestError, Status, What,
 };
+pub use forecast::OUTLOOKS;
 pub use input::{Apply, CallId, Input, NewClient, Page, Regroup, Request, SessionId};
 pub use missed::{LATE, MAX_CATCH_UP};
 pub use sessions::WINDOW;

@@ -30,6 +30,8 @@ impl Engine {
             Request::GetClient(id) => Ok(Reply::Client(self.client(&id)?.view())),
             Request::ListClients { page, group } => self.list_clients(&page, group.as_ref()),
             Request::Status => Ok(Reply::Status(self.status())),
+            Request::Outlook(name) => self.outlook(&name),
+            Request::Outlooks { query, after } => self.outlooks(&query, after.as_ref()),
             change => Err(RequestError::Invalid(format!("{change:?} is not a question"))),
         }
     }

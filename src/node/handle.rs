@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use super::CallError;
 use super::link::{Letter, Link, ToSession};
@@ -28,6 +28,8 @@ pub struct Handle {
     pub(super) store: Arc<dyn Store>,
     pub(super) events: broadcast::Sender<Arc<Event>>,
     pub(super) sessions: Arc<AtomicU64>,
+    /// Places for forecasts under way.
+    pub(super) forecasts: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Handle {
@@ -52,8 +54,12 @@ impl Handle {
         expect_reply!(self.call(Request::Submit(submission)).await?, Reply::Run(run) => *run)
     }
 
-    /// Creates, changes and, with `prune`, removes jobs: all or nothing.
+    /// Creates, changes and, with `prune`, removes jobs: all or nothing. A dry run tells, too, how
+    /// the next firings change.
     pub async fn apply(&self, apply: Apply) -> Result<Vec<JobChange>, CallError> {
+        if apply.dry_run {
+            return self.plan(apply).await;
+        }
         expect_reply!(self.call(Request::Apply(apply)).await?, Reply::Applied(changes) => changes)
     }
 

@@ -6,6 +6,7 @@
 
 mod core;
 mod entropy;
+mod forecast;
 mod handle;
 mod link;
 mod reads;
@@ -26,6 +27,7 @@ use crate::engine::{Engine, RequestError};
 use crate::store::{SledOptions, SledStore, Store, StoreError, records};
 use crate::time::{Clock, SystemClock};
 
+pub use forecast::FORECASTS;
 pub use handle::Handle;
 pub use link::ToSession;
 pub use run_loop::Fatal;
@@ -127,7 +129,9 @@ impl Node {
         })?;
         let loop_thread = thread.thread().clone();
         let sessions = Arc::new(AtomicU64::new(1));
-        Ok(Self { handle: Handle { inbox, loop_thread, store, events, sessions }, ended })
+        let forecasts = forecast::places();
+        let handle = Handle { inbox, loop_thread, store, events, sessions, forecasts };
+        Ok(Self { handle, ended })
     }
 
     /// A way to the node, for callers and connections.

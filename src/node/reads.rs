@@ -79,9 +79,16 @@ impl Handle {
         read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, CallError> {
         let store = Arc::clone(&self.store);
-        let result = tokio::task::spawn_blocking(move || read(store.as_ref())).await;
-        match result {
-            Ok(result) => Ok(result?),
+        Ok(self.compute(move || read(store.as_ref())).await??)
+    }
+
+    /// Works away from the threads that serve connections.
+    pub(super) async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CallError> {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => Ok(result),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime is shutting down.
             Err(_) => Err(CallError::Stopped),

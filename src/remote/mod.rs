@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::api::message::{ClientRequest, GroupsChange, NewClientView};
 use crate::client_record::ClientView;
 use crate::engine::{Apply, JobChange, OpenDelivery, Page, Regroup, Status};
+use crate::forecast::{Forecast, ForecastQuery, NextFirings};
 use crate::history::RunQuery;
 use crate::id::{ClientId, GroupName, JobName, Serial};
 use crate::job::JobView;
@@ -52,7 +53,8 @@ impl Remote {
         self.http.json(request).await
     }
 
-    /// Creates, changes and, with `prune`, removes jobs: all or nothing.
+    /// Creates, changes and, with `prune`, removes jobs: all or nothing. A dry run tells, too, how
+    /// the next firings change.
     pub async fn apply(&self, apply: Apply) -> Result<Vec<JobChange>, RemoteError> {
         let request = self.http.request(Method::POST, &["apply"])?.json(&apply);
         self.http.json(request).await
@@ -88,6 +90,23 @@ impl Remote {
     pub async fn list(&self, page: Page<JobName>) -> Result<Vec<JobView>, RemoteError> {
         let request = self.http.request(Method::GET, &["jobs"])?;
         self.http.json(request.query(&page_query(&page))).await
+    }
+
+    /// The next `count` firings of a job, 1 to [`MAX_NEXT`](crate::forecast::MAX_NEXT). Of one
+    /// that is paused, those that it would have were it resumed now.
+    pub async fn next_firings(
+        &self,
+        job: JobName,
+        count: usize,
+    ) -> Result<NextFirings, RemoteError> {
+        let request = self.http.request(Method::GET, &["jobs", job.as_str(), "next"])?;
+        self.http.json(request.query(&[("count", count)])).await
+    }
+
+    /// All that fires in a span, by how jobs and registry stand now.
+    pub async fn forecast(&self, query: ForecastQuery) -> Result<Forecast, RemoteError> {
+        let request = self.http.request(Method::GET, &["forecast"])?;
+        self.http.json(request.query(&query)).await
     }
 
     /// One run, with its counts as they stand.

@@ -1,6 +1,7 @@
 //! A bench for the engine, with a store behind it so that it can be started again.
 
 mod deliveries;
+mod forecast;
 mod overlap;
 mod policies;
 mod restart;

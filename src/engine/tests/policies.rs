@@ -221,7 +221,8 @@ fn apply_is_a_whole_and_names_what_is_wrong() {
     assert_eq!(error.to_string(), "job \"new\" is defined twice");
     let jobs = vec![every("new", "group:nobody", 10)];
     let mut apply = Apply { jobs, prune: true, dry_run: true };
-    let Reply::Applied(changes) = bench.call(Request::Apply(apply.clone())) else { panic!() };
+    let Reply::Planned(plans) = bench.call(Request::Apply(apply.clone())) else { panic!() };
+    let changes: Vec<_> = plans.into_iter().map(|plan| plan.change).collect();
     let actions: Vec<_> = changes.iter().map(|change| change.action).collect();
     assert_eq!(actions, [JobAction::Create, JobAction::Remove]);
     assert_eq!(changes[0].warnings.len(), 1, "{changes:?}");

@@ -1,0 +1,89 @@
+//! The handle's forecasts: the engine gives where jobs stand, and a thread of its own computes, so
+//! that the loop never does.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::{CallError, Handle};
+use crate::engine::{Apply, JobChange, NextChange, Outlooks, Plan, Reply, Request, RequestError};
+use crate::forecast::{self, Forecast, ForecastQuery, NextFirings, Outlook};
+use crate::id::JobName;
+use crate::time::Timestamp;
+
+/// Forecasts that are computed at a time; further ones wait.
+pub const FORECASTS: usize = 2;
+
+pub(super) fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(FORECASTS))
+}
+
+impl Handle {
+    /// The next `count` firings of a job, 1 to [`forecast::MAX_NEXT`]. Of one that is paused,
+    /// those that it would have were it resumed now.
+    pub async fn next_firings(&self, job: JobName, count: usize) -> Result<NextFirings, CallError> {
+        forecast::check_count(count).map_err(RequestError::from)?;
+        match self.call(Request::Outlook(job)).await? {
+            Reply::Outlook(now, outlook) => {
+                self.compute(move || forecast::next_firings(outlook, now, count)).await
+            }
+            other => Err(CallError::UnexpectedReply(format!("{other:?}"))),
+        }
+    }
+
+    /// All that fires in a span, by how jobs and registry stand now. They are looked at part by
+    /// part: a change in between may be in it or not.
+    pub async fn forecast(&self, query: ForecastQuery) -> Result<Forecast, CallError> {
+        let mut query = query;
+        let place = Arc::clone(&self.forecasts).acquire_owned().await;
+        // It is never closed.
+        let _place = place.map_err(|_| CallError::Stopped)?;
+        let mut part = self.outlooks(&query, None).await?;
+        // The parts are all of the span that the first begins.
+        let span = part.span;
+        (query.from, query.to) = (Some(span.from), Some(span.to));
+        let (mut outlooks, mut paused) = (part.outlooks, part.paused);
+        while let Some(after) = part.after {
+            part = self.outlooks(&query, Some(after)).await?;
+            outlooks.append(&mut part.outlooks);
+            paused += part.paused;
+            forecast::earliest(&mut outlooks);
+        }
+        let limit = query.limit;
+        self.compute(move || Forecast { paused, ..forecast::forecast(outlooks, span, limit) }).await
+    }
+
+    /// What an apply would do, with the firings that jobs have and would have.
+    pub(super) async fn plan(&self, apply: Apply) -> Result<Vec<JobChange>, CallError> {
+        match self.call(Request::Apply(apply)).await? {
+            Reply::Planned(plans) => {
+                self.compute(move || plans.into_iter().map(planned).collect()).await
+            }
+            other => Err(CallError::UnexpectedReply(format!("{other:?}"))),
+        }
+    }
+
+    async fn outlooks(
+        &self,
+        query: &ForecastQuery,
+        after: Option<JobName>,
+    ) -> Result<Outlooks, CallError> {
+        match self.call(Request::Outlooks { query: query.clone(), after }).await? {
+            Reply::Outlooks(outlooks) => Ok(outlooks),
+            other => Err(CallError::UnexpectedReply(format!("{other:?}"))),
+        }
+    }
+}
+
+fn planned(plan: Plan) -> JobChange {
+    let Plan { mut change, outlooks, now } = plan;
+    change.next = outlooks.map(|(before, after)| NextChange {
+        before: before.map(|outlook| next(outlook, now)).unwrap_or_default(),
+        after: next(after, now),
+    });
+    change
+}
+
+fn next(outlook: Outlook, now: Timestamp) -> Vec<Timestamp> {
+    forecast::next_firings(outlook, now, NextChange::SHOWN).firings
+}
