@@ -61,6 +61,18 @@ async fn the_command_line_itself() {
             (&["runs", "--limit", "5", "show", "01JD0000000000000000000000"], 2, &["runs list"]),
             (&["clients", "--limit", "5", "show", "a"], 2, &["belong after: clients list"]),
             (&["jobs", "show", "a%b"], 2, &["job name \"a%b\" is not valid"]),
+            (&["jobs", "next"], 2, &["<NAME>"]),
+            (&["jobs", "next", "a%b"], 2, &["job name \"a%b\" is not valid"]),
+            (&["jobs", "next", "a", "--count", "0"], 2, &["'0'", "--count", "from 1 to 1000"]),
+            (&["jobs", "next", "a", "--count", "1001"], 2, &["'1001'", "from 1 to 1000"]),
+            (&["jobs", "next", "a", "--count", "few"], 2, &["'few'", "from 1 to 1000"]),
+            (&["forecast", "--from", "tomorrow"], 2, &["time \"tomorrow\"", "RFC 3339"]),
+            (&["forecast", "--for", "long"], 2, &["\"long\"", "5m"]),
+            (&["forecast", "--for", "0s"], 2, &["--for 0s is no span"]),
+            (&["forecast", "--target", "web-01"], 2, &["target \"web-01\"", "client:ID"]),
+            (&["forecast", "--prefix", "a b"], 2, &["job name \"a b\" is not valid"]),
+            (&["forecast", "--limit", "0"], 2, &["'0'", "--limit", "from 1 to 10000"]),
+            (&["forecast", "--limit", "10001"], 2, &["'10001'", "from 1 to 10000"]),
             (&["jobs", "pause"], 2, &["<NAME>"]),
             (&["runs", "show", "17"], 2, &["\"17\" is not a ULID"]),
             (&["runs", "follow", "17"], 2, &["\"17\" is not a ULID"]),
@@ -120,8 +132,10 @@ async fn every_command_tells_that_nobody_is_there_or_lets_it_in() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = format!("http://{}", gone.local_addr().unwrap());
     drop(gone);
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 16] = [
         &["status"],
+        &["forecast"],
+        &["jobs", "next", "a"],
         &["jobs"],
         &["jobs", "show", "a"],
         &["jobs", "pause", "a", "b"],
@@ -176,6 +190,15 @@ async fn what_is_not_there_or_not_in_a_state_for_it() {
         Some(&server.data.join("access.toml")),
         &[
             (&["jobs", "show", "backpu"], 4, near_job),
+            (&["jobs", "next", "backpu"], 4, near_job),
+            (&["forecast", "--target", "client:web-1"], 4, near_client),
+            (&["forecast", "--target", "group:wbe"], 4, &["no group named \"wbe\"", "\"web\"?"]),
+            (&["forecast", "--for", "367days"], 2, &["is too long", "366 days"]),
+            (
+                &["forecast", "--from", "2020-01-01T00:00:00Z"],
+                2,
+                &["error: to 2020-01-02T00:00:00.000Z has passed: "],
+            ),
             (&["jobs", "pause", "backpu"], 4, near_job),
             (&["jobs", "resume", "backpu"], 4, near_job),
             (&["jobs", "trigger", "backpu"], 4, near_job),

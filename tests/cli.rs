@@ -154,8 +154,10 @@ async fn apply_shows_the_difference_and_then_makes_it() {
     write("1h");
     let ran = world.run("apply jobs.json --dry-run").await;
     assert_eq!(ran.code, 0, "{}", ran.err);
-    let expected = "+ db/backup\ndry run: 1 to create, 0 to update, 0 to remove; 0 unchanged\n";
-    assert_eq!(ran.out, expected);
+    let lines: Vec<_> = ran.out.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (3, "+ db/backup"), "{}", ran.out);
+    assert!(lines[1].starts_with("    next: 2") && lines[1].matches(", ").count() == 2);
+    assert_eq!(lines[2], "dry run: 1 to create, 0 to update, 0 to remove; 0 unchanged");
     assert!(world.run("jobs").await.err.contains("no jobs"));
 
     let ran = world.run("apply jobs.json").await;
@@ -174,6 +176,95 @@ async fn apply_shows_the_difference_and_then_makes_it() {
     let ran = world.run("apply jobs.toml --prune").await;
     assert!(ran.out.contains("- db/backup\n") && ran.out.contains("+ cleanup\n"), "{}", ran.out);
     assert!(ran.out.ends_with("\n1 created, 0 updated, 1 removed; 0 unchanged\n"), "{}", ran.out);
+}
+
+/// Jobs that begin to fire in the year 2100, so that the test knows when.
+const FAR: &str = r#"[
+    {"name": "report", "target": "group:web", "command": "report",
+     "rule": {"cron": "30 6 * * *", "time_zone": "Europe/Stockholm", "start": "2100-01-01T00:00:00Z"}},
+    {"name": "sweep", "target": "client:a", "command": "sweep",
+     "rule": {"every": "2m", "from": "2100-01-01T00:00:00Z", "end": "2100-01-01T05:58:00Z"}}
+]"#;
+
+async fn far() -> World {
+    let world = world().await;
+    for id in ["a", "b"] {
+        world.run(&format!("clients add {id} --group web")).await;
+    }
+    std::fs::write(world.path().join("far.json"), FAR).unwrap();
+    assert_eq!(world.run("apply far.json").await.code, 0);
+    world
+}
+
+#[tokio::test]
+async fn the_next_firings_of_a_job_are_told_in_utc_and_in_its_zone() {
+    let world = &far().await;
+    let ran = world.run("jobs next report --count 2").await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let lines: Vec<_> = ran.out.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", ran.out);
+    assert!(lines[0].starts_with("NEXT") && lines[0].ends_with("LOCAL"), "{}", ran.out);
+    assert!(lines[1].starts_with("2100-01-01 05:30:00.000Z  in "), "{}", ran.out);
+    assert!(lines[1].ends_with("Fri 01-01 06:30:00 Europe/Stockholm"), "{}", ran.out);
+    assert_eq!(ran.err, "");
+
+    let ran = world.run("jobs next sweep --count 1000 --output json").await;
+    let next: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(next["firings"].as_array().unwrap().len(), 180);
+    assert_eq!(next["firings"][1], "2100-01-01T00:02:00.000Z");
+    assert_eq!(ran.err, "job sweep: then its rule ends\n");
+
+    world.run("jobs pause sweep").await;
+    let ran = world.run("jobs next sweep").await;
+    assert!(ran.err.starts_with("job sweep is paused since 2"), "{}", ran.err);
+    assert!(ran.out.contains("2100-01-01 00:18:00.000Z"), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn a_forecast_is_a_heat_map_the_busiest_minutes_and_the_next_firings() {
+    let world = &far().await;
+    let ran = world.run("forecast --from 2100-01-01T00:00:00Z --for 6h --limit 2").await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let lines: Vec<_> = ran.out.lines().collect();
+    assert!(ran.out.is_ascii() && lines.iter().all(|line| line.len() <= 80), "{}", ran.out);
+    let hour = "=.".repeat(30);
+    assert_eq!(lines[1], format!("01-01 00:00 {hour}"));
+    assert_eq!(lines[6], format!("01-01 05:00 {}@{}", &hour[..30], &hour[31..]));
+    assert_eq!(lines[7], "deliveries in each minute:  . none  = 1  o 2  @ 3");
+    let minute = lines[10].split_whitespace().collect::<Vec<_>>();
+    assert_eq!(minute[..2], ["2100-01-01", "05:30Z"], "{}", ran.out);
+    assert_eq!(minute[minute.len() - 2..], ["2", "3"], "{}", ran.out);
+    assert_eq!(lines.iter().filter(|line| line.ends_with("client:a  sweep")).count(), 2);
+    let told = "181 firings of 2 jobs with 182 deliveries, from 2100-01-01T00:00:00.000Z to ";
+    assert!(ran.err.starts_with(told), "{}", ran.err);
+
+    let ran = world
+        .run("forecast --from 2100-01-01T00:00:00Z --for 7days --target client:b --output json")
+        .await;
+    let seen: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&seen["total"]["firings"], &seen["total"]["deliveries"]), (&7.into(), &7.into()));
+    assert_eq!((&seen["jobs"], &seen["bucket"]), (&1.into(), &"30m".into()));
+    let ran = world.run("forecast").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.err);
+    assert!(ran.err.starts_with("0 firings of 0 jobs with 0 deliveries, from 2"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_the_next_firings_before_and_after() {
+    let world = &far().await;
+    let text = FAR.replace("30 6", "0 7").replace("\"sweep\"}", "\"swept\"}");
+    std::fs::write(world.path().join("far.json"), text).unwrap();
+    let next = "    next: 2100-01-01 05:30:00Z, 2100-01-02 05:30:00Z, 2100-01-03 05:30:00Z → \
+                2100-01-01 06:00:00Z, 2100-01-02 06:00:00Z, 2100-01-03 06:00:00Z";
+    let ran = world.run("apply far.json --dry-run").await;
+    assert!(ran.out.lines().any(|line| line == next), "{}", ran.out);
+    assert_eq!(ran.out.matches("next: ").count(), 1, "the rule of the other stays: {}", ran.out);
+    let ran = world.run("apply far.json --dry-run --output json").await;
+    let changes: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(changes[0]["next"]["before"][0], "2100-01-01T05:30:00.000Z");
+    assert_eq!(changes[0]["next"]["after"][2], "2100-01-03T06:00:00.000Z");
+    assert!(changes[1].get("next").is_none(), "{changes}");
+    assert_eq!(world.run("apply far.json").await.out.matches("next: ").count(), 0);
 }
 
 #[tokio::test]

@@ -7,11 +7,13 @@ use clap::Args;
 use super::args::Global;
 use super::connect::connect;
 use super::error::CliError;
+use super::forecast::short;
 use super::output::{Out, Tone, note};
 use super::{Done, Verdict};
-use crate::engine::{Apply, JobAction, JobChange};
+use crate::engine::{Apply, JobAction, JobChange, NextChange};
 use crate::job::JobSpec;
 use crate::job_files::read_dir_or_file;
+use crate::time::Timestamp;
 
 /// The arguments of `apply`.
 #[derive(Debug, Args)]
@@ -34,7 +36,7 @@ pub(super) async fn execute(args: ApplyArgs, global: &Global) -> Done {
     let apply = Apply { jobs, prune: args.prune, dry_run: true };
     let mut changes = remote.apply(apply.clone()).await?;
     if !out.is_json() {
-        show(&out, &changes)?;
+        show(&out, &changes, args.dry_run)?;
     }
     let changing = changes.iter().any(|change| change.action != JobAction::Keep);
     if !args.dry_run && changing {
@@ -54,7 +56,7 @@ pub(super) fn load(path: &Path) -> Result<Vec<JobSpec>, CliError> {
     Ok(loaded.into_iter().map(|job| job.spec).collect())
 }
 
-fn show(out: &Out, changes: &[JobChange]) -> Result<(), CliError> {
+fn show(out: &Out, changes: &[JobChange], foresee: bool) -> Result<(), CliError> {
     for change in changes {
         let (sign, tone) = match change.action {
             JobAction::Create => ("+", Tone::Good),
@@ -66,7 +68,7 @@ fn show(out: &Out, changes: &[JobChange]) -> Result<(), CliError> {
             }
         };
         out.toned(&format!("{sign} {}", change.name), tone)?;
-        for line in fields(change) {
+        for line in fields(change).into_iter().chain(next(change).filter(|_| foresee)) {
             out.line(&line)?;
         }
         warn(change);
@@ -86,6 +88,19 @@ fn fields(change: &JobChange) -> Vec<String> {
             format!("    {}: {} → {}", field.field, shown(&field.before), shown(&field.after))
         })
         .collect()
+}
+
+/// How the next firings change.
+fn next(change: &JobChange) -> Option<String> {
+    let shown = |firings: &[Timestamp]| match firings {
+        [] => "none".to_owned(),
+        firings => firings.iter().map(|at| short(*at)).collect::<Vec<_>>().join(", "),
+    };
+    let NextChange { before, after } = change.next.as_ref()?;
+    Some(match change.action {
+        JobAction::Create => format!("    next: {}", shown(after)),
+        _ => format!("    next: {} → {}", shown(before), shown(after)),
+    })
 }
 
 fn warn(change: &JobChange) {
@@ -128,6 +143,20 @@ mod tests {
         let expected = "    rule.cron: \"0 3 * * *\" → (none)";
         assert_eq!(fields(&change(JobAction::Update)), [expected]);
         assert!(fields(&change(JobAction::Create)).is_empty());
+    }
+
+    #[test]
+    fn next_firings_are_told_before_and_after() {
+        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let mut change = change(JobAction::Update);
+        assert_eq!(next(&change), None, "its rule stays");
+        let before = vec![at("2026-11-23T03:00:00Z"), at("2026-11-24T03:00:00Z")];
+        change.next = Some(NextChange { before, after: Vec::new() });
+        let told = next(&change).unwrap();
+        assert_eq!(told, "    next: 2026-11-23 03:00:00Z, 2026-11-24 03:00:00Z → none");
+        change.action = JobAction::Create;
+        change.next = Some(NextChange { after: vec![at("2026-11-23T04:30:00Z")], before: vec![] });
+        assert_eq!(next(&change).unwrap(), "    next: 2026-11-23 04:30:00Z");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{agent, apply, clients, demo, jobs, run, runs, serve, status};
+use super::{agent, apply, clients, demo, forecast, jobs, run, runs, serve, status};
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
 #[derive(Debug, Parser)]
@@ -78,8 +78,10 @@ pub(super) enum Command {
     Apply(apply::ApplyArgs),
     /// Run a command on clients now.
     Run(run::RunArgs),
-    /// List, show, pause, resume, trigger and remove jobs.
+    /// List, show, foresee, pause, resume, trigger and remove jobs.
     Jobs(jobs::JobsArgs),
+    /// Foresee all that fires in a span: how much, when most, and what comes next.
+    Forecast(forecast::ForecastArgs),
     /// List, show, follow and cancel runs.
     Runs(runs::RunsArgs),
     /// List, show, add, group and remove clients.
@@ -103,6 +105,7 @@ impl Command {
             Self::Apply(args) => apply::execute(args, global).await,
             Self::Run(args) => run::execute(args, global).await,
             Self::Jobs(args) => jobs::execute(args, global).await,
+            Self::Forecast(args) => forecast::execute(args, global).await,
             Self::Runs(args) => runs::execute(args, global).await,
             Self::Clients(args) => clients::execute(args, global).await,
             Self::Status => status::execute(global).await,

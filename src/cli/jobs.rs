@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::args::{Global, LIST_LIMIT};
 use super::connect::{connect, read_all};
 use super::error::CliError;
+use super::forecast::{self, NextArgs};
 use super::output::{Field, NOTHING, Out, Tone, complain, moment, note, relative};
 use super::{Done, Verdict, show};
 use crate::id::JobName;
@@ -38,6 +39,8 @@ enum JobsCommand {
         /// The job's name.
         name: JobName,
     },
+    /// Show when a job fires next.
+    Next(NextArgs),
     /// Stop jobs from firing until they are resumed.
     Pause(Names),
     /// Let paused jobs fire again.
@@ -68,6 +71,7 @@ pub(super) async fn execute(args: JobsArgs, global: &Global) -> Done {
     match command {
         JobsCommand::List(args) => list(&out, &remote, args).await?,
         JobsCommand::Show { name } => show_one(&out, &remote.get(name).await?)?,
+        JobsCommand::Next(args) => forecast::next(&out, &remote, args).await?,
         JobsCommand::Pause(args) => each(&out, &remote, Act::Pause, args.names).await?,
         JobsCommand::Resume(args) => each(&out, &remote, Act::Resume, args.names).await?,
         JobsCommand::Trigger(args) => each(&out, &remote, Act::Trigger, args.names).await?,

@@ -21,6 +21,8 @@ mod clients;
 mod connect;
 mod demo;
 mod error;
+mod forecast;
+mod heat;
 mod jobs;
 mod output;
 mod progress;

@@ -105,6 +105,11 @@ impl Out {
         self.format == Format::Json
     }
 
+    /// Whether results may hold characters that a plain terminal or a file would not show well.
+    pub(super) fn has_blocks(&self) -> bool {
+        self.width.is_some() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+    }
+
     /// Writes a value as JSON, indented.
     pub(super) fn json<T: Serialize>(&self, value: &T) -> Result<(), CliError> {
         self.raw(&serde_json::to_string_pretty(value).map_err(io::Error::from)?)
