@@ -148,6 +148,7 @@ impl Tally {
     fn cut(&mut self, at: Timestamp, looks: usize) {
         let reason = format!("{looks} occurrences were looked at, which is the most");
         self.forecast.cut = Some(Cut { at, reason });
+        self.forecast.buckets.retain(|bucket| bucket.at <= at);
     }
 
     fn finish(mut self) -> Forecast {

@@ -80,7 +80,8 @@ pub struct Forecast {
     /// The length of a bucket: 1 minute up to a day, 30 minutes up to 31 days, 12 hours above.
     #[serde(with = "duration")]
     pub bucket: Duration,
-    /// The load in each bucket, without gaps; each begins at a multiple of its length in UTC.
+    /// The load in each bucket, without gaps, up to the end or the cut; each begins at a multiple
+    /// of its length in UTC.
     pub buckets: Vec<Bucket>,
     /// The minutes with most deliveries, then most firings, then the earliest; [`BUSIEST`] at
     /// most, those without a firing left out.

@@ -136,6 +136,7 @@ fn a_forecast_of_too_much_says_where_and_why_it_is_cut() {
     assert_eq!(cut.at.to_string(), "2026-11-22T12:00:11.000Z");
     assert_eq!(cut.reason, "31 occurrences were looked at, which is the most");
     assert_eq!(seen.total.firings, 31);
+    assert_eq!(seen.buckets.len(), 1, "of later ones nothing is known");
     assert_eq!(load::bounded(jobs(), span(11), None, 31).cut, None, "30 firings are all");
 
     let mut counted = every(1);
