@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use fleetcron::engine::{Apply, NewClient, What};
+use fleetcron::engine::{Apply, NewClient, OUTLOOKS, What};
+use fleetcron::forecast::{ForecastQuery, MAX_LOOKED_AT};
 use fleetcron::node::{CallError, Fatal, OUTBOUND, ToSession};
 use fleetcron::store::{Batch, Entry, MemoryStore, Order, Store, StoreError};
 use fleetcron::time::{Clock, SystemClock};
@@ -275,4 +276,37 @@ async fn a_job_fires_though_nobody_asks() {
         while !matches!(events.recv().await.unwrap().what, What::RunStarted { .. }) {}
     });
     fired.await.expect("the loop wakes by itself");
+}
+
+#[tokio::test]
+async fn a_forecast_of_more_jobs_than_one_look_takes_has_each_once_and_ends_at_its_limit() {
+    let node = Node::start(Gated::new()).unwrap();
+    let handle = node.handle();
+    add_client(&handle, "a").await;
+    let far: Timestamp = "2100-01-01T00:00:00Z".parse().unwrap();
+    let jobs = (0..5_000).map(|n| {
+        let mut rule = Rule::every(Duration::from_secs(100)).unwrap();
+        rule.start = Some(far);
+        let (name, all, ping) = (format!("job-{n:04}"), "all", "ping");
+        JobSpec::new(name.parse().unwrap(), all.parse().unwrap(), ping.parse().unwrap(), rule)
+    });
+    let jobs: Vec<JobSpec> = jobs.collect();
+    handle.apply(Apply { jobs, ..Apply::default() }).await.unwrap();
+    const { assert!(5_000 > OUTLOOKS, "the engine is asked more than once") };
+
+    let query = |seconds: u64| ForecastQuery {
+        from: Some(far),
+        to: Some(far.plus(Duration::from_secs(seconds))),
+        ..ForecastQuery::default()
+    };
+    let whole = handle.forecast(query(1_000)).await.unwrap();
+    assert_eq!((whole.jobs, whole.cut), (5_000, None));
+    // Their phase is from their creation, within a period: each fires ten times.
+    assert_eq!((whole.total.firings, whole.total.deliveries), (50_000, 50_000));
+    let cut = handle.forecast(query(100_000)).await.unwrap();
+    assert_eq!(cut.total.firings, MAX_LOOKED_AT as u64);
+    let at = cut.cut.unwrap().at;
+    assert!(at >= far.plus(Duration::from_secs(3_900)), "{at}");
+    assert!(at <= far.plus(Duration::from_secs(4_100)), "{at}");
+    node.stop().await.unwrap();
 }

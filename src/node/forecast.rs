@@ -33,6 +33,24 @@ impl Handle {
 
     /// All that fires in a span, by how jobs and registry stand now. They are looked at part by
     /// part: a change in between may be in it or not.
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use fleetcron::{Apply, ForecastQuery, JobSpec, Node, Rule};
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let node = Node::open(directory.path())?;
+    /// let rule = Rule::every(std::time::Duration::from_secs(3_600))?;
+    /// let job = JobSpec::new("sweep".parse()?, "all".parse()?, "cache.sweep".parse()?, rule);
+    /// node.handle().apply(Apply { jobs: vec![job], ..Apply::default() }).await?;
+    ///
+    /// let day = node.handle().forecast(ForecastQuery::default()).await?;
+    /// assert!((23..=24).contains(&day.total.firings));
+    /// assert_eq!(day.total.deliveries, 0, "no client is defined yet");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn forecast(&self, query: ForecastQuery) -> Result<Forecast, CallError> {
         let mut query = query;
         let place = Arc::clone(&self.forecasts).acquire_owned().await;
