@@ -3,6 +3,8 @@
 //! Promises: nothing else in the crate asks the system what time it is (clippy enforces it).
 //! Imports nothing of fleetcron.
 
+mod iso8601;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -145,15 +147,21 @@ impl Clock for SystemClock {
     }
 }
 
-/// Durations as people write them: `90s`, `5m`, `1h 30m`, `1d`; for `#[serde(with = …)]`.
+/// Durations as people write them, `90s`, `5m`, `1h 30m`, `1d`, or as ISO 8601 does, `PT90S`,
+/// `PT1H30M`, `P1D`; written back in the first form. For `#[serde(with = …)]`.
 pub mod duration {
-    use super::Duration;
+    use super::{Duration, iso8601};
     use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
-    /// Reads a duration, naming the value when it is not one.
+    /// Reads a duration, naming the value when it is not one. ISO 8601's years and months are
+    /// refused: they have no fixed length.
     pub fn parse(value: &str) -> Result<Duration, String> {
-        let duration = humantime::parse_duration(value).map_err(|error| {
-            format!("duration {value:?} is not valid: {error}; write a number and a unit, such as 90s, 5m or 1h 30m")
+        let read = match value.strip_prefix('P') {
+            Some(body) => iso8601::parse(body),
+            None => humantime::parse_duration(value).map_err(|error| error.to_string()),
+        };
+        let duration = read.map_err(|problem| {
+            format!("duration {value:?} is not valid: {problem}; write a number and a unit, such as 90s, 5m or 1h 30m, or ISO 8601 such as PT1H30M")
         })?;
         if duration.subsec_nanos() % 1_000_000 != 0 {
             return Err(format!("duration {value:?} is not valid: the smallest unit is 1ms"));
@@ -220,5 +228,22 @@ mod tests {
         assert_eq!(last.to_string().parse(), Ok(last));
         let beyond = "9999-12-31T23:59:59-12:00".parse::<Timestamp>().unwrap_err().to_string();
         assert!(beyond.contains("after the year 9999"), "{beyond}");
+    }
+    #[test]
+    fn durations_are_read_in_two_forms_and_written_in_one() {
+        for (text, written) in [
+            ("90s", "1m 30s"),
+            ("PT90S", "1m 30s"),
+            ("P1D", "1day"),
+            ("PT1H30M", "1h 30m"),
+            ("PT0.1S", "100ms"),
+        ] {
+            let read = duration::parse(text).unwrap();
+            assert_eq!(duration::format(read), written, "{text}");
+            assert_eq!(duration::parse(written), Ok(read));
+        }
+        let error = duration::parse("P1M").unwrap_err();
+        assert!(error.starts_with("duration \"P1M\" is not valid: years and months"), "{error}");
+        assert!(duration::parse("P36501D").unwrap_err().ends_with("the longest is 100 years"));
     }
 }
