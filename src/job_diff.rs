@@ -21,8 +21,8 @@ pub struct FieldChange {
     pub after: Option<String>,
 }
 
-/// The fields that change from `before` to `after`, as flattened paths such as `rule.cron` or
-/// `params.path`, with the values as JSON text. Without `before`, all fields of `after`.
+/// The fields that change from `before` to `after`, as flattened paths such as `rule.cron`,
+/// `rule[1].every` or `params.path`, with the values as JSON text. Without `before`, all fields of `after`.
 #[must_use]
 pub fn fields(before: Option<&JobSpec>, after: &JobSpec) -> Vec<FieldChange> {
     if before == Some(after) {
@@ -62,6 +62,11 @@ fn flatten(path: String, value: &Value, fields: &mut BTreeMap<String, String>) {
             for (key, value) in object {
                 let separator = if path.is_empty() { "" } else { "." };
                 flatten(format!("{path}{separator}{key}"), value, fields);
+            }
+        }
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_object) => {
+            for (place, item) in items.iter().enumerate() {
+                flatten(format!("{path}[{place}]"), item, fields);
             }
         }
         other => drop(fields.insert(path, other.to_string())),
@@ -114,6 +119,27 @@ mod tests {
                 r#"target "all" "group:web""#,
             ]
         );
+    }
+
+    #[test]
+    fn lists_of_tables_are_told_by_their_items() {
+        let list = r#"{"name": "disk", "target": "all", "command": "disk.report",
+            "params": {"path": "/", "warn": [80, 90], "old": {"a": null}},
+            "rule": [{"cron": "0 6 * * *", "exclude": {"weekdays": ["sun"]}}, {"every": "5m"}],
+            "offline": "drop"}"#;
+        let added = [
+            r#"rule.cron "0 6 * * *" -"#,
+            r#"rule.time_zone "UTC" -"#,
+            r#"rule[0].cron - "0 6 * * *""#,
+            r#"rule[0].exclude.weekdays - ["sun"]"#,
+            r#"rule[0].time_zone - "UTC""#,
+            r#"rule[1].every - "5m""#,
+        ];
+        assert_eq!(told(&fields(Some(&job(BEFORE)), &job(list))), added);
+        let other = list.replace("5m", "6m").replace(r#"["sun"]"#, r#"["sat", "sun"]"#);
+        let changed =
+            [r#"rule[0].exclude.weekdays ["sun"] ["sat","sun"]"#, r#"rule[1].every "5m" "6m""#];
+        assert_eq!(told(&fields(Some(&job(list)), &job(&other))), changed);
     }
 
     #[test]

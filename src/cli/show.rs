@@ -130,11 +130,13 @@ pub(super) fn rule(rule: &Rule) -> String {
         When::At(at) => format!("at {at}"),
         When::Every { period, .. } => format!("every {}", duration::format(*period)),
         When::Cron(cron) => format!("cron {} {}", cron.expression(), cron.time_zone()),
+        When::Any(rules) => rules.iter().map(self::rule).collect::<Vec<_>>().join("; "),
     };
     let limits = [
         rule.start.map(|start| format!("from {start}")),
         rule.end.map(|end| format!("until {end}")),
         rule.count.map(|count| format!("{count} times")),
+        rule.filter.as_ref().map(ToString::to_string),
     ];
     [Some(when)].into_iter().chain(limits).flatten().collect::<Vec<_>>().join(", ")
 }
@@ -151,6 +153,15 @@ mod tests {
         assert_eq!(
             told(r#"{"cron": "30 6 * * mon-fri", "time_zone": "Europe/Berlin"}"#),
             "cron 30 6 * * mon-fri Europe/Berlin"
+        );
+        assert_eq!(told(r#"[{"every": "5m"}, {"cron": "@daily"}]"#), "every 5m; cron @daily UTC");
+        let filtered = r#"{"every": "5m", "time_zone": "Europe/Berlin",
+            "exclude": {"dates": ["2026-12-24..2027-01-06"], "weekdays": ["sat", "sun"]},
+            "within": [{"from": "08:00", "to": "18:00"}, {"weekdays": ["fri"], "from": "22:00"}]}"#;
+        assert_eq!(
+            told(filtered),
+            "every 5m, except 2026-12-24..2027-01-06,sat,sun, \
+             within 08:00-18:00 or fri 22:00-24:00 Europe/Berlin"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::MAX_JOBS;
 use super::change::Change;
@@ -237,7 +238,13 @@ fn first_due(mut entry: Entry, now: Timestamp) -> Entry {
     let after = match entry.job.spec.rule.when {
         When::At(_) => Timestamp::MIN,
         When::Now if entry.job.revision == 1 => Timestamp::MIN,
-        When::Now | When::Every { .. } | When::Cron(_) => now,
+        // A `now` in a list: this moment itself is one of its occurrences.
+        When::Any(ref rules)
+            if entry.job.revision == 1 && rules.iter().any(|rule| rule.when == When::Now) =>
+        {
+            now.minus(Duration::from_millis(1))
+        }
+        When::Now | When::Every { .. } | When::Cron(_) | When::Any(_) => now,
     };
     entry.state.next_due = entry.next_after(after);
     entry

@@ -88,22 +88,39 @@ fn check_field(mut field: RawField, problems: &mut Vec<Problem>) {
     }
     let only_known = problems.len() == before;
     let Err((path, text)) = alone(&field) else { return };
-    // Without its unknown fields, nothing can be said of the rule as a whole.
-    if only_known || path != "rule" {
-        let inner = path.strip_prefix(&field.name).and_then(|path| path.strip_prefix('.'));
-        let place = field.inner.iter().find(|(name, _)| Some(name.as_str()) == inner);
-        let offset = place.map_or(field.offset, |(_, offset)| *offset);
+    // Without its unknown fields, nothing can be said of a rule as a whole.
+    if only_known || path.contains('.') {
+        let offset = place(&field, &path);
         problems.push(Problem::field(offset, path, text));
     }
 }
 
+/// The place of the innermost part of a field that a path leads through and whose place is known.
+fn place(field: &RawField, path: &str) -> usize {
+    let inner = path.strip_prefix(&field.name).unwrap_or_default();
+    let leads_through = |part: &str| {
+        let rest = inner.strip_prefix(part);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let through = field.inner.iter().filter(|(part, _)| leads_through(part));
+    through.max_by_key(|(part, _)| part.len()).map_or(field.offset, |(_, offset)| *offset)
+}
+
 fn take_unknown_rule_fields(rule: &mut RawField, problems: &mut Vec<Problem>) {
-    let Value::Object(table) = &mut rule.value else { return };
-    for (name, offset) in &rule.inner {
-        if !RULE_FIELDS.contains(&name.as_str()) {
+    let whole = rule.value.is_object();
+    let tables = match &mut rule.value {
+        Value::Array(rules) => rules.iter_mut().collect(),
+        table => vec![table],
+    };
+    for (n, table) in tables.into_iter().enumerate() {
+        let Value::Object(table) = table else { continue };
+        let place = if whole { String::new() } else { format!("[{n}]") };
+        for (part, offset) in &rule.inner {
+            let name = part.strip_prefix(&place).and_then(|part| part.strip_prefix('.'));
+            let Some(name) = name.filter(|name| !RULE_FIELDS.contains(name)) else { continue };
             table.remove(name);
             let text = unknown(name, &RULE_FIELDS);
-            problems.push(Problem::field(*offset, format!("rule.{name}"), text));
+            problems.push(Problem::field(*offset, format!("rule{part}"), text));
         }
     }
 }

@@ -116,27 +116,45 @@ impl<'a> Document<'a> {
     fn field(&self, key: &Key<'a>, raw: &'a RawValue) -> RawField {
         let offset = self.offset_of_key(key, raw);
         let name = key.0.clone().into_owned();
-        // Only objects have inner fields; anything else has none to point at.
-        let inner = if raw.get().starts_with('{') {
-            self.read::<Fields<'a>>(raw.get()).map(|fields| fields.0).unwrap_or_default()
-        } else {
-            Vec::new()
-        };
-        let inner: Vec<(String, usize)> = inner
-            .iter()
-            .map(|(key, value)| (key.0.clone().into_owned(), self.offset_of_key(key, value)))
-            .collect();
+        let inner = self.inner(raw);
         let mut seen = HashSet::new();
         let mut problems: Vec<Problem> = inner
             .iter()
-            .filter(|(key, _)| !seen.insert(key))
-            .map(|(key, offset)| Problem::field(*offset, format!("{name}.{key}"), WRITTEN_TWICE))
+            .filter(|(part, _)| !seen.insert(part))
+            .map(|(part, offset)| Problem::field(*offset, format!("{name}{part}"), WRITTEN_TWICE))
             .collect();
         let value = self.read(raw.get()).unwrap_or_else(|problem| {
             problems.push(Problem { field: Some(name.clone()), ..problem });
             Value::Null
         });
         RawField { name, offset, value, inner, problems }
+    }
+
+    /// The places of the fields in an object, or of the items of a list and of their fields.
+    fn inner(&self, raw: &'a RawValue) -> Vec<(String, usize)> {
+        let Ok(items) = serde_json::from_str::<Vec<&'a RawValue>>(raw.get()) else {
+            return self.fields_at("", raw);
+        };
+        let mut inner = Vec::new();
+        for (at, item) in items.into_iter().enumerate() {
+            let place = format!("[{at}]");
+            let fields = self.fields_at(&place, item);
+            inner.push((place, self.offset(item.get())));
+            inner.extend(fields);
+        }
+        inner
+    }
+
+    /// The places of an object's fields; anything else has none.
+    fn fields_at(&self, place: &str, raw: &'a RawValue) -> Vec<(String, usize)> {
+        if !raw.get().starts_with('{') {
+            return Vec::new();
+        }
+        let fields = self.read::<Fields<'a>>(raw.get()).map(|fields| fields.0).unwrap_or_default();
+        fields
+            .iter()
+            .map(|(key, value)| (format!("{place}.{}", key.0), self.offset_of_key(key, value)))
+            .collect()
     }
 
     /// Reads a part of the text; the error leads to its place in the whole.

@@ -97,7 +97,7 @@ struct RawField {
     /// Where it begins, in bytes from the start of the file.
     offset: usize,
     value: Value,
-    /// The fields of a table and where they begin.
+    /// Its parts and where they begin: `.cron` of a table; `[1]` and `[1].cron` of a list.
     inner: Vec<(String, usize)>,
     /// What is wrong with it already; unless this is empty, its value is not to be used.
     problems: Vec<Problem>,

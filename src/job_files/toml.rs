@@ -87,14 +87,34 @@ fn job(offset: usize, table: &DeTable<'_>) -> RawJob {
 }
 
 fn field(name: &str, offset: usize, value: &Spanned<DeValue<'_>>) -> RawField {
-    let inner = value.get_ref().as_table().into_iter().flatten();
-    let inner = inner.map(|(key, _)| (key.get_ref().to_string(), key.span().start)).collect();
+    let inner = match value.get_ref() {
+        DeValue::Table(table) => inner(table, "").collect(),
+        DeValue::Array(items) => items
+            .iter()
+            .enumerate()
+            .flat_map(|(at, item)| {
+                let place = format!("[{at}]");
+                let within: Vec<_> = item
+                    .get_ref()
+                    .as_table()
+                    .map(|table| inner(table, &place).collect())
+                    .unwrap_or_default();
+                std::iter::once((place, item.span().start)).chain(within)
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
     // Parameters are the command's own affair: any date will do there.
     let moments = name != "params";
     let mut place =
         Place { path: name.to_owned(), offset, moments, depth: 0, problems: Vec::new() };
     let value = place.convert(value);
     RawField { name: name.to_owned(), offset, value, inner, problems: place.problems }
+}
+
+/// The fields of a table at a place, with theirs.
+fn inner(table: &DeTable<'_>, place: &str) -> impl Iterator<Item = (String, usize)> {
+    table.iter().map(move |(key, _)| (format!("{place}.{}", key.get_ref()), key.span().start))
 }
 
 /// Where a conversion stands, and what it has found.
@@ -170,7 +190,12 @@ impl Place {
             // TOML may leave out the seconds, RFC 3339 may not.
             time.second.get_or_insert(0);
         }
-        if !self.moments || datetime.offset.is_some() {
+        let plain = match (datetime.date, datetime.time) {
+            (Some(_), None) => self.path.contains(".exclude.dates["),
+            (None, Some(_)) => self.path.contains(".within["),
+            _ => false,
+        };
+        if !self.moments || plain || datetime.offset.is_some() {
             return Value::String(datetime.to_string());
         }
         self.problem(if datetime.date.is_some() && datetime.time.is_some() {

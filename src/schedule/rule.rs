@@ -1,11 +1,16 @@
 //! The rule of a job, as computed with.
 //!
 //! Promises: a rule that is read or made by its constructors is valid, and no moment, however
-//! far, makes it panic or wrap. Imports times and [`super::cron`].
+//! far, makes it panic or wrap. Imports times, [`super::cron`] and [`super::filter`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use chrono_tz::Tz;
+
 use super::cron::{Cron, InvalidCron};
+use super::filter::{Exclude, Filter};
+use super::window::Window;
 use crate::time::Timestamp;
 
 /// The shortest period of `every`.
@@ -14,10 +19,18 @@ pub const MIN_PERIOD: Duration = Duration::from_millis(100);
 /// The longest period of `every`: 100 years of 365 days.
 pub const MAX_PERIOD: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// The most rules in a list.
+pub const MAX_RULES: usize = 32;
+
+/// A rule is given up after so many stretches in a row that its filter closes, each with an
+/// occurrence in it and none between: for a daily rule some 27 years.
+pub const MAX_PASSED_OVER: usize = 10_000;
+
 /// When a job fires.
 ///
-/// Written as `"now"`, or as a table with one of `at`, `every` (with optional `from`) or `cron`
-/// (with optional `time_zone`), and optional `start`, `end` and `count`:
+/// Written as `"now"`, or as a table with one of `at`, `every` (with optional `from`), `cron`
+/// (with optional `time_zone`) or `any` (a list of rules), and optional `start`, `end`, `count`,
+/// `exclude` and `within`; a list of rules alone stands for a table with `any`:
 ///
 /// ```
 /// # use fleetcron::Rule;
@@ -26,6 +39,9 @@ pub const MAX_PERIOD: Duration = Duration::from_secs(100 * 365 * 86_400);
 ///     r#"{"at": "2026-12-01T02:00:00Z"}"#,
 ///     r#"{"every": "5m", "from": "2026-12-01T00:00:00Z", "count": 10}"#,
 ///     r#"{"cron": "30 6 * * mon-fri", "time_zone": "Europe/Berlin"}"#,
+///     r#"[{"cron": "0 6 * * mon-fri"}, {"cron": "0 9 * * sat,sun"}]"#,
+///     r#"{"every": "5m", "within": [{"weekdays": ["mon-fri"], "from": "08:00", "to": "18:00"}],
+///         "exclude": {"dates": ["2026-12-24..2027-01-06"]}, "time_zone": "Europe/Berlin"}"#,
 /// ] {
 ///     serde_json::from_str::<Rule>(rule)?;
 /// }
@@ -41,6 +57,8 @@ pub struct Rule {
     pub end: Option<Timestamp>,
     /// At most so many occurrences.
     pub count: Option<u64>,
+    /// Occurrences that it closes are passed over; they do not count.
+    pub filter: Option<Arc<Filter>>,
 }
 
 /// The occurrences of a rule, before its limits.
@@ -59,13 +77,16 @@ pub enum When {
     },
     /// By the calendar.
     Cron(Cron),
+    /// At the occurrences of any of several rules, 1 to [`MAX_RULES`], each moment once. None of
+    /// them has a count, or a list within.
+    Any(Vec<Rule>),
 }
 
 /// A rule that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRule {
     /// Not exactly one of the kinds.
-    #[error("rule has {0}; write exactly one of at, every or cron, or \"now\"")]
+    #[error("rule has {0}; write exactly one of at, every, cron or any, or \"now\"")]
     Kind(String),
     /// A field that its kind does not have.
     #[error("rule has {field} without {needs}")]
@@ -92,6 +113,24 @@ pub enum InvalidRule {
         /// The end.
         end: Timestamp,
     },
+    /// A rule that has no occurrence.
+    #[error("rule never fires: {0}")]
+    Never(String),
+    /// Exclusions and windows that cannot be.
+    #[error("{0}")]
+    Filter(String),
+    /// A list of no rule or of more than [`MAX_RULES`].
+    #[error("rule is a list of {0} rules; write 1 to {MAX_RULES}")]
+    Rules(usize),
+    /// A rule in a list that has a count.
+    #[error(
+        "count {0} stands in a list of rules, which are counted together; write it beside the \
+         list: {{ any = [ … ], count = {0} }}"
+    )]
+    CountInList(u64),
+    /// A rule in a list that is a list itself.
+    #[error("a list of rules stands in a list of rules; write one list")]
+    ListInList,
     /// A count of zero.
     #[error("count 0 is not valid: a rule fires at least once")]
     Count,
@@ -102,7 +141,7 @@ pub enum InvalidRule {
 
 impl From<When> for Rule {
     fn from(when: When) -> Self {
-        Self { when, start: None, end: None, count: None }
+        Self { when, start: None, end: None, count: None, filter: None }
     }
 }
 
@@ -130,47 +169,71 @@ impl Rule {
         Ok(When::Cron(Cron::new(expression, time_zone)?).into())
     }
 
-    /// The rule, if its parts fit together.
-    pub fn checked(self) -> Result<Self, InvalidRule> {
-        if let When::Every { period, .. } = self.when
-            && (!(MIN_PERIOD..=MAX_PERIOD).contains(&period)
-                || period.subsec_nanos() % 1_000_000 != 0)
-        {
-            return Err(InvalidRule::Period(period));
-        }
-        if let (Some(start), Some(end)) = (self.start, self.end)
-            && start > end
-        {
-            return Err(InvalidRule::Window { start, end });
-        }
-        if let When::At(at) = self.when
-            && (self.start.is_some_and(|start| at < start) || self.end.is_some_and(|end| at > end))
-        {
-            return Err(InvalidRule::Outside { at });
-        }
-        if self.count == Some(0) {
-            return Err(InvalidRule::Count);
-        }
-        Ok(self)
+    /// Fires at the occurrences of each of the rules, each moment once.
+    pub fn any(rules: Vec<Self>) -> Result<Self, InvalidRule> {
+        Self::from(When::Any(rules)).checked()
     }
 
-    /// The first occurrence strictly after `after`, within start and end; the count is the
-    /// caller's to keep. `anchor` is the job's creation: the moment of `now`, and the phase of an
-    /// `every` without `from`.
+    /// The rule with its occurrences held against the local time in a time zone: none on days
+    /// that are excluded, and, if there is any window, none outside of all windows.
+    pub fn filtered(
+        self,
+        time_zone: &str,
+        exclude: Option<Exclude>,
+        within: Vec<Window>,
+    ) -> Result<Self, InvalidRule> {
+        let time_zone = super::cron::zone(time_zone)?;
+        self.with_filter(time_zone, exclude, within).checked()
+    }
+
+    pub(super) fn with_filter(
+        self,
+        time_zone: Tz,
+        exclude: Option<Exclude>,
+        within: Vec<Window>,
+    ) -> Self {
+        let none = exclude.is_none() && within.is_empty();
+        let filter = (!none).then(|| Arc::new(Filter { time_zone, exclude, within }));
+        Self { filter, ..self }
+    }
+
+    /// The first occurrence strictly after `after`, within start and end and held against the
+    /// filter; the count is the caller's to keep. `anchor` is the job's creation: the moment of
+    /// `now`, and the phase of an `every` without `from`.
     #[must_use]
     pub fn next_after(&self, after: Timestamp, anchor: Timestamp) -> Option<Timestamp> {
         // One millisecond before the start: an occurrence at the start itself counts.
-        let after = match self.start {
+        let mut after = match self.start {
             Some(start) => after.max(start.minus(Duration::from_millis(1))),
             None => after,
         };
-        let next = match &self.when {
-            When::Now => Some(anchor).filter(|at| *at > after),
-            When::At(at) => Some(*at).filter(|at| *at > after),
-            When::Every { period, from } => next_in_phase(*period, from.unwrap_or(anchor), after),
-            When::Cron(cron) => cron.next_after(after),
-        }?;
-        self.end.is_none_or(|end| next <= end).then_some(next)
+        for _ in 0..MAX_PASSED_OVER {
+            let next = self.when.next_after(after, anchor)?;
+            if self.end.is_some_and(|end| next > end) {
+                return None;
+            }
+            let Some(filter) = &self.filter else { return Some(next) };
+            let open = filter.next_open(next)?;
+            if open == next {
+                return Some(next);
+            }
+            after = open.minus(Duration::from_millis(1));
+        }
+        None
+    }
+}
+
+impl When {
+    fn next_after(&self, after: Timestamp, anchor: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Now => Some(anchor).filter(|at| *at > after),
+            Self::At(at) => Some(*at).filter(|at| *at > after),
+            Self::Every { period, from } => next_in_phase(*period, from.unwrap_or(anchor), after),
+            Self::Cron(cron) => cron.next_after(after),
+            Self::Any(rules) => {
+                rules.iter().filter_map(|rule| rule.next_after(after, anchor)).min()
+            }
+        }
     }
 }
 

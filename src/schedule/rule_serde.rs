@@ -7,17 +7,33 @@
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use serde::de::{Error as _, MapAccess, Unexpected, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::cron::{self, Cron, InvalidCron};
 use super::cron_text::Pattern;
-use super::rule::{InvalidRule, Rule, When};
+use super::filter::Exclude;
+use super::rule::{InvalidRule, MAX_RULES, Rule, When};
+use super::rule_check::check_in_list;
+use super::window::Window;
 use crate::time::{Timestamp, duration};
 
 /// The fields of a rule that is written as a table.
-pub(crate) const RULE_FIELDS: [&str; 9] =
-    ["at", "every", "from", "cron", "time_zone", "now", "start", "end", "count"];
+pub(crate) const RULE_FIELDS: [&str; 12] = [
+    "at",
+    "every",
+    "from",
+    "cron",
+    "any",
+    "time_zone",
+    "now",
+    "start",
+    "end",
+    "count",
+    "exclude",
+    "within",
+];
 
 /// The rule as a table.
 #[derive(Default, Serialize, Deserialize)]
@@ -36,6 +52,8 @@ struct Table {
     #[serde(skip_serializing_if = "Option::is_none")]
     cron: Option<Expression>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    any: Option<List>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     time_zone: Option<Zone>,
     #[serde(skip_serializing_if = "Option::is_none")]
     now: Option<bool>,
@@ -45,6 +63,10 @@ struct Table {
     end: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count")]
     count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exclude: Option<Exclude>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    within: Option<Windows>,
 }
 
 fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -93,6 +115,67 @@ impl Serialize for Zone {
     }
 }
 
+/// The windows of a table, at least one.
+#[derive(Serialize, Deserialize)]
+#[serde(try_from = "Vec<Window>")]
+struct Windows(Vec<Window>);
+
+impl TryFrom<Vec<Window>> for Windows {
+    type Error = &'static str;
+    fn try_from(windows: Vec<Window>) -> Result<Self, &'static str> {
+        if windows.is_empty() {
+            return Err("within is empty; leave it out, or write a window");
+        }
+        Ok(Self(windows))
+    }
+}
+
+/// The rules of a list, each checked at its place in it.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct List(Vec<Rule>);
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ListVisitor)
+    }
+}
+
+struct ListVisitor;
+
+impl<'de> Visitor<'de> for ListVisitor {
+    type Value = List;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of rules")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<List, A::Error> {
+        let mut rules = Vec::new();
+        while let Some(InList(rule)) = items.next_element()? {
+            if rules.len() == MAX_RULES {
+                return Err(A::Error::custom(InvalidRule::Rules(MAX_RULES + 1)));
+            }
+            rules.push(rule);
+        }
+        if rules.is_empty() {
+            return Err(A::Error::custom(InvalidRule::Rules(0)));
+        }
+        Ok(List(rules))
+    }
+}
+
+/// A rule of a list.
+struct InList(Rule);
+
+impl<'de> Deserialize<'de> for InList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rule = deserializer.deserialize_any(RuleVisitor { in_list: true })?;
+        check_in_list(&rule).map_err(D::Error::custom)?;
+        Ok(Self(rule))
+    }
+}
+
 impl Table {
     /// The kinds of rule that are written in it.
     fn kinds(&self) -> Vec<&'static str> {
@@ -101,6 +184,7 @@ impl Table {
             ("at", self.at.is_some()),
             ("every", self.every.is_some()),
             ("cron", self.cron.is_some()),
+            ("any", self.any.is_some()),
         ]
         .into_iter()
         .filter_map(|(kind, present)| present.then_some(kind))
@@ -114,26 +198,35 @@ impl TryFrom<Table> for Rule {
     fn try_from(table: Table) -> Result<Self, InvalidRule> {
         match table.kinds().as_slice() {
             [_] => {}
-            [] => return Err(InvalidRule::Kind("none of at, every and cron".into())),
+            [] => return Err(InvalidRule::Kind("none of at, every, cron and any".into())),
             several => return Err(InvalidRule::Kind(several.join(" and "))),
         }
         if table.from.is_some() && table.every.is_none() {
             return Err(InvalidRule::Stray { field: "from", needs: "every" });
         }
-        if table.time_zone.is_some() && table.cron.is_none() {
-            return Err(InvalidRule::Stray { field: "time_zone", needs: "cron" });
+        let filtered = table.exclude.is_some() || table.within.is_some();
+        if table.time_zone.is_some() && table.cron.is_none() && !filtered {
+            return Err(InvalidRule::Stray {
+                field: "time_zone",
+                needs: "cron, exclude or within",
+            });
         }
+        let zone = table.time_zone.map_or(Tz::UTC, |zone| zone.0);
         let when = if let Some(at) = table.at {
             When::At(at)
         } else if let Some(period) = table.every {
             When::Every { period, from: table.from }
         } else if let Some(Expression(pattern)) = table.cron {
-            let zone = table.time_zone.map_or(Tz::UTC, |zone| zone.0);
             When::Cron(Cron::from_parts(pattern, zone))
+        } else if let Some(List(rules)) = table.any {
+            When::Any(rules)
         } else {
             When::Now
         };
-        Self { when, start: table.start, end: table.end, count: table.count }.checked()
+        let (start, end, count) = (table.start, table.end, table.count);
+        let within = table.within.map(|windows| windows.0).unwrap_or_default();
+        let rule = Self { start, end, count, ..when.into() };
+        rule.with_filter(zone, table.exclude, within).checked()
     }
 }
 
@@ -153,6 +246,13 @@ impl From<&Rule> for Table {
                 table.cron = Some(Expression(pattern.clone()));
                 table.time_zone = Some(Zone(zone));
             }
+            When::Any(rules) => table.any = Some(List(rules.clone())),
+        }
+        if let Some(filter) = &rule.filter {
+            table.time_zone = Some(Zone(filter.time_zone));
+            table.exclude.clone_from(&filter.exclude);
+            let within = Some(filter.within.clone()).filter(|within| !within.is_empty());
+            table.within = within.map(Windows);
         }
         table
     }
@@ -160,26 +260,33 @@ impl From<&Rule> for Table {
 
 impl Serialize for Rule {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if *self == Self::now() {
-            return serializer.serialize_str("now");
+        let Self { when, start: None, end: None, count: None, filter: None } = self else {
+            return Table::from(self).serialize(serializer);
+        };
+        match when {
+            When::Now => serializer.serialize_str("now"),
+            When::Any(rules) => rules.serialize(serializer),
+            _ => Table::from(self).serialize(serializer),
         }
-        Table::from(self).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Rule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RuleVisitor)
+        deserializer.deserialize_any(RuleVisitor { in_list: false })
     }
 }
 
-struct RuleVisitor;
+struct RuleVisitor {
+    /// No list stands in a list.
+    in_list: bool,
+}
 
 impl<'de> Visitor<'de> for RuleVisitor {
     type Value = Rule;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("\"now\" or a table with one of at, every or cron")
+        f.write_str("\"now\", a table with one of at, every, cron or any, or a list of such")
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Rule, E> {
@@ -190,7 +297,14 @@ impl<'de> Visitor<'de> for RuleVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rule, A::Error> {
-        let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        let table = Table::deserialize(MapAccessDeserializer::new(map))?;
         Rule::try_from(table).map_err(serde::de::Error::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Rule, A::Error> {
+        if self.in_list {
+            return Err(A::Error::custom(InvalidRule::ListInList));
+        }
+        Ok(When::Any(ListVisitor.visit_seq(items)?.0).into())
     }
 }

@@ -87,6 +87,23 @@ fn now_fires_at_creation_and_never_again() {
 }
 
 #[test]
+fn now_in_a_list_fires_at_creation_and_the_others_go_on() {
+    let mut bench = Bench::new();
+    let mut spec = every("hello", "all", 10);
+    spec.rule = serde_json::from_str(r#"["now", {"every": "10s"}]"#).unwrap();
+    bench.apply(spec.clone());
+    let mut fired: Vec<_> = bench.runs_put().iter().map(|run| run.scheduled_at).collect();
+    bench.now = at(5);
+    spec.rule = serde_json::from_str(r#"["now", {"every": "20s"}]"#).unwrap();
+    bench.apply(spec);
+    for second in 6..=45 {
+        bench.wait_until(at(second));
+        fired.extend(bench.runs_put().iter().map(|run| run.scheduled_at));
+    }
+    assert_eq!(fired, [at(0), at(20), at(40)], "a change of the rule is no creation");
+}
+
+#[test]
 fn a_count_ends_the_rule() {
     let mut bench = Bench::new();
     let mut spec = every("twice", "all", 10);

@@ -92,3 +92,30 @@ fn both_formats_give_the_same_job() {
     );
     assert_eq!(in_toml.unwrap()[0].spec, in_json.unwrap()[0].spec);
 }
+
+#[test]
+fn a_rule_is_a_list_in_both_formats() {
+    let in_toml = toml(
+        r#"
+name = "a"
+target = "all"
+command = "x"
+[[rule]]
+cron = "0 9 * * mon-fri"
+time_zone = "Europe/Berlin"
+exclude = { dates = [2026-12-24, "2026-12-26..2027-01-06"], weekdays = ["sat-sun"] }
+within = [{ from = 08:00:00, to = "18:00" }]
+[[rule]]
+every = "PT1H"
+end = 2027-01-01T00:00:00Z
+"#,
+    );
+    let in_json = json(
+        r#"{"name":"a","target":"all","command":"x","rule":[
+            {"cron":"0 9 * * mon-fri","time_zone":"Europe/Berlin",
+             "exclude":{"dates":["2026-12-24","2026-12-26..2027-01-06"],"weekdays":["sat","sun"]},
+             "within":[{"from":"08:00","to":"18:00"}]},
+            {"every":"1h","end":"2027-01-01T00:00:00Z"}]}"#,
+    );
+    assert_eq!(in_toml.unwrap()[0].spec, in_json.unwrap()[0].spec);
+}

@@ -121,7 +121,7 @@ fn a_rule_is_told_as_a_whole_when_no_field_of_it_is_wrong() {
     let job = |rule: &str| toml(&format!("name='a'\ntarget='all'\ncommand='x'\nrule={rule}"));
     assert_errors(
         job("{}"),
-        &["jobs/a.toml:4: job \"a\": rule: rule has none of at, every and cron"],
+        &["jobs/a.toml:4: job \"a\": rule: rule has none of at, every, cron and any"],
     );
     assert_errors(
         job("'soon'"),
@@ -201,4 +201,41 @@ fn the_known_fields_are_those_of_a_job() {
     let error = serde_json::from_str::<JobSpec>(r#"{"?": 1}"#).unwrap_err().to_string();
     let listed: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
     assert_eq!(listed, check::JOB_FIELDS);
+}
+
+#[test]
+fn what_is_wrong_in_a_list_of_rules_is_told_with_its_place() {
+    let text = r#"
+name = "a"
+target = "all"
+command = "x"
+[[rule]]
+every = "1s"
+[[rule]]
+exclude = { weekdays = ["sat"] }
+cron = "61 * * * *"
+"#;
+    assert_errors(toml(text), &["jobs/a.toml:9: job \"a\": rule[1].cron: cron expression \"61"]);
+    let text = text.replace("61", "1").replace("sat", "saturday");
+    let expected = "jobs/a.toml:8: job \"a\": rule[1].exclude.weekdays: weekday \"saturday\"";
+    assert_errors(toml(&text), &[expected]);
+    let text = "name='a'\ntarget='all'\ncommand='x'\n[[rule]]\nevry='1s'\n[[rule]]\ncorn='x'";
+    assert_errors(
+        toml(text),
+        &[
+            "jobs/a.toml:5: job \"a\": rule[0].evry: is not a known field; did you mean \"every\"",
+            "jobs/a.toml:7: job \"a\": rule[1].corn: is not a known field; did you mean \"cron\"",
+        ],
+    );
+    let text = r#"{"name": "a", "target": "all", "command": "x", "rule": [
+        {"every": "1s"},
+        {"every": "1s",
+         "count": 2},
+        {"every": "1s", "every": "2s"}]}"#;
+    assert_errors(json(text), &["jobs/a.json:5: job \"a\": rule[2].every: is written twice"]);
+    let text = text.replace(r#"1s", "every": "2s"#, "2s");
+    assert_errors(json(&text), &["jobs/a.json:3: job \"a\": rule[1]: count 2 stands in a list"]);
+    let text = "name='a'\ntarget='all'\ncommand='x'\n[rule]\nevery='1s'\n\
+                within=[{from=2026-01-01}]";
+    assert_errors(toml(text), &["jobs/a.toml:6: job \"a\": rule.within[0].from: time 2026-01-01"]);
 }

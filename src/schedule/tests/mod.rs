@@ -2,6 +2,8 @@
 
 mod clock_changes;
 mod expressions;
+mod filters;
+mod lists;
 mod properties;
 mod written;
 

@@ -9,7 +9,7 @@ struct Holder {
     rule: Rule,
 }
 
-const RULES: [&str; 8] = [
+const RULES: [&str; 13] = [
     r#""now""#,
     r#"{"now":true,"end":"2027-01-01T00:00:00.000Z"}"#,
     r#"{"at":"2026-12-01T02:00:00.000Z"}"#,
@@ -18,6 +18,11 @@ const RULES: [&str; 8] = [
     r#"{"cron":"30 6 * * mon-fri","time_zone":"Europe/Berlin"}"#,
     r#"{"cron":"@hourly","time_zone":"UTC","start":"2026-12-01T00:00:00.000Z"}"#,
     r#"{"every":"10s","start":"2026-01-01T00:00:00.000Z","end":"2026-01-01T00:00:20.000Z"}"#,
+    r#"["now",{"every":"1h"},{"cron":"0 6 * * *","time_zone":"UTC"}]"#,
+    r#"{"any":[{"every":"1h"},{"at":"2026-12-01T02:00:00.000Z"}],"count":5}"#,
+    r#"{"every":"5m","time_zone":"UTC","exclude":{"dates":["2026-12-24","2026-12-26..2027-01-06"]}}"#,
+    r#"{"cron":"@hourly","time_zone":"Europe/Berlin","exclude":{"weekdays":["mon-wed","sat","sun"]},"within":[{"weekdays":["thu","fri"],"from":"08:00","to":"18:00"},{"from":"22:30:15"},{"to":"02:00"}]}"#,
+    r#"{"any":[{"every":"1h"},{"every":"7m","time_zone":"Asia/Tokyo","within":[{"from":"22:00","to":"06:00"}]}],"time_zone":"UTC","exclude":{"weekdays":["sun"]}}"#,
 ];
 
 #[test]
@@ -34,10 +39,10 @@ fn a_rule_is_read_back_as_it_was_written() {
 #[test]
 fn a_bad_rule_is_told_with_its_field_and_value() {
     for (text, field, problem) in [
-        (r#""soon""#, ".", "invalid value: string \"soon\", expected \"now\" or a table"),
+        (r#""soon""#, ".", "invalid value: string \"soon\", expected \"now\", a table with"),
         ("17", ".", "invalid type: integer `17`"),
-        ("{}", ".", "rule has none of at, every and cron"),
-        (r#"{"now": false}"#, ".", "rule has none of at, every and cron"),
+        ("{}", ".", "rule has none of at, every, cron and any"),
+        (r#"{"now": false}"#, ".", "rule has none of at, every, cron and any"),
         (r#"{"every": "1s", "cron": "@daily"}"#, ".", "rule has every and cron; write exactly one"),
         (r#"{"evry": "1s"}"#, "evry", "unknown field `evry`"),
         (r#"{"every": "99ms"}"#, "every", "every 99ms is not valid"),
@@ -60,6 +65,18 @@ fn a_bad_rule_is_told_with_its_field_and_value() {
             ".",
             "at 2027-01-01T00:00:00.000Z never fires",
         ),
+        (r#"[{"every": "1s"}, {"cron": "x"}]"#, "[1].cron", "cron expression \"x\" is not valid"),
+        (r#"{"any": [{"evry": "1s"}]}"#, "any[0].evry", "unknown field `evry`"),
+        ("[]", ".", "rule is a list of 0 rules; write 1 to 32"),
+        (r#"[{"every": "1s"}, [{"every": "2s"}]]"#, "[1]", "a list of rules stands in a list"),
+        (r#"[{"any": [{"every": "2s"}]}]"#, "[0]", "a list of rules stands in a list"),
+        (
+            r#"[{"every": "1s", "count": 3}]"#,
+            "[0]",
+            "count 3 stands in a list of rules, which are counted together; write it beside the \
+             list: { any = [ … ], count = 3 }",
+        ),
+        (r#"{"any": {"every": "1s"}}"#, "any", "invalid type: map, expected a list of rules"),
     ] {
         let mut source = serde_json::Deserializer::from_str(text);
         let error = serde_path_to_error::deserialize::<_, Rule>(&mut source).unwrap_err();
@@ -101,4 +118,19 @@ fn the_known_fields_are_those_of_the_table() {
     let error = serde_json::from_str::<Rule>(r#"{"?": 1}"#).unwrap_err().to_string();
     let listed: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
     assert_eq!(listed, crate::schedule::RULE_FIELDS);
+}
+
+#[test]
+fn a_list_has_at_most_32_rules() {
+    let list = |length: usize| format!("[{}]", vec![r#"{"every": "1s"}"#; length].join(","));
+    assert!(serde_json::from_str::<Rule>(&list(32)).is_ok());
+    let error = serde_json::from_str::<Rule>(&list(33)).unwrap_err().to_string();
+    assert!(error.contains("rule is a list of 33 rules"), "{error}");
+    let rule = |count| Rule { count, ..Rule::every(std::time::Duration::from_secs(1)).unwrap() };
+    assert!(Rule::any(vec![rule(None); 32]).is_ok());
+    assert!(Rule::any(vec![rule(None); 33]).is_err());
+    assert!(Rule::any(vec![rule(None), rule(Some(2))]).is_err());
+    assert!(Rule::any(vec![]).is_err());
+    let list = Rule::any(vec![rule(None)]).unwrap();
+    assert!(Rule::any(vec![rule(None), list]).is_err());
 }
