@@ -209,6 +209,14 @@ fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
         let window = duration::format(spec.catch_up_window);
         pairs.push(("catch_up", format!("{catch_up}, within {window}").into()));
     }
+    if let (Some(overlap), Some(scope)) =
+        (word(serde_json::json!(spec.overlap)), word(serde_json::json!(spec.overlap_scope)))
+    {
+        pairs.push(("overlap", format!("{overlap}, by {scope}").into()));
+    }
+    for (name, value) in [("spread", spec.spread), ("jitter", spec.jitter)] {
+        pairs.extend(value.map(|value| (name, duration::format(value).into())));
+    }
     pairs.extend(spec.expires_after.map(|after| ("expires_after", duration::format(after).into())));
     pairs.push(("next", next_due(view, out.now).into()));
     pairs.extend(state.paused_at.map(|at| ("paused", moment(at, out.now).into())));

@@ -54,7 +54,9 @@ fn rule(random: &mut Random, now: Timestamp) -> Rule {
         rule.end = Some(start.plus(Duration::from_secs(length))).filter(|_| random.below(3) == 0);
         rule.count = Some(1 + random.below(12)).filter(|_| random.below(3) == 0);
     }
-    rule.checked().unwrap()
+    // An end before its first occurrence is refused.
+    let endless = Rule { end: None, ..rule.clone() };
+    rule.checked().or_else(|_| endless.checked()).unwrap()
 }
 
 fn foresee(bench: &mut Bench, query: &ForecastQuery) -> Forecast {
