@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test: library, integration and documentation tests (cargo builds the examples on the
-# way), then each tests/*.test.sh. Needs Rust and nothing else. The last line is the sum of all,
-# and the exit code is not 0 if anything failed or could not be built.
+# way), then each tests/*.test.sh. Needs Rust; a shell test that needs more says so, or installs it
+# if it may. The last line is the sum of all, and the exit code is not 0 if anything failed or could
+# not be built.
 #
 #   tests/run.sh [arguments of the test programs, such as a part of a test's name]
 #
