@@ -5,7 +5,9 @@ mod expressions;
 mod filters;
 mod lists;
 mod properties;
+mod walks;
 mod written;
+mod zones;
 
 use super::{Cron, Rule};
 use crate::time::Timestamp;
