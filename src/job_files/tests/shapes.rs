@@ -119,3 +119,16 @@ end = 2027-01-01T00:00:00Z
     );
     assert_eq!(in_toml.unwrap()[0].spec, in_json.unwrap()[0].spec);
 }
+
+#[test]
+fn the_rules_of_the_readme_are_read() {
+    let readme = include_str!("../../../README.md");
+    let section = readme.split("\n### Rules\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let examples: Vec<&str> =
+        section.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        let text = format!("name='a'\ntarget='all'\ncommand='x'\n{example}");
+        assert!(toml(&text).is_ok(), "{example}: {}", toml(&text).unwrap_err());
+    }
+}
