@@ -23,7 +23,8 @@ pub const MAX_PERIOD: Duration = Duration::from_secs(100 * 365 * 86_400);
 pub const MAX_RULES: usize = 32;
 
 /// A rule is given up after so many stretches in a row that its filter closes, each with an
-/// occurrence in it and none between: for a daily rule some 27 years.
+/// occurrence in it and none between: for a daily rule some 27 years. A list is given so many for
+/// each of its rules.
 pub const MAX_PASSED_OVER: usize = 10_000;
 
 /// When a job fires.
@@ -202,13 +203,21 @@ impl Rule {
     /// `now`, and the phase of an `every` without `from`.
     #[must_use]
     pub fn next_after(&self, after: Timestamp, anchor: Timestamp) -> Option<Timestamp> {
+        self.search(after, anchor, &mut 0)
+    }
+
+    /// The next occurrence; counts in `passed` the stretches that it passed over, those of the
+    /// rules in a list with them, so that a filter over filters does not multiply the bounds.
+    fn search(&self, after: Timestamp, anchor: Timestamp, passed: &mut usize) -> Option<Timestamp> {
         // One millisecond before the start: an occurrence at the start itself counts.
         let mut after = match self.start {
             Some(start) => after.max(start.minus(Duration::from_millis(1))),
             None => after,
         };
-        for _ in 0..MAX_PASSED_OVER {
-            let next = self.when.next_after(after, anchor)?;
+        let rules = if let When::Any(rules) = &self.when { rules.len() } else { 1 };
+        let most = passed.saturating_add(MAX_PASSED_OVER * rules);
+        loop {
+            let next = self.when.search(after, anchor, passed)?;
             if self.end.is_some_and(|end| next > end) {
                 return None;
             }
@@ -217,21 +226,24 @@ impl Rule {
             if open == next {
                 return Some(next);
             }
+            *passed += 1;
+            if *passed >= most {
+                return None;
+            }
             after = open.minus(Duration::from_millis(1));
         }
-        None
     }
 }
 
 impl When {
-    fn next_after(&self, after: Timestamp, anchor: Timestamp) -> Option<Timestamp> {
+    fn search(&self, after: Timestamp, anchor: Timestamp, passed: &mut usize) -> Option<Timestamp> {
         match self {
             Self::Now => Some(anchor).filter(|at| *at > after),
             Self::At(at) => Some(*at).filter(|at| *at > after),
             Self::Every { period, from } => next_in_phase(*period, from.unwrap_or(anchor), after),
             Self::Cron(cron) => cron.next_after(after),
             Self::Any(rules) => {
-                rules.iter().filter_map(|rule| rule.next_after(after, anchor)).min()
+                rules.iter().filter_map(|rule| rule.search(after, anchor, passed)).min()
             }
         }
     }

@@ -163,6 +163,25 @@ fn a_rule_that_its_filter_never_lets_fire_is_refused_with_the_reason() {
 }
 
 #[test]
+fn filters_over_filters_come_to_an_end() {
+    // Each rule fires once in years, each time on a day that the list leaves out.
+    let rare = r#"{"every": "25h", "from": "2000-01-01T00:30:00Z", "within": [{"to": "00:01"}],
+        "exclude": {"weekdays": ["mon-sat"]}}"#;
+    let never = format!(r#"{{"any": [{rare}, {rare}], "exclude": {{"weekdays": ["sun"]}}}}"#);
+    let error = serde_json::from_str::<Rule>(&never).unwrap_err().to_string();
+    assert!(error.contains("rule never fires"), "{error}");
+    // Below a filter that is given up, another rule still fires.
+    let both = format!(
+        r#"{{"any": [{}, {{"cron": "0 9 * * *"}}], "exclude": {{"weekdays": ["sun"]}}}}"#,
+        rare.replace("00:30:00Z", "00:00:00Z")
+    );
+    assert_first(
+        &both,
+        &["2026-01-01T09:00Z", "2026-01-02T09:00Z", "2026-01-03T09:00Z", "2026-01-05T09:00Z"],
+    );
+}
+
+#[test]
 fn bad_exclusions_and_windows_are_told_with_field_and_value() {
     for (part, field, problem) in [
         (r#""exclude": {}"#, "exclude", "exclude is empty"),
