@@ -19,7 +19,7 @@ pub(crate) const JOBS: usize = 1_000;
 pub(crate) const LONG_OUTAGE: i64 = YEAR_START + 200 * DAY + 6 * HOUR;
 
 /// Jobs that fire every minute of two days.
-const LONG_ROW: usize = 3;
+pub(crate) const LONG_ROW: usize = 3;
 
 /// Jobs whose target is the client that is there; the others have nobody.
 pub(crate) fn is_delivered(n: usize) -> bool {
@@ -90,14 +90,14 @@ fn plan(random: &mut Random, zones: &[Zone], n: usize) -> Plan {
         24..45 => weekly(random, zone),
         45..62 => daily(random, zone),
         62..72 => monthly(random, zone),
-        72..86 => around_a_change(random, &zones[zone], |random| {
+        72..88 => around_a_change(random, &zones[zone], |random| {
             let hour = [Field::range(0, 3), Field::list(&[1, 2]), Field::list(&[2])];
             let hour = random.pick(&hour).clone();
             let minute = [Field::list(&[0, 30]), Field::list(&[5]), Field::list(&[15, 45, 59])];
             (cron(zone, random.pick(&minute).clone(), hour), 4 * DAY)
         }),
-        86..99 => around_a_change(random, &zones[zone], |random| {
-            let steps = [Field::step(20, 59), Field::list(&[30]), Field::step(15, 59)];
+        88..99 => around_a_change(random, &zones[zone], |random| {
+            let steps = [Field::step(20, 59), Field::list(&[30]), Field::list(&[10, 45])];
             (cron(zone, random.pick(&steps).clone(), Field::any(23)), DAY)
         }),
         _ => around_a_change(random, &zones[zone], |_| {
@@ -142,7 +142,7 @@ fn limited(random: &mut Random, kind: Kind, days: i64) -> Plan {
 fn every(random: &mut Random) -> Plan {
     let (period, days) = match random.below(4) {
         0 => (random.between(10 * SECOND, 20 * MINUTE), 1),
-        1 => (random.between(20 * MINUTE, 6 * HOUR), 15),
+        1 => (random.between(20 * MINUTE, 6 * HOUR), 6),
         2 => (random.between(6 * HOUR, 2 * DAY), 120),
         _ => (random.between(3 * DAY, 60 * DAY), 365),
     };
@@ -153,7 +153,7 @@ fn every(random: &mut Random) -> Plan {
     };
     let mut plan = limited(random, Kind::Every { period, from }, days);
     if days == 1 {
-        plan.end = plan.start.map(|start| start + (60 * period).min(DAY));
+        plan.end = plan.start.map(|start| start + (40 * period).min(DAY));
     }
     plan
 }
@@ -180,7 +180,7 @@ fn daily(random: &mut Random, zone: usize) -> Plan {
     let hour = Field::list(&[u32::try_from(random.below(24)).unwrap()]);
     let weekday = random.pick(&[Field::any(7), Field::range(1, 5)]).clone();
     let kind = Kind::Cron { pattern: Pattern { minute, hour, day: Field::any(31), weekday }, zone };
-    limited(random, kind, 90)
+    limited(random, kind, 60)
 }
 
 /// On days of the month; some on a day of the week as well, where either is enough.

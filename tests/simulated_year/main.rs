@@ -206,8 +206,7 @@ impl World {
             self.go_to(moment);
             assert_eq!(self.engine.next_deadline(), self.model.next().map(at), "the next deadline");
             if self.wall == jobs::LONG_OUTAGE && !self.long_outage {
-                self.long_outage = true;
-                self.stop(36 * HOUR);
+                self.outage();
             } else {
                 self.disturb();
             }
@@ -215,6 +214,17 @@ impl World {
         for n in 0..jobs::JOBS {
             self.resume(n);
         }
+    }
+
+    /// A day and a half without server, which ends at an occurrence of the jobs that fire every
+    /// minute then.
+    fn outage(&mut self) {
+        self.long_outage = true;
+        self.tally.stops += 1;
+        for n in 0..jobs::LONG_ROW {
+            self.resume(n);
+        }
+        self.start_at(self.wall + 36 * HOUR);
     }
 
     /// When something happens next: soon after the last, at the very moment of an occurrence, or
@@ -301,15 +311,20 @@ impl World {
     }
 
     fn start_after(&mut self, length: i64) {
-        let start = self.wall + length;
-        self.wall = if length > 0 { self.aligned(start) } else { start };
+        let mut start = self.wall + length;
         while self.random.chance(15) {
             // It comes up, decides what to catch up, and dies before any of it is on disk.
-            let mut engine = Engine::restore(records::load(&self.store).unwrap(), at(self.wall));
-            engine.handle_deadline(at(self.wall));
+            let mut engine = Engine::restore(records::load(&self.store).unwrap(), at(start));
+            engine.handle_deadline(at(start));
             self.tally.short_lives += 1;
-            self.wall += self.random.between(1, MINUTE);
+            start += self.random.between(1, MINUTE);
         }
+        let start = if length > 0 { self.aligned(start) } else { start };
+        self.start_at(start);
+    }
+
+    fn start_at(&mut self, start: i64) {
+        self.wall = start;
         self.engine = Engine::restore(records::load(&self.store).unwrap(), at(self.wall));
         self.wake();
         self.connect();
