@@ -80,6 +80,8 @@ impl Job {
             let reason = reason.to_owned();
             self.missed.push(Row { at: now, total, first: *first, last: *last, reason });
         }
+        seen.excused += due.iter().filter(|at| **at < now).count();
+        seen.fresh += late.iter().filter(|at| **at >= now - LATE).count();
         seen.note(self.catch_up, late.len(), within, kept.len(), due.len());
         for at in kept {
             self.fire(*at, now, Cause::CatchUp);
@@ -105,6 +107,10 @@ pub(crate) struct Seen {
     pub(crate) outside: usize,
     /// Looks that found some late enough to be missed and others that were not.
     pub(crate) mixed: usize,
+    /// Occurrences missed although they were not ten seconds old: the server was not up.
+    pub(crate) fresh: usize,
+    /// Occurrences fired as scheduled although they were late: the server was up.
+    pub(crate) excused: usize,
 }
 
 impl Seen {
