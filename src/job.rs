@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{CommandName, JobId, JobName, Serial};
 use crate::json::Json;
+use crate::pause::Paused;
 use crate::schedule::Rule;
 use crate::target::Target;
 use crate::time::{Timestamp, duration};
@@ -230,9 +231,9 @@ pub struct Missed {
 /// Where a job stands: what changes with every firing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobState {
-    /// When it was paused; `None`: it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub paused_at: Option<Timestamp>,
+    /// Since when it is paused, why and until when; `None`: it runs.
+    #[serde(default, alias = "paused_at", skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
     /// Occurrences of the rule up to this moment are dealt with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done_until: Option<Timestamp>,
@@ -265,7 +266,7 @@ pub struct JobView {
 pub enum JobStatus {
     /// It has a next firing.
     Active,
-    /// It waits for `resume`.
+    /// It waits for `resume`, or for its pause to end.
     Paused,
     /// Its rule has no further firing.
     Ended,
@@ -275,7 +276,7 @@ impl JobState {
     /// The job's standing in one word.
     #[must_use]
     pub fn status(&self) -> JobStatus {
-        match (self.paused_at, self.next_due) {
+        match (&self.paused, self.next_due) {
             (Some(_), _) => JobStatus::Paused,
             (None, Some(_)) => JobStatus::Active,
             (None, None) => JobStatus::Ended,

@@ -127,6 +127,7 @@ pub mod job_diff;
 pub mod job_files;
 mod json;
 pub mod node;
+mod pause;
 pub mod remote;
 mod run;
 pub mod schedule;
@@ -139,8 +140,8 @@ pub mod wire;
 
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
 pub use engine::{
-    Apply, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Regroup, RequestError,
-    Status, What,
+    Apply, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup,
+    RequestError, Status, What,
 };
 pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};
@@ -153,6 +154,10 @@ pub use job::{
 };
 pub use json::Json;
 pub use node::{Handle, Node};
+pub use pause::{
+    InvalidPause, InvalidSelection, JobSelection, MAX_PAUSE_REASON, PauseTerms, Paused,
+    SelectionChange,
+};
 pub use run::{Cause, Counts, DeliveryState, Outcome, Response, Run, Submission};
 pub use schedule::Rule;
 pub use target::{InvalidTarget, Target};

@@ -103,6 +103,12 @@ async fn what_is_not_there_is_named_with_a_suggestion() {
         get("/v1/jobs/backpu", near_job),
         delete("/v1/jobs/backpu", near_job),
         empty("/v1/jobs/backpu/pause", near_job),
+        post("/v1/jobs/backpu/pause", r#"{"reason": "moving"}"#, near_job),
+        post(
+            "/v1/pause",
+            r#"{"jobs": "db/"}"#,
+            (404, "not_found", "no group of jobs named \"db/\""),
+        ),
         empty("/v1/jobs/backpu/resume", near_job),
         empty("/v1/jobs/backpu/trigger", near_job),
         get("/v1/jobs/backpu/next", near_job),
@@ -252,6 +258,25 @@ async fn bodies_are_checked_field_by_field() {
             r#"{"add": ["a"], "remove": ["a"]}"#,
             (422, "invalid", "group \"a\" is both in add and in remove"),
         ),
+        post(
+            "/v1/jobs/backup/pause",
+            r#"{"until": "2001-01-01T00:00:00Z"}"#,
+            (422, "invalid", "until 2001-01-01T00:00:00.000Z has passed; it is "),
+        ),
+        post(
+            "/v1/jobs/backup/pause",
+            r#"{"until": "2999-01-01T00:00:00Z", "for": "1h"}"#,
+            (422, "invalid", "until 2999-01-01T00:00:00.000Z and for 1h: give one of them"),
+        ),
+        post(
+            "/v1/jobs/backup/pause",
+            r#"{"for": "soon"}"#,
+            (422, "invalid", "for: duration \"soon\""),
+        ),
+        post("/v1/jobs/backup/pause", r#"{"why": "x"}"#, (422, "invalid", "unknown field `why`")),
+        post("/v1/pause", r#"{"jobs": "db"}"#, (422, "invalid", "jobs: jobs \"db\" is not valid")),
+        post("/v1/pause", r#"{"jobs": "all", "for": "0s"}"#, (422, "invalid", "for 0s: ")),
+        post("/v1/resume", r#"{"reason": "x"}"#, (422, "invalid", "unknown field `reason`")),
         post("/v1/clients/web-01/groups", "[]", (422, "invalid", "the body is not a JSON object")),
     ];
     check(&server().await, cases).await;

@@ -171,6 +171,20 @@ async fn apply_shows_the_difference_and_then_makes_it() {
     let ran = world.run("jobs pause db/backup").await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "paused db/backup\n"), "{}", ran.err);
     assert!(world.run("jobs").await.out.contains("db/backup  paused"));
+    let ran = world.run("jobs pause db/ --for 2h --reason moving").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.err);
+    assert!(ran.err.contains("1 of 1 were paused already and stay as they are"), "{}", ran.err);
+    let ran = world.run("jobs resume --all").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "resumed db/backup\n"), "{}", ran.err);
+    let ran = world.run("jobs pause db/backup --until 2999-01-01T00:00:00Z --reason moving").await;
+    assert!(
+        ran.out.starts_with("paused db/backup, until 2999-01-01 00:00:00Z (in "),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.ends_with("): moving\n"), "{}", ran.out);
+    assert!(world.run("jobs").await.out.contains("db/backup  paused, ends in "));
+    assert!(world.run("jobs show db/backup").await.out.contains("): moving"));
     let other = "name = 'cleanup'\ntarget = 'all'\ncommand = 'clean'\nrule.every = '1d'\n";
     std::fs::write(world.path().join("jobs.toml"), other).unwrap();
     let ran = world.run("apply jobs.toml --prune").await;

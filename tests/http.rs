@@ -15,8 +15,8 @@ use fleetcron::node::{OUTBOUND, ToSession};
 use fleetcron::remote::{Remote, RemoteError};
 use fleetcron::store::MemoryStore;
 use fleetcron::{
-    DeliveryState, Handle, JobName, JobSpec, JobStatus, Json, Node, Outcome, Proof, Rule,
-    Submission, Timestamp, TokenHash,
+    DeliveryState, Handle, JobName, JobSelection, JobSpec, JobStatus, Json, Node, Outcome, Pause,
+    PauseTerms, Proof, Rule, Submission, Timestamp, TokenHash,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
@@ -139,6 +139,20 @@ async fn jobs_are_applied_listed_paused_and_removed() {
 
     let paused = remote.pause(name("db/backup")).await.unwrap();
     assert_eq!(paused.state.status(), JobStatus::Paused);
+    let terms = PauseTerms { reason: Some("moving".into()), ..PauseTerms::default() };
+    let lasting = Some(std::time::Duration::from_secs(7_200));
+    let pause = Pause { job: name("db/backup"), terms: PauseTerms { lasting, ..terms.clone() } };
+    let again = remote.pause_with(pause).await.unwrap().state.paused.unwrap();
+    assert_eq!(
+        (Some(again.at), again.reason),
+        (paused.state.paused.map(|p| p.at), terms.reason.clone())
+    );
+    assert!(again.until.unwrap() > again.at);
+    let change = remote.pause_all(JobSelection::All, terms).await.unwrap();
+    assert_eq!(change.changed, [name("cleanup")]);
+    assert_eq!(change.unchanged, [name("db/backup")]);
+    let change = remote.resume_all("db/".parse().unwrap()).await.unwrap();
+    assert_eq!(change.changed, [name("db/backup")]);
     let resumed = remote.resume(name("db/backup")).await.unwrap();
     assert_eq!(resumed.state.status(), JobStatus::Active);
     let run = remote.trigger(name("db/backup")).await.unwrap();

@@ -168,6 +168,27 @@ impl<S: Send + Sync, T: DeserializeOwned, const MAX: usize> FromRequest<S> for B
     }
 }
 
+/// A JSON body, or none, which stands for its default.
+pub(super) struct OptionalBody<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let content_type = request.headers().get(CONTENT_TYPE).cloned();
+        let bytes = read(request.into_body(), MAX_BODY).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        check_type(
+            content_type
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+                .as_deref(),
+        )?;
+        parse(&bytes).map(Self)
+    }
+}
+
 fn check_type(content_type: Option<&str>) -> Result<(), ApiError> {
     let problem = match content_type {
         Some(value) => {

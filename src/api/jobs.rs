@@ -6,10 +6,12 @@ use axum::http::StatusCode;
 
 use super::Api;
 use super::error::{ApiError, ErrorKind};
-use super::extract::{Body, MAX_APPLY_BODY, Params, Segment};
-use crate::engine::{Apply, JobChange};
+use super::extract::{Body, MAX_APPLY_BODY, OptionalBody, Params, Segment};
+use super::message::{PauseRequest, ResumeRequest};
+use crate::engine::{Apply, JobChange, Pause};
 use crate::id::JobName;
 use crate::job::{JobSpec, JobView};
+use crate::pause::{PauseTerms, SelectionChange};
 use crate::run::Run;
 
 pub(super) async fn list(
@@ -60,9 +62,25 @@ pub(super) async fn remove(
 
 pub(super) async fn pause(
     State(api): State<Api>,
-    Segment(name): Segment<JobName>,
+    Segment(job): Segment<JobName>,
+    OptionalBody(terms): OptionalBody<PauseTerms>,
 ) -> Result<Json<JobView>, ApiError> {
-    Ok(Json(api.handle.pause(name).await?))
+    Ok(Json(api.handle.pause_with(Pause { job, terms }).await?))
+}
+
+pub(super) async fn pause_all(
+    State(api): State<Api>,
+    Body(request): Body<PauseRequest>,
+) -> Result<Json<SelectionChange>, ApiError> {
+    let (jobs, terms) = request.parts();
+    Ok(Json(api.handle.pause_all(jobs, terms).await?))
+}
+
+pub(super) async fn resume_all(
+    State(api): State<Api>,
+    Body(request): Body<ResumeRequest>,
+) -> Result<Json<SelectionChange>, ApiError> {
+    Ok(Json(api.handle.resume_all(request.jobs).await?))
 }
 
 pub(super) async fn resume(

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::client_record::ClientView;
 use crate::id::{ClientId, GroupName};
+use crate::pause::{JobSelection, PauseTerms};
+use crate::time::{Timestamp, duration};
 
 /// The body of every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,4 +75,43 @@ pub struct GroupsChange {
     /// Groups to be in no longer.
     #[serde(default)]
     pub remove: BTreeSet<GroupName>,
+}
+
+/// Jobs to pause, and on which terms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// Which: `all`, or the beginning of names up to a `/`.
+    pub jobs: JobSelection,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When they resume by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// After how long they resume by themselves; not with `until`.
+    #[serde(
+        default,
+        rename = "for",
+        skip_serializing_if = "Option::is_none",
+        with = "duration::optional"
+    )]
+    pub lasting: Option<Duration>,
+}
+
+impl PauseRequest {
+    /// The jobs, and the terms.
+    #[must_use]
+    pub fn parts(self) -> (JobSelection, PauseTerms) {
+        let Self { jobs, reason, until, lasting } = self;
+        (jobs, PauseTerms { reason, until, lasting })
+    }
+}
+
+/// Jobs to resume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeRequest {
+    /// Which: `all`, or the beginning of names up to a `/`.
+    pub jobs: JobSelection,
 }

@@ -10,9 +10,12 @@
 //! | `/v1/status` | `GET` |
 //! | `/v1/jobs` | `GET` (`after`, `limit`), `POST` (one definition) |
 //! | `/v1/jobs/{name}` | `GET`, `DELETE`; a `/` in the name is written `%2F` |
-//! | `/v1/jobs/{name}/pause`, `…/resume`, `…/trigger` | `POST` |
 //! | `/v1/jobs/{name}/next` | `GET` (`count`): when it fires next |
 //! | `/v1/forecast` | `GET` (`from`, `to`, `target`, `prefix`, `limit`): all that fires in a span |
+//! | `/v1/jobs/{name}/pause` | `POST` (`reason`, `until` or `for`; or no body) |
+//! | `/v1/jobs/{name}/resume`, `…/trigger` | `POST` |
+//! | `/v1/pause` | `POST` (`jobs`: `all` or `db/`; `reason`, `until` or `for`) |
+//! | `/v1/resume` | `POST` (`jobs`) |
 //! | `/v1/apply` | `POST` (`jobs`, `prune`, `dry_run`) |
 //! | `/v1/runs` | `GET` (`job`, `before`, `after`, `limit`), `POST` (a submission) |
 //! | `/v1/runs/{serial}` | `GET` (`wait`, up to 1 minute: answers when the run has ended) |
@@ -107,6 +110,8 @@ fn routes() -> Router<Api> {
         .route("/v1/jobs/{name}/trigger", post(jobs::trigger))
         .route("/v1/jobs/{name}/next", get(forecast::next))
         .route("/v1/forecast", get(forecast::forecast))
+        .route("/v1/pause", post(jobs::pause_all))
+        .route("/v1/resume", post(jobs::resume_all))
         .route("/v1/apply", post(jobs::apply))
         .route("/v1/runs", get(runs::list).post(runs::submit))
         .route("/v1/runs/{serial}", get(runs::get))

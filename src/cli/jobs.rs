@@ -7,6 +7,7 @@ use super::connect::{connect, read_all};
 use super::error::CliError;
 use super::forecast::{self, NextArgs};
 use super::output::{Field, NOTHING, Out, Tone, complain, moment, note, relative};
+use super::pauses::{self, PauseArgs, Selected};
 use super::{Done, Verdict, show};
 use crate::id::JobName;
 use crate::job::{JobStatus, JobView};
@@ -41,10 +42,10 @@ enum JobsCommand {
     },
     /// Show when a job fires next.
     Next(NextArgs),
-    /// Stop jobs from firing until they are resumed.
-    Pause(Names),
+    /// Stop jobs from firing, for a time or until they are resumed.
+    Pause(PauseArgs),
     /// Let paused jobs fire again.
-    Resume(Names),
+    Resume(Selected),
     /// Run jobs now, whatever their rules say.
     Trigger(Names),
     /// Remove jobs; their queued deliveries end as removed.
@@ -72,29 +73,27 @@ pub(super) async fn execute(args: JobsArgs, global: &Global) -> Done {
         JobsCommand::List(args) => list(&out, &remote, args).await?,
         JobsCommand::Show { name } => show_one(&out, &remote.get(name).await?)?,
         JobsCommand::Next(args) => forecast::next(&out, &remote, args).await?,
-        JobsCommand::Pause(args) => each(&out, &remote, Act::Pause, args.names).await?,
-        JobsCommand::Resume(args) => each(&out, &remote, Act::Resume, args.names).await?,
-        JobsCommand::Trigger(args) => each(&out, &remote, Act::Trigger, args.names).await?,
-        JobsCommand::Remove(args) => each(&out, &remote, Act::Remove, args.names).await?,
+        JobsCommand::Pause(args) => pauses::pause(&out, &remote, args).await?,
+        JobsCommand::Resume(args) => pauses::resume(&out, &remote, args).await?,
+        JobsCommand::Trigger(Names { names }) => {
+            each(names, async |name| trigger(&out, &remote, name).await).await?;
+        }
+        JobsCommand::Remove(Names { names }) => {
+            each(names, async |name| remove(&out, &remote, name).await).await?;
+        }
     }
     Ok(Verdict::Succeeded)
 }
 
-/// What can be done to several jobs.
-#[derive(Debug, Clone, Copy)]
-enum Act {
-    Pause,
-    Resume,
-    Trigger,
-    Remove,
-}
-
-/// Does the same to each job. A refusal of one does not keep the others from it.
-async fn each(out: &Out, remote: &Remote, act: Act, names: Vec<JobName>) -> Result<(), CliError> {
-    let total = names.len();
+/// Does the same to each. A refusal of one does not keep the others from it.
+pub(super) async fn each<T>(
+    things: Vec<T>,
+    act: impl AsyncFn(T) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let total = things.len();
     let mut codes = Vec::new();
-    for name in names {
-        match one(out, remote, act, name).await {
+    for thing in things {
+        match act(thing).await {
             Err(error @ CliError::Remote(RemoteError::Refused { .. })) if total > 1 => {
                 complain(&error);
                 codes.push(error.exit_code());
@@ -110,32 +109,17 @@ async fn each(out: &Out, remote: &Remote, act: Act, names: Vec<JobName>) -> Resu
     }
 }
 
-async fn one(out: &Out, remote: &Remote, act: Act, name: JobName) -> Result<(), CliError> {
-    match act {
-        Act::Pause => {
-            let job = remote.pause(name.clone()).await?;
-            if out.is_json() { out.json(&job) } else { out.line(&format!("paused {name}")) }
-        }
-        Act::Resume => {
-            let job = remote.resume(name.clone()).await?;
-            if out.is_json() {
-                return out.json(&job);
-            }
-            let next = next_due(&job, out.now);
-            out.line(&format!("resumed {name}; next firing: {next}"))
-        }
-        Act::Trigger => {
-            let run = remote.trigger(name).await?;
-            if out.is_json() { out.json(&run) } else { out.line(&run.serial.to_string()) }
-        }
-        Act::Remove => {
-            remote.remove(name.clone()).await?;
-            if out.is_json() {
-                out.json(&serde_json::json!({ "removed": name }))
-            } else {
-                out.line(&format!("removed {name}"))
-            }
-        }
+async fn trigger(out: &Out, remote: &Remote, name: JobName) -> Result<(), CliError> {
+    let run = remote.trigger(name).await?;
+    if out.is_json() { out.json(&run) } else { out.line(&run.serial.to_string()) }
+}
+
+async fn remove(out: &Out, remote: &Remote, name: JobName) -> Result<(), CliError> {
+    remote.remove(name.clone()).await?;
+    if out.is_json() {
+        out.json(&serde_json::json!({ "removed": name }))
+    } else {
+        out.line(&format!("removed {name}"))
     }
 }
 
@@ -166,7 +150,7 @@ fn row(view: &JobView, now: Timestamp) -> Vec<Field> {
     let next = state.next_due.filter(|_| state.status() == JobStatus::Active);
     vec![
         spec.name.as_str().into(),
-        status(view),
+        status(view, now),
         when(next),
         when(state.last_serial.map(crate::Serial::time)),
         spec.target.to_string().into(),
@@ -175,16 +159,22 @@ fn row(view: &JobView, now: Timestamp) -> Vec<Field> {
     ]
 }
 
-fn status(view: &JobView) -> Field {
-    let tone = match view.state.status() {
+fn status(view: &JobView, now: Timestamp) -> Field {
+    let status = view.state.status();
+    let tone = match status {
         JobStatus::Active => Tone::Good,
         JobStatus::Paused => Tone::Busy,
         JobStatus::Ended => Tone::Quiet,
     };
-    Field::toned(view.state.status().to_string(), tone)
+    let until = view.state.paused.as_ref().and_then(|paused| paused.until);
+    let text = match until {
+        Some(until) => format!("{status}, ends {}", relative(until, now)),
+        None => status.to_string(),
+    };
+    Field::toned(text, tone)
 }
 
-fn next_due(view: &JobView, now: Timestamp) -> String {
+pub(super) fn next_due(view: &JobView, now: Timestamp) -> String {
     match view.state.next_due {
         Some(at) => moment(at, now),
         None => "none, its rule has ended".to_owned(),
@@ -199,7 +189,7 @@ fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
     let spec = &job.spec;
     let mut pairs: Vec<(&str, Field)> = vec![("name", spec.name.as_str().into())];
     pairs.extend(spec.description.as_deref().map(|text| ("description", text.into())));
-    pairs.push(("status", status(view)));
+    pairs.push(("status", status(view, out.now)));
     pairs.push(("target", spec.target.to_string().into()));
     pairs.push(("command", format!("{} {}", spec.command, spec.params).into()));
     pairs.push(("rule", show::rule(&spec.rule).into()));
@@ -219,7 +209,10 @@ fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
     }
     pairs.extend(spec.expires_after.map(|after| ("expires_after", duration::format(after).into())));
     pairs.push(("next", next_due(view, out.now).into()));
-    pairs.extend(state.paused_at.map(|at| ("paused", moment(at, out.now).into())));
+    pairs.extend(state.paused.as_ref().map(|paused| {
+        let since = moment(paused.at, out.now);
+        ("paused", format!("{since}{}", pauses::terms(paused, out.now)).into())
+    }));
     pairs.extend(state.last_serial.map(|serial| {
         ("last run", format!("{serial}, {}", moment(serial.time(), out.now)).into())
     }));
@@ -238,7 +231,10 @@ fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::pause::Paused;
 
     #[test]
     fn a_paused_job_shows_no_next_firing() {
@@ -251,8 +247,13 @@ mod tests {
         .unwrap();
         let now = at.parse().unwrap();
         assert!(format!("{:?}", row(&view, now)).contains("in 5m"));
-        view.state.paused_at = Some(now);
-        let row = format!("{:?}", row(&view, now));
-        assert!(row.contains("paused") && !row.contains("in 5m"), "{row}");
+        let paused = Paused { at: now, reason: None, until: None };
+        view.state.paused = Some(paused.clone());
+        let text = format!("{:?}", row(&view, now));
+        assert!(text.contains("\"paused\"") && !text.contains("in 5m"), "{text}");
+        let until = Some(now.plus(Duration::from_secs(7_200)));
+        view.state.paused = Some(Paused { until, ..paused });
+        let text = format!("{:?}", row(&view, now));
+        assert!(text.contains("paused, ends in 2h"), "{text}");
     }
 }

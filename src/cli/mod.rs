@@ -25,6 +25,7 @@ mod forecast;
 mod heat;
 mod jobs;
 mod output;
+mod pauses;
 mod progress;
 mod run;
 mod runs;

@@ -1,4 +1,4 @@
-//! Changes of the jobs: apply, remove, pause, resume.
+//! Changes of the jobs: apply, remove.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::MAX_JOBS;
 use super::change::Change;
 use super::core::Engine;
-use super::effect::{JobAction, JobChange, Plan, Reply, RequestError, What};
+use super::effect::{JobAction, JobChange, Plan, Reply, RequestError};
 use super::input::Apply;
 use super::jobs::Entry;
 use super::registry::Registry;
@@ -196,39 +196,6 @@ impl Engine {
         for serial in self.runs.of_job(job) {
             self.end_unsent(serial, DeliveryState::Removed, "the job was removed", false);
         }
-    }
-
-    /// Stops a job's rule from firing. A paused job stays as it is.
-    pub(super) fn pause(&mut self, name: &JobName) -> Result<Reply, RequestError> {
-        let mut entry = self.job(name)?.clone();
-        if entry.state.paused_at.is_none() {
-            entry.state.paused_at = Some(self.now);
-            self.standing_changed(entry.job.id, None);
-            self.jobs.put(entry);
-            self.notify_job(name, "paused");
-        }
-        self.job_reply(name)
-    }
-
-    /// Lets a paused job's rule fire again. A job that is not paused stays as it is.
-    pub(super) fn resume(&mut self, name: &JobName) -> Result<Reply, RequestError> {
-        let mut entry = self.job(name)?.clone();
-        if entry.state.paused_at.take().is_some() {
-            let id = entry.job.id;
-            self.standing_changed(id, None);
-            self.jobs.put(entry);
-            self.notify_job(name, "resumed");
-            self.catch_up_now(id);
-        }
-        self.job_reply(name)
-    }
-
-    fn job_reply(&self, name: &JobName) -> Result<Reply, RequestError> {
-        Ok(Reply::Job(Box::new(self.job(name)?.view())))
-    }
-
-    fn notify_job(&mut self, name: &JobName, change: &str) {
-        self.notify(What::Job { job: name.clone(), change: change.into() });
     }
 }
 

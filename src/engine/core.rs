@@ -142,10 +142,9 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let wave = self.waves.first_key_value().map(|((at, _), _)| *at);
-        [self.jobs.next_due(), self.runs.next_expiry(), self.held.next_deadline(), wave]
-            .into_iter()
-            .flatten()
-            .min()
+        let jobs = [self.jobs.next_due(), self.jobs.next_wake()];
+        let runs = [self.runs.next_expiry(), self.held.next_deadline(), wave];
+        jobs.into_iter().chain(runs).flatten().min()
     }
 
     /// Does what is due by `now`, a bounded part of it: ask [`Engine::next_deadline`] again.
@@ -153,6 +152,7 @@ impl Engine {
         self.advance(now);
         self.expire_due();
         self.send_waves();
+        self.resume_due();
         self.fire_due();
         self.let_go();
     }
@@ -198,8 +198,10 @@ impl Engine {
         match request {
             Request::Apply(apply) => self.apply(apply, entropy),
             Request::RemoveJob(name) => self.remove_job(&name),
-            Request::PauseJob(name) => self.pause(&name),
+            Request::PauseJob(pause) => self.pause(&pause),
+            Request::PauseJobs { jobs, terms } => self.pause_all(&jobs, &terms),
             Request::ResumeJob(name) => self.resume(&name),
+            Request::ResumeJobs(jobs) => self.resume_all(&jobs),
             Request::TriggerJob(name) => self.trigger(&name, entropy),
             Request::Submit(submission) => self.submit(submission, entropy),
             Request::CancelRun(serial) => self.cancel_run(serial),

@@ -11,6 +11,7 @@ use crate::forecast::{Outlook, Span};
 use crate::id::{ClientId, CommandName, JobName, Serial};
 use crate::job::{Command, JobView, Missed};
 use crate::job_diff::FieldChange;
+use crate::pause::SelectionChange;
 use crate::run::{Counts, DeliveryState, Response, Run};
 use crate::time::Timestamp;
 
@@ -99,6 +100,8 @@ pub enum Reply {
     Job(Box<JobView>),
     /// Jobs.
     Jobs(Vec<JobView>),
+    /// What became of the jobs of a selection.
+    Selection(SelectionChange),
     /// One run.
     Run(Box<Run>),
     /// Runs.
@@ -301,7 +304,7 @@ pub enum RequestError {
     /// No such job, client, group or run.
     #[error("no {what} named {name:?}{}", crate::suggest::hint(.suggestion.as_deref()))]
     NotFound {
-        /// `job`, `client`, `group` or `run`.
+        /// `job`, `client`, `group`, `run` or `group of jobs`.
         what: &'static str,
         /// What was asked for.
         name: String,

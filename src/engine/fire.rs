@@ -348,11 +348,16 @@ impl Engine {
         }
     }
 
-    /// Fires what a resumed job missed.
-    pub(super) fn catch_up_now(&mut self, id: JobId) {
+    /// Fires what a job missed while it was paused, until its own end or now, and what is due
+    /// since; tells how many firings that makes.
+    pub(super) fn catch_up_after_pause(&mut self, id: JobId, until: Option<Timestamp>) -> usize {
+        let up = self.started.max(self.now.minus(LATE));
+        let until = until.unwrap_or(self.now).max(up).min(self.now);
         let mut firings = Vec::new();
-        self.plan(id, self.now, Some("the job was paused"), &mut firings);
+        self.plan(id, until, Some("the job was paused"), &mut firings);
+        let count = firings.len();
         self.fire(firings);
+        count
     }
 
     /// Ends deliveries that no client accepted in time.

@@ -55,7 +55,7 @@ impl Engine {
         for entry in entries.into_iter().take_while(is_within) {
             let Some(due) = entry.state.next_due else { continue };
             let Some(deliveries) = reach.of(&entry.job.spec.target) else { continue };
-            if entry.state.paused_at.is_some() {
+            if entry.state.paused.is_some() {
                 paused += 1;
             } else if due < span.to {
                 outlooks.push(entry.outlook(deliveries));

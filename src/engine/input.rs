@@ -8,6 +8,7 @@ use crate::client_record::{Proof, TokenHash};
 use crate::forecast::ForecastQuery;
 use crate::id::{ClientId, GroupName, JobName, Serial};
 use crate::job::JobSpec;
+use crate::pause::{JobSelection, PauseTerms};
 use crate::run::{Outcome, Submission};
 
 /// A caller's number, by which the answer finds its way back.
@@ -76,10 +77,19 @@ pub enum Request {
     Apply(Apply),
     /// Remove a job; its queued deliveries end as `removed`.
     RemoveJob(JobName),
-    /// Stop a job's rule from firing.
-    PauseJob(JobName),
+    /// Stop a job's rule from firing, for a time or until it is resumed.
+    PauseJob(Pause),
+    /// Stop the rules of many jobs from firing: all or nothing.
+    PauseJobs {
+        /// Which.
+        jobs: JobSelection,
+        /// Why, and until when.
+        terms: PauseTerms,
+    },
     /// Let a paused job's rule fire again; missed firings follow its `catch_up`.
     ResumeJob(JobName),
+    /// Let the rules of many paused jobs fire again: all or nothing.
+    ResumeJobs(JobSelection),
     /// Run a job now, whatever its rule says.
     TriggerJob(JobName),
     /// One job.
@@ -136,6 +146,23 @@ pub struct Apply {
     /// Only tell what would change.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// A job to pause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// The job.
+    pub job: JobName,
+    /// Why, and until when.
+    pub terms: PauseTerms,
+}
+
+impl Pause {
+    /// A pause without a reason, until the job is resumed.
+    #[must_use]
+    pub fn new(job: JobName) -> Self {
+        Self { job, terms: PauseTerms::default() }
+    }
 }
 
 /// A client to define.

@@ -23,7 +23,12 @@ impl Entry {
 
     /// When it must be looked at: never while it is paused.
     fn due(&self) -> Option<Timestamp> {
-        self.state.next_due.filter(|_| self.state.paused_at.is_none())
+        self.state.next_due.filter(|_| self.state.paused.is_none())
+    }
+
+    /// When its pause ends by itself.
+    fn wakes(&self) -> Option<Timestamp> {
+        self.state.paused.as_ref()?.until
     }
 
     /// Deals with an occurrence: the next one is computed from its scheduled time.
@@ -39,7 +44,7 @@ impl Entry {
             job: Arc::clone(&self.job),
             next_due: self.state.next_due,
             occurrences: self.state.occurrences,
-            paused_at: self.state.paused_at,
+            paused_at: self.state.paused.as_ref().map(|paused| paused.at),
             deliveries,
         }
     }
@@ -50,12 +55,13 @@ impl Entry {
     }
 }
 
-/// Every job by number and name, and the due index.
+/// Every job by number and name, and the indexes of when they are due and when pauses end.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     entries: BTreeMap<JobId, Entry>,
     names: BTreeMap<JobName, JobId>,
     due: BTreeSet<(Timestamp, JobId)>,
+    waking: BTreeSet<(Timestamp, JobId)>,
 }
 
 impl Jobs {
@@ -96,6 +102,13 @@ impl Jobs {
         self.names.range::<JobName, _>(first..).filter_map(|(_, id)| self.entries.get(id))
     }
 
+    /// The names that begin with `prefix`, in their order.
+    pub(super) fn beginning<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a JobName> {
+        use std::ops::Bound::{Included, Unbounded};
+        let from = self.names.range::<str, _>((Included(prefix), Unbounded));
+        from.map(|(name, _)| name).take_while(move |name| name.as_str().starts_with(prefix))
+    }
+
     /// Puts a job, new or changed, and indexes when it is due.
     pub(super) fn put(&mut self, entry: Entry) {
         let id = entry.job.id;
@@ -103,6 +116,9 @@ impl Jobs {
         self.names.insert(entry.job.spec.name.clone(), id);
         if let Some(due) = entry.due() {
             self.due.insert((due, id));
+        }
+        if let Some(wakes) = entry.wakes() {
+            self.waking.insert((wakes, id));
         }
         self.entries.insert(id, entry);
     }
@@ -115,8 +131,12 @@ impl Jobs {
     }
 
     fn unindex(&mut self, id: JobId) {
-        if let Some(due) = self.entries.get(&id).and_then(Entry::due) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        if let Some(due) = entry.due() {
             self.due.remove(&(due, id));
+        }
+        if let Some(wakes) = entry.wakes() {
+            self.waking.remove(&(wakes, id));
         }
     }
 
@@ -127,6 +147,20 @@ impl Jobs {
 
     /// At most `limit` jobs that are due, the earliest first; they stay indexed until put again.
     pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<JobId> {
-        self.due.iter().take_while(|(due, _)| *due <= now).take(limit).map(|(_, id)| *id).collect()
+        up_to(&self.due, now, limit)
     }
+
+    /// When the first pause ends by itself.
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        self.waking.first().map(|(wakes, _)| *wakes)
+    }
+
+    /// At most `limit` jobs whose pauses have come to their end, the earliest first.
+    pub(super) fn waking(&self, now: Timestamp, limit: usize) -> Vec<JobId> {
+        up_to(&self.waking, now, limit)
+    }
+}
+
+fn up_to(index: &BTreeSet<(Timestamp, JobId)>, now: Timestamp, limit: usize) -> Vec<JobId> {
+    index.iter().take_while(|(at, _)| *at <= now).take(limit).map(|(_, id)| *id).collect()
 }

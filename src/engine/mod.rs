@@ -19,6 +19,7 @@ mod input;
 mod jobs;
 mod missed;
 mod overlap;
+mod pause;
 mod queries;
 mod registry;
 mod runs;
@@ -37,7 +38,7 @@ pub use effect::{
     Plan, Reply, RequestError, Status, What,
 };
 pub use forecast::OUTLOOKS;
-pub use input::{Apply, CallId, Input, NewClient, Page, Regroup, Request, SessionId};
+pub use input::{Apply, CallId, Input, NewClient, Page, Pause, Regroup, Request, SessionId};
 pub use missed::{LATE, MAX_CATCH_UP};
 pub use sessions::WINDOW;
 

@@ -12,11 +12,12 @@ use super::CallError;
 use super::link::{Letter, Link, ToSession};
 use crate::client_record::{ClientView, Proof};
 use crate::engine::{
-    Apply, Event, Input, JobChange, NewClient, OpenDelivery, Page, Regroup, Reply, Request,
+    Apply, Event, Input, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup, Reply, Request,
     SessionId, Status,
 };
 use crate::id::{ClientId, GroupName, JobName, Serial};
 use crate::job::JobView;
+use crate::pause::{JobSelection, PauseTerms, SelectionChange};
 use crate::run::{Outcome, Run, Submission};
 use crate::store::Store;
 
@@ -65,7 +66,31 @@ impl Handle {
 
     /// Stops a job's rule from firing until it is resumed.
     pub async fn pause(&self, job: JobName) -> Result<JobView, CallError> {
-        expect_reply!(self.call(Request::PauseJob(job)).await?, Reply::Job(job) => *job)
+        self.pause_with(Pause::new(job)).await
+    }
+
+    /// Stops a job's rule from firing, with a reason, for a time. One that is paused already
+    /// stays so since then, with the new reason and end.
+    pub async fn pause_with(&self, pause: Pause) -> Result<JobView, CallError> {
+        expect_reply!(self.call(Request::PauseJob(pause)).await?, Reply::Job(job) => *job)
+    }
+
+    /// Stops the rules of many jobs from firing: all or nothing. Those that are paused already
+    /// stay as they are.
+    pub async fn pause_all(
+        &self,
+        jobs: JobSelection,
+        terms: PauseTerms,
+    ) -> Result<SelectionChange, CallError> {
+        let reply = self.call(Request::PauseJobs { jobs, terms }).await?;
+        expect_reply!(reply, Reply::Selection(change) => change)
+    }
+
+    /// Lets the rules of many paused jobs fire again: all or nothing. Missed firings follow each
+    /// job's `catch_up`, right after this returns.
+    pub async fn resume_all(&self, jobs: JobSelection) -> Result<SelectionChange, CallError> {
+        let reply = self.call(Request::ResumeJobs(jobs)).await?;
+        expect_reply!(reply, Reply::Selection(change) => change)
     }
 
     /// Lets a paused job's rule fire again; missed firings follow its `catch_up`.

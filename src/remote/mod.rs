@@ -15,13 +15,16 @@ mod tests;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
-use crate::api::message::{ClientRequest, GroupsChange, NewClientView};
+use crate::api::message::{
+    ClientRequest, GroupsChange, NewClientView, PauseRequest, ResumeRequest,
+};
 use crate::client_record::ClientView;
-use crate::engine::{Apply, JobChange, OpenDelivery, Page, Regroup, Status};
+use crate::engine::{Apply, JobChange, OpenDelivery, Page, Pause, Regroup, Status};
 use crate::forecast::{Forecast, ForecastQuery, NextFirings};
 use crate::history::RunQuery;
 use crate::id::{ClientId, GroupName, JobName, Serial};
 use crate::job::JobView;
+use crate::pause::{JobSelection, PauseTerms, SelectionChange};
 use crate::run::{Response, Run, Submission};
 use http::Http;
 
@@ -62,7 +65,35 @@ impl Remote {
 
     /// Stops a job's rule from firing until it is resumed.
     pub async fn pause(&self, job: JobName) -> Result<JobView, RemoteError> {
-        self.post(&["jobs", job.as_str(), "pause"]).await
+        self.pause_with(Pause::new(job)).await
+    }
+
+    /// Stops a job's rule from firing, with a reason, for a time. One that is paused already
+    /// stays so since then, with the new reason and end.
+    pub async fn pause_with(&self, pause: Pause) -> Result<JobView, RemoteError> {
+        let Pause { job, terms } = pause;
+        let request = self.http.request(Method::POST, &["jobs", job.as_str(), "pause"])?;
+        self.http.json(request.json(&terms)).await
+    }
+
+    /// Stops the rules of many jobs from firing: all or nothing. Those that are paused already
+    /// stay as they are.
+    pub async fn pause_all(
+        &self,
+        jobs: JobSelection,
+        terms: PauseTerms,
+    ) -> Result<SelectionChange, RemoteError> {
+        let PauseTerms { reason, until, lasting } = terms;
+        let body = PauseRequest { jobs, reason, until, lasting };
+        let request = self.http.request(Method::POST, &["pause"])?.json(&body);
+        self.http.json(request).await
+    }
+
+    /// Lets the rules of many paused jobs fire again: all or nothing. Missed firings follow each
+    /// job's `catch_up`, right after this returns.
+    pub async fn resume_all(&self, jobs: JobSelection) -> Result<SelectionChange, RemoteError> {
+        let request = self.http.request(Method::POST, &["resume"])?.json(&ResumeRequest { jobs });
+        self.http.json(request).await
     }
 
     /// Lets a paused job's rule fire again; missed firings follow its `catch_up`.

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fleetcron::engine::{
-    Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, Reply, Request, SessionId,
+    Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, Pause, Reply, Request, SessionId,
 };
 use fleetcron::store::{MemoryStore, records};
 use fleetcron::{
@@ -306,7 +306,7 @@ impl World {
         let job = jobs().swap_remove(job).name;
         match self.random.below(10) {
             0..4 => Request::TriggerJob(job),
-            4 => Request::PauseJob(job),
+            4 => Request::PauseJob(Pause::new(job)),
             5 => Request::ResumeJob(job),
             6 => {
                 let n = self.random.below(self.runs.len().max(1));

@@ -17,7 +17,9 @@ use fleetcron::engine::{
     Apply, CallId, Effect, Engine, Input, NewClient, Reply, Request, SessionId,
 };
 use fleetcron::store::{MemoryStore, records};
-use fleetcron::{ClientId, Json, Missed, Outcome, Proof, Run, Serial, Timestamp, What, history};
+use fleetcron::{
+    ClientId, Json, Missed, Outcome, Pause, Proof, Run, Serial, Timestamp, What, history,
+};
 use model::{Fired, Model, Row};
 use rules::{ClockChanges, DAY, HORIZON, HOUR, MINUTE, SECOND, YEAR_END, YEAR_START};
 
@@ -349,7 +351,7 @@ impl World {
 
     fn pause(&mut self, job: usize) {
         self.tally.pauses += usize::from(!self.model.jobs[job].paused);
-        self.ask(Request::PauseJob(jobs::name(job)));
+        self.ask(Request::PauseJob(Pause::new(jobs::name(job))));
         self.model.pause(job);
     }
 

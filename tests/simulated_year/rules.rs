@@ -233,7 +233,7 @@ impl Plan {
         let start = self.start.map(Timestamp::from_millis);
         let end = self.end.map(Timestamp::from_millis);
         let count = self.count.map(|count| count as u64);
-        Rule { when, start, end, count }.checked().unwrap()
+        Rule { when, start, end, count, filter: None }.checked().unwrap()
     }
 
     /// Every occurrence of a job that is created at the year's start, up to some days after its

@@ -225,7 +225,7 @@ fn paused_jobs_are_counted_and_what_they_would_fire_is_what_they_fire_when_resum
     spec.catch_up = CatchUp::Skip;
     spec.offline = Offline::Drop;
     bench.apply(spec);
-    bench.call(Request::PauseJob("tick".parse().unwrap()));
+    bench.call(Request::PauseJob(Pause::new("tick".parse().unwrap())));
     bench.wait_until(at(7 * 60 + 30));
     let seen = foresee(&mut bench, &ForecastQuery::default());
     assert_eq!((seen.paused, seen.total.firings), (1, 0));

@@ -3,6 +3,7 @@
 mod deliveries;
 mod forecast;
 mod overlap;
+mod pause;
 mod policies;
 mod restart;
 mod spread;
@@ -10,8 +11,8 @@ mod spread;
 use std::time::Duration;
 
 use super::{
-    Apply, CallId, Change, CloseReason, Effect, Engine, Input, JobAction, NewClient, Page, Reply,
-    Request, RequestError, SessionId, Status, WINDOW, What,
+    Apply, CallId, Change, CloseReason, Effect, Engine, Input, JobAction, NewClient, Page, Pause,
+    Reply, Request, RequestError, SessionId, Status, WINDOW, What,
 };
 use crate::client_record::{ClientView, Proof, TokenHash};
 use crate::id::{JobName, Serial};

@@ -162,7 +162,7 @@ fn a_held_run_is_held_over_a_restart_until_the_clients_have_spoken() {
     bench.succeed(2, first);
     bench.wait_until(at(20));
     let held = bench.runs_put()[0].serial;
-    bench.call(Request::PauseJob("tick".parse().unwrap()));
+    bench.call(Request::PauseJob(Pause::new("tick".parse().unwrap())));
     bench.restart(at(21));
     assert!(bench.connect("a", 3, &[first]).is_empty());
     assert!(bench.connect("b", 4, &[]).is_empty());
@@ -195,7 +195,7 @@ fn nobody_who_never_returns_holds_a_run_for_ever() {
     bench.succeed(2, first);
     bench.wait_until(at(20));
     let held = bench.runs_put()[0].serial;
-    bench.call(Request::PauseJob("tick".parse().unwrap()));
+    bench.call(Request::PauseJob(Pause::new("tick".parse().unwrap())));
     bench.restart(at(21));
     assert!(bench.connect("b", 4, &[]).is_empty());
     bench.wait_until(at(52));

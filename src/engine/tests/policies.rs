@@ -31,7 +31,7 @@ fn offline_queue_latest_and_drop_decide_what_a_client_gets_on_return() {
             bench.wait_until(at(n * 10));
             ended.extend(bench.ends());
         }
-        bench.call(Request::PauseJob("tick".parse().unwrap()));
+        bench.call(Request::PauseJob(Pause::new("tick".parse().unwrap())));
         let sent = bench.connect("a", 1, &[]);
         assert_eq!(sent.len(), expected, "{offline:?}");
         assert!(sent.is_sorted(), "in serial order");
@@ -123,7 +123,7 @@ fn a_count_ends_the_rule() {
 fn pause_stops_and_resume_catches_up() {
     let mut bench = Bench::new();
     bench.apply(every("tick", "all", 10));
-    bench.call(Request::PauseJob("tick".parse().unwrap()));
+    bench.call(Request::PauseJob(Pause::new("tick".parse().unwrap())));
     bench.wait_until(at(45));
     assert!(bench.runs_put().is_empty());
     assert_eq!(bench.engine.next_deadline(), None);

@@ -77,17 +77,17 @@ fn what_a_person_did_survives() {
     for name in ["paused", "resumed", "triggered", "removed", "pruned"] {
         bench.apply(every(name, "all", 1_000));
     }
-    bench.call(Request::PauseJob("paused".parse().unwrap()));
-    bench.call(Request::PauseJob("resumed".parse().unwrap()));
+    bench.call(Request::PauseJob(Pause::new("paused".parse().unwrap())));
+    bench.call(Request::PauseJob(Pause::new("resumed".parse().unwrap())));
     bench.restart(at(1));
-    assert_eq!(bench.state("paused").paused_at, Some(at(0)));
+    assert_eq!(bench.state("paused").paused.map(|paused| paused.at), Some(at(0)));
     bench.call(Request::ResumeJob("resumed".parse().unwrap()));
     bench.call(Request::RemoveJob("removed".parse().unwrap()));
     let Reply::Run(run) = bench.call(Request::TriggerJob("triggered".parse().unwrap())) else {
         panic!()
     };
     bench.restart(at(2));
-    assert_eq!(bench.state("resumed").paused_at, None);
+    assert_eq!(bench.state("resumed").paused, None);
     assert_eq!(bench.state("triggered").last_serial, Some(run.serial));
     let gone = bench.ask(Request::GetJob("removed".parse().unwrap()));
     assert!(matches!(gone, Err(RequestError::NotFound { .. })), "{gone:?}");

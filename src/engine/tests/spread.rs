@@ -93,7 +93,7 @@ fn a_restart_keeps_the_moments() {
     bench.wait_until(at(120));
     let soon = bench.sent().len();
     bench.restart(at(121));
-    bench.call(Request::PauseJob("tick".parse().unwrap()));
+    bench.call(Request::PauseJob(Pause::new("tick".parse().unwrap())));
     let mut at_once = 0;
     for n in 0..100 {
         let sent = bench.connect(&format!("s{n}"), 1_000 + n, &[]);

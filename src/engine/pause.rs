@@ -1,0 +1,140 @@
+//! Pauses of jobs: they begin, and end when somebody says so or their time has come.
+
+use super::change::Change;
+use super::core::Engine;
+use super::effect::{Reply, RequestError, What};
+use super::input::Pause;
+use super::not_found;
+use crate::id::{JobId, JobName};
+use crate::pause::{JobSelection, PauseTerms, Paused, SelectionChange};
+
+/// Jobs that one call of the deadline resumes, at most.
+const RESUMED_AT_ONCE: usize = 1_024;
+
+/// Firings caught up after which one call of the deadline resumes no further job.
+const FIRINGS_AT_ONCE: usize = 4_096;
+
+impl Engine {
+    /// Stops a job's rule from firing. One that is paused already stays so since then, with the
+    /// new reason and end.
+    pub(super) fn pause(&mut self, pause: &Pause) -> Result<Reply, RequestError> {
+        let mut entry = self.job(&pause.job)?.clone();
+        let mut paused = self.begin_pause(&pause.terms)?;
+        let before = entry.state.paused.take();
+        if let Some(before) = &before {
+            paused.at = before.at;
+        }
+        if before.as_ref() != Some(&paused) {
+            entry.state.paused = Some(paused);
+            self.standing_changed(entry.job.id, None);
+            self.jobs.put(entry);
+            self.notify_job(&pause.job, "paused");
+        }
+        self.job_reply(&pause.job)
+    }
+
+    fn begin_pause(&self, terms: &PauseTerms) -> Result<Paused, RequestError> {
+        terms.begin(self.now).map_err(|error| RequestError::Invalid(error.to_string()))
+    }
+
+    /// Pauses the jobs of a selection, all or none. Those that are paused already stay as they
+    /// are: an end of this pause must not resume what somebody has paused for another reason.
+    pub(super) fn pause_all(
+        &mut self,
+        jobs: &JobSelection,
+        terms: &PauseTerms,
+    ) -> Result<Reply, RequestError> {
+        let paused = self.begin_pause(terms)?;
+        let names = self.selected(jobs)?;
+        let (unchanged, changed): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| self.is_paused(name));
+        self.change_pauses(&changed, |state| *state = Some(paused.clone()));
+        for name in &changed {
+            self.notify_job(name, "paused");
+        }
+        Ok(Reply::Selection(SelectionChange { changed, unchanged }))
+    }
+
+    /// Lets the paused jobs of a selection fire again, all or none. Their pauses get an end that
+    /// has come, so that what they missed is caught up in bounded parts.
+    pub(super) fn resume_all(&mut self, jobs: &JobSelection) -> Result<Reply, RequestError> {
+        let names = self.selected(jobs)?;
+        let (changed, unchanged): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| self.is_paused(name));
+        let now = self.now;
+        self.change_pauses(&changed, |paused| {
+            if let Some(paused) = paused {
+                paused.until = Some(now);
+            }
+        });
+        Ok(Reply::Selection(SelectionChange { changed, unchanged }))
+    }
+
+    /// The names of a selection; that there are none is a mistake.
+    fn selected(&self, jobs: &JobSelection) -> Result<Vec<JobName>, RequestError> {
+        let names: Vec<JobName> = self.jobs.beginning(jobs.prefix()).cloned().collect();
+        if names.is_empty() {
+            let begun = self.jobs.names().filter_map(|name| Some(&name[..=name.rfind('/')?]));
+            return Err(not_found("group of jobs", &jobs.to_string(), begun));
+        }
+        Ok(names)
+    }
+
+    fn is_paused(&self, name: &JobName) -> bool {
+        self.jobs.find(name).is_some_and(|entry| entry.state.paused.is_some())
+    }
+
+    /// Changes jobs in one unit, so that a crash leaves all or none of it.
+    fn change_pauses(&mut self, names: &[JobName], change: impl Fn(&mut Option<Paused>)) {
+        let mut unit = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(mut entry) = self.jobs.find(name).cloned() else { continue };
+            change(&mut entry.state.paused);
+            unit.push(Change::PutJobState(entry.job.id, entry.state.clone()));
+            self.jobs.put(entry);
+        }
+        if !unit.is_empty() {
+            self.store(unit);
+        }
+    }
+
+    /// Lets a paused job's rule fire again. A job that is not paused stays as it is.
+    pub(super) fn resume(&mut self, name: &JobName) -> Result<Reply, RequestError> {
+        let entry = self.job(name)?;
+        if entry.state.paused.is_some() {
+            self.end_pause(entry.job.id);
+        }
+        self.job_reply(name)
+    }
+
+    /// Resumes the jobs whose pauses have come to their end, a bounded part of them.
+    pub(super) fn resume_due(&mut self) {
+        let mut fired = 0;
+        for id in self.jobs.waking(self.now, RESUMED_AT_ONCE) {
+            if fired >= FIRINGS_AT_ONCE {
+                // The others stay due, and the next call looks at them.
+                break;
+            }
+            fired += self.end_pause(id);
+        }
+    }
+
+    /// Ends a job's pause and catches up; tells how many firings that makes.
+    fn end_pause(&mut self, id: JobId) -> usize {
+        let Some(mut entry) = self.jobs.get(id).cloned() else { return 0 };
+        let Some(paused) = entry.state.paused.take() else { return 0 };
+        let name = entry.job.spec.name.clone();
+        self.standing_changed(id, None);
+        self.jobs.put(entry);
+        self.notify_job(&name, "resumed");
+        self.catch_up_after_pause(id, paused.until)
+    }
+
+    fn job_reply(&self, name: &JobName) -> Result<Reply, RequestError> {
+        Ok(Reply::Job(Box::new(self.job(name)?.view())))
+    }
+
+    pub(super) fn notify_job(&mut self, name: &JobName, change: &str) {
+        self.notify(What::Job { job: name.clone(), change: change.into() });
+    }
+}
