@@ -3,17 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use fleetcron::engine::{Apply, NewClient, OUTLOOKS, What};
 use fleetcron::forecast::{ForecastQuery, MAX_LOOKED_AT};
+use fleetcron::history::RunQuery;
 use fleetcron::node::{CallError, Fatal, OUTBOUND, ToSession};
 use fleetcron::store::{Batch, Entry, MemoryStore, Order, Store, StoreError};
 use fleetcron::time::{Clock, SystemClock};
 use fleetcron::{
-    Handle, JobSpec, Json, Node, Outcome, Proof, Rule, Submission, Timestamp, TokenHash,
+    CatchUp, Handle, JobSpec, Json, Node, Outcome, Proof, Rule, Submission, Timestamp, TokenHash,
 };
 use futures_util::{FutureExt, StreamExt, future};
 use tokio::sync::mpsc;
@@ -308,5 +309,114 @@ async fn a_forecast_of_more_jobs_than_one_look_takes_has_each_once_and_ends_at_i
     let at = cut.cut.unwrap().at;
     assert!(at >= far.plus(Duration::from_secs(3_900)), "{at}");
     assert!(at <= far.plus(Duration::from_secs(4_100)), "{at}");
+}
+
+/// A clock that stands until the test sets it.
+#[derive(Debug)]
+struct Standing(AtomicI64);
+
+impl Standing {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(1_800_000_000_000)))
+    }
+
+    fn add(&self, handle: &Handle, millis: i64) {
+        self.0.fetch_add(millis, Ordering::SeqCst);
+        handle.wake();
+    }
+}
+
+impl Clock for Standing {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A node with a job of each catch-up policy, due every second.
+async fn with_jobs(clock: &Arc<Standing>) -> Node {
+    let store = Arc::new(MemoryStore::new());
+    let node = Node::start_with_clock(store, Arc::clone(clock) as Arc<dyn Clock>).unwrap();
+    let jobs = [("latest", CatchUp::Latest), ("skip", CatchUp::Skip), ("all", CatchUp::All)];
+    let jobs = jobs.into_iter().map(|(name, catch_up)| {
+        let rule = Rule::every(Duration::from_secs(1)).unwrap();
+        let (name, target) = (name.parse().unwrap(), "all".parse().unwrap());
+        let mut spec = JobSpec::new(name, target, "noop".parse().unwrap(), rule);
+        spec.catch_up = catch_up;
+        spec
+    });
+    let apply = Apply { jobs: jobs.collect(), prune: false, dry_run: false };
+    node.handle().apply(apply).await.unwrap();
+    node
+}
+
+/// Waits until all that is due is done and so many jumps of the clock are counted.
+async fn settled(handle: &Handle, clock: &Standing, jumps: u64) {
+    loop {
+        let status = handle.status().await.unwrap();
+        let done = status.next_due.is_none_or(|due| due > clock.now());
+        assert!(status.clock_jumps <= jumps, "{status:?}");
+        if done && status.clock_jumps == jumps {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// When a job's runs were due, in seconds before now, the latest first.
+async fn fired(handle: &Handle, clock: &Standing, job: &str) -> Vec<i64> {
+    let query = RunQuery { job: Some(job.parse().unwrap()), limit: 1_000, ..RunQuery::default() };
+    let runs = handle.runs(query).await.unwrap();
+    runs.iter().map(|run| (clock.now().millis() - run.scheduled_at.millis()) / 1_000).collect()
+}
+
+#[tokio::test]
+async fn after_a_jump_back_nothing_fires_twice() {
+    const HOUR: i64 = 3_600_000;
+    let clock = Standing::new();
+    let node = with_jobs(&clock).await;
+    let handle = node.handle();
+    for _ in 0..3 {
+        clock.add(&handle, 1_000);
+        settled(&handle, &clock, 0).await;
+    }
+    assert_eq!(fired(&handle, &clock, "latest").await, [0, 1, 2]);
+    clock.add(&handle, -HOUR);
+    settled(&handle, &clock, 1).await;
+    for _ in 0..3 {
+        clock.add(&handle, 1_000);
+        settled(&handle, &clock, 1).await;
+    }
+    clock.add(&handle, HOUR - 3_000);
+    settled(&handle, &clock, 2).await;
+    for job in ["latest", "skip", "all"] {
+        assert_eq!(fired(&handle, &clock, job).await, [0, 1, 2], "{job}: each second once");
+    }
+    clock.add(&handle, 1_000);
+    settled(&handle, &clock, 2).await;
+    assert_eq!(fired(&handle, &clock, "skip").await, [0, 1, 2, 3]);
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_jump_forward_by_a_year_missed_firings_follow_their_policy() {
+    const YEAR: i64 = 365 * 86_400_000;
+    let clock = Standing::new();
+    let node = with_jobs(&clock).await;
+    let handle = node.handle();
+    clock.add(&handle, YEAR);
+    settled(&handle, &clock, 1).await;
+    // What is not yet late is fired as ever: the last ten seconds and the moment itself.
+    let on_time: Vec<i64> = (0..=10).collect();
+    let fired_after_jump = fired(&handle, &clock, "skip").await;
+    assert_eq!(fired_after_jump, on_time, "no missed one");
+    let fired_after_jump = fired(&handle, &clock, "latest").await;
+    assert_eq!(fired_after_jump, (0..=11).collect::<Vec<_>>(), "the latest missed one");
+    let all = fired(&handle, &clock, "all").await;
+    assert_eq!(all, (0..1_000).collect::<Vec<_>>(), "a part of the day's, as many as are asked");
+    let skipped = handle.get("skip".parse().unwrap()).await.unwrap().state.missed.unwrap();
+    assert_eq!(clock.now().since(skipped.last), Duration::from_secs(11));
+    clock.add(&handle, 1_000);
+    settled(&handle, &clock, 1).await;
+    assert_eq!(fired(&handle, &clock, "skip").await.len(), on_time.len() + 1, "and on it goes");
     node.stop().await.unwrap();
 }

@@ -20,6 +20,7 @@ pub(super) async fn execute(global: &Global) -> Done {
         ("runs open", status.runs_open.to_string().into()),
         ("deliveries open", status.deliveries_open.to_string().into()),
         ("next job due", next.into()),
+        ("clock jumps", status.clock_jumps.to_string().into()),
     ])?;
     Ok(Verdict::Succeeded)
 }

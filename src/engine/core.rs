@@ -49,6 +49,8 @@ pub struct Engine {
     to_pump: BTreeSet<SessionId>,
     pub(super) last_serial: Serial,
     pub(super) deliveries_open: u64,
+    /// How often the wall clock was set since the start.
+    pub(super) clock_jumps: u64,
     units: Vec<Vec<Change>>,
     effects: Vec<Effect>,
     /// Jobs whose standing changed, with the last run that it belongs to.
@@ -71,6 +73,7 @@ impl Engine {
             to_pump: BTreeSet::new(),
             last_serial: snapshot.last_serial.unwrap_or(Serial::from_bytes([0; 16])),
             deliveries_open: 0,
+            clock_jumps: 0,
             units: Vec::new(),
             effects: Vec::new(),
             standing: BTreeMap::new(),
@@ -134,6 +137,7 @@ impl Engine {
             Input::Responded { session, serial, outcome } => {
                 self.responded(session, serial, outcome);
             }
+            Input::ClockJumped => self.clock_jumps = self.clock_jumps.saturating_add(1),
         }
         self.let_go();
     }

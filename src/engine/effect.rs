@@ -174,6 +174,9 @@ pub struct Status {
     pub deliveries_open: u64,
     /// When the next job is due.
     pub next_due: Option<Timestamp>,
+    /// How often the server's wall clock has jumped by more than 5 s since the start.
+    #[serde(default)]
+    pub clock_jumps: u64,
 }
 
 /// What an apply does to one job.

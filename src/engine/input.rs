@@ -68,6 +68,9 @@ pub enum Input {
         /// How.
         outcome: Outcome,
     },
+    /// The wall clock was set, forward or back. Whatever it tells then, the engine's own time
+    /// never goes back.
+    ClockJumped,
 }
 
 /// What a caller can ask.

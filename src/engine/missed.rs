@@ -39,8 +39,10 @@ pub(super) fn catch_up(
     let mut at = next_before(entry, until);
     while let Some(occurrence) = at {
         counted += 1;
-        if counted > COUNTED && entry.job.spec.catch_up != CatchUp::All {
-            jump(entry, occurrence, until);
+        // What is beyond the window does not fire, whatever the policy.
+        let end = if keep > 1 { oldest.min(until) } else { until };
+        if counted > COUNTED && occurrence < end {
+            jump(entry, occurrence, end);
         }
         // After a jump the occurrence at hand is the latest.
         let occurrence = next_before(entry, until).unwrap_or(occurrence);
@@ -174,6 +176,16 @@ mod tests {
         assert!(catch_up(&mut entry, at(55), at(55), "down").is_empty());
         assert_eq!(entry.state.missed.as_ref().map(|missed| missed.total), Some(3));
         assert_eq!(entry.state.next_due, None, "the count is used up");
+    }
+
+    #[test]
+    fn a_very_long_row_before_the_window_is_not_walked_either() {
+        let mut entry = entry(CatchUp::All, 25, None);
+        let end = 10 * 1_000_000_000;
+        let kept = catch_up(&mut entry, at(end + 5), at(end + 5), "down");
+        assert_eq!(kept, [at(end - 20), at(end - 10), at(end)]);
+        let missed = entry.state.missed.unwrap();
+        assert_eq!((missed.total, missed.last), (COUNTED + 1, at(end - 30)));
     }
 
     #[test]

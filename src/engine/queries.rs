@@ -91,6 +91,7 @@ impl Engine {
             runs_open: self.runs.len() as u64,
             deliveries_open: self.deliveries_open,
             next_due: self.jobs.next_due(),
+            clock_jumps: self.clock_jumps,
         }
     }
 }

@@ -82,6 +82,11 @@ impl Core {
         self.engine.handle_deadline(now);
     }
 
+    /// The clock was set; it is counted.
+    pub(super) fn clock_jumped(&mut self, now: Timestamp) {
+        self.engine.handle(now, Input::ClockJumped);
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         self.engine.next_deadline()
     }

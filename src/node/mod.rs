@@ -5,6 +5,7 @@
 //! stops the node. May import the domain types, `engine`, `store` and `history`.
 
 mod core;
+mod drift;
 mod entropy;
 mod forecast;
 mod handle;

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::core::Core;
+use super::drift::Drift;
 use super::link::Letter;
 use crate::engine::{Change, Effect};
 use crate::store::{Store, StoreError, records};
@@ -101,6 +102,7 @@ pub(super) struct Loop {
     core: Core,
     inbox: mpsc::Receiver<Letter>,
     clock: Arc<dyn Clock>,
+    drift: Drift,
     committer: Committer,
     stopping: bool,
 }
@@ -113,13 +115,14 @@ impl Loop {
         store: Arc<dyn Store>,
     ) -> Result<Self, Fatal> {
         let committer = Committer::start(store, thread::current())?;
-        Ok(Self { core, inbox, clock, committer, stopping: false })
+        let drift = Drift::new(clock.now(), Instant::now());
+        Ok(Self { core, inbox, clock, drift, committer, stopping: false })
     }
 
     /// Runs until a letter says stop, or every handle is gone, or the store fails.
     pub(super) fn run(mut self) -> Result<(), Fatal> {
         loop {
-            let now = self.clock.now();
+            let now = self.look();
             let full = self.committer.waiting.is_some() && self.core.pending() >= PENDING;
             let due = !full && self.deadlines(now);
             let letters = !full && self.letters(now);
@@ -132,6 +135,16 @@ impl Loop {
                 self.sleep(full);
             }
         }
+    }
+
+    /// The time now. That the clock was set since the last turn is told and counted.
+    fn look(&mut self) -> Timestamp {
+        let now = self.clock.now();
+        if let Some(jump_ms) = self.drift.look(now, Instant::now()) {
+            tracing::warn!(jump_ms, %now, "the clock has jumped");
+            self.core.clock_jumped(now);
+        }
+        now
     }
 
     fn deadlines(&mut self, now: Timestamp) -> bool {
