@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{CommandName, JobId, JobName, Serial};
 use crate::json::Json;
-use crate::pause::Paused;
+use crate::pause::{FailureLimit, Paused};
 use crate::schedule::Rule;
 use crate::target::Target;
 use crate::time::{Timestamp, duration};
@@ -158,6 +158,10 @@ pub struct JobSpec {
     /// serial. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional")]
     pub jitter: Option<Duration>,
+    /// After how many runs in a row with a delivery that failed or timed out the job pauses
+    /// itself. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_on_failure: Option<FailureLimit>,
 }
 
 impl JobSpec {
@@ -179,6 +183,7 @@ impl JobSpec {
             overlap_scope: OverlapScope::default(),
             spread: None,
             jitter: None,
+            pause_on_failure: None,
         }
     }
 
@@ -249,6 +254,10 @@ pub struct JobState {
     /// Firings that were due and did not happen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<Missed>,
+    /// Runs in a row that ended with a delivery failed or timed out; counted with
+    /// `pause_on_failure` alone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub failures: u32,
 }
 
 /// A job as a list shows it.

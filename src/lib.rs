@@ -155,8 +155,8 @@ pub use job::{
 pub use json::Json;
 pub use node::{Handle, Node};
 pub use pause::{
-    InvalidPause, InvalidSelection, JobSelection, MAX_PAUSE_REASON, PauseTerms, Paused,
-    SelectionChange,
+    FailureLimit, InvalidFailureLimit, InvalidPause, InvalidSelection, JobSelection,
+    MAX_PAUSE_REASON, PauseTerms, Paused, SelectionChange,
 };
 pub use run::{Cause, Counts, DeliveryState, Outcome, Response, Run, Submission};
 pub use schedule::Rule;

@@ -126,6 +126,41 @@ impl PauseTerms {
     }
 }
 
+/// After how many runs in a row with a failed delivery a job pauses itself: 1 to 1,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
+pub struct FailureLimit(u32);
+
+/// A number that is no [`FailureLimit`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} failed runs in a row is not valid: it is 1 to {max}", max = FailureLimit::MAX)]
+pub struct InvalidFailureLimit(i64);
+
+impl FailureLimit {
+    /// The most.
+    pub const MAX: u32 = 1_000;
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for FailureLimit {
+    type Error = InvalidFailureLimit;
+    fn try_from(value: i64) -> Result<Self, InvalidFailureLimit> {
+        let number = u32::try_from(value).ok().filter(|number| (1..=Self::MAX).contains(number));
+        number.map(Self).ok_or(InvalidFailureLimit(value))
+    }
+}
+
+impl From<FailureLimit> for i64 {
+    fn from(value: FailureLimit) -> Self {
+        value.0.into()
+    }
+}
+
 /// Jobs by the beginning of their names: written `all`, or as a beginning with its `/`, such as
 /// `db/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,6 +286,19 @@ mod tests {
         assert!(problem.contains("has 501 characters; the most is 500"), "{problem}");
         let error = serde_json::from_str::<PauseTerms>(r#"{"for": "soon"}"#).unwrap_err();
         assert!(error.to_string().contains("\"soon\""), "{error}");
+    }
+
+    #[test]
+    fn a_failure_limit_is_1_to_1000() {
+        for (bad, text) in [("0", "0"), ("1001", "1001"), ("-1", "-1")] {
+            let error = serde_json::from_str::<FailureLimit>(bad).unwrap_err().to_string();
+            let expected = format!("{text} failed runs in a row is not valid: it is 1 to 1000");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+        for good in ["1", "1000"] {
+            let limit = serde_json::from_str::<FailureLimit>(good).unwrap();
+            assert_eq!(serde_json::to_string(&limit).unwrap(), good);
+        }
     }
 
     #[test]

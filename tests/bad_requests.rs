@@ -225,6 +225,15 @@ async fn bodies_are_checked_field_by_field() {
             &job(r#""offline": "keep""#),
             (422, "invalid", "offline: unknown variant"),
         ),
+        post(
+            "/v1/jobs",
+            &job(r#""pause_on_failure": 0"#),
+            (
+                422,
+                "invalid",
+                "pause_on_failure: 0 failed runs in a row is not valid: it is 1 to 1000",
+            ),
+        ),
         post("/v1/jobs", &job(r#""rule": "never""#), (422, "invalid", "rule: ")),
         post(
             "/v1/apply",

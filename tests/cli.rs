@@ -185,11 +185,12 @@ async fn apply_shows_the_difference_and_then_makes_it() {
     assert!(ran.out.ends_with("): moving\n"), "{}", ran.out);
     assert!(world.run("jobs").await.out.contains("db/backup  paused, ends in "));
     assert!(world.run("jobs show db/backup").await.out.contains("): moving"));
-    let other = "name = 'cleanup'\ntarget = 'all'\ncommand = 'clean'\nrule.every = '1d'\n";
+    let other = "name = 'cleanup'\ntarget = 'all'\ncommand = 'clean'\nrule.every = '1d'\npause_on_failure = 3\n";
     std::fs::write(world.path().join("jobs.toml"), other).unwrap();
     let ran = world.run("apply jobs.toml --prune").await;
     assert!(ran.out.contains("- db/backup\n") && ran.out.contains("+ cleanup\n"), "{}", ran.out);
     assert!(ran.out.ends_with("\n1 created, 0 updated, 1 removed; 0 unchanged\n"), "{}", ran.out);
+    assert!(world.run("jobs show cleanup").await.out.contains("after 3 in a row; now 0"));
 }
 
 /// Jobs that begin to fire in the year 2100, so that the test knows when.

@@ -208,6 +208,10 @@ fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
         pairs.extend(value.map(|value| (name, duration::format(value).into())));
     }
     pairs.extend(spec.expires_after.map(|after| ("expires_after", duration::format(after).into())));
+    pairs.extend(spec.pause_on_failure.map(|limit| {
+        let text = format!("after {} in a row; now {}", limit.get(), state.failures);
+        ("pause_on_failure", text.into())
+    }));
     pairs.push(("next", next_due(view, out.now).into()));
     pairs.extend(state.paused.as_ref().map(|paused| {
         let since = moment(paused.at, out.now);

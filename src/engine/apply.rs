@@ -174,7 +174,11 @@ impl Engine {
             spec,
             ..*stored.job
         };
-        let entry = Entry { job: Arc::new(job), state: stored.state.clone() };
+        let mut state = stored.state.clone();
+        if stored.job.spec.pause_on_failure != job.spec.pause_on_failure {
+            state.failures = 0;
+        }
+        let entry = Entry { job: Arc::new(job), state };
         if !rule_changed {
             return entry;
         }

@@ -8,6 +8,7 @@ use super::effect::{Effect, Event, Reply, RequestError, What};
 use super::input::{CallId, Input, Request, SessionId};
 use super::jobs::{Entry, Jobs};
 use super::overlap::Held;
+use super::pause::EndedRun;
 use super::registry::Registry;
 use super::runs::{OpenRun, Runs};
 use super::sessions::Sessions;
@@ -49,6 +50,8 @@ pub struct Engine {
     to_pump: BTreeSet<SessionId>,
     pub(super) last_serial: Serial,
     pub(super) deliveries_open: u64,
+    /// Runs of jobs that ended and are still to be counted.
+    pub(super) ended: Vec<EndedRun>,
     /// How often the wall clock was set since the start.
     pub(super) clock_jumps: u64,
     units: Vec<Vec<Change>>,
@@ -73,6 +76,7 @@ impl Engine {
             to_pump: BTreeSet::new(),
             last_serial: snapshot.last_serial.unwrap_or(Serial::from_bytes([0; 16])),
             deliveries_open: 0,
+            ended: Vec::new(),
             clock_jumps: 0,
             units: Vec::new(),
             effects: Vec::new(),
@@ -167,6 +171,7 @@ impl Engine {
         for session in std::mem::take(&mut self.to_pump) {
             self.pump(session);
         }
+        self.count_failures();
     }
 
     /// Takes out what has been decided since the last time.
@@ -237,7 +242,9 @@ impl Engine {
     /// Notes that a job's standing is to be stored, with a run if it belongs to one.
     pub(super) fn standing_changed(&mut self, id: JobId, run: Option<Serial>) {
         let last = self.standing.entry(id).or_default();
-        *last = run.or(*last);
+        // With the latest run: stored with an earlier one, it could tell of a firing that is not
+        // stored yet.
+        *last = run.max(*last);
     }
 
     /// The serial of a run that nobody scheduled: above every one given so far.
@@ -270,6 +277,7 @@ impl Engine {
         let (id, session) = (client.record.id.clone(), client.session);
         if let Some(job) = job_id {
             self.held.stir(job, serial, ended.is_some());
+            self.ended.extend(ended.map(|counts| EndedRun { job, serial, counts }));
         }
         self.to_pump.extend(session);
         let sent =

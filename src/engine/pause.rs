@@ -5,14 +5,23 @@ use super::core::Engine;
 use super::effect::{Reply, RequestError, What};
 use super::input::Pause;
 use super::not_found;
-use crate::id::{JobId, JobName};
+use crate::id::{JobId, JobName, Serial};
 use crate::pause::{JobSelection, PauseTerms, Paused, SelectionChange};
+use crate::run::Counts;
 
 /// Jobs that one call of the deadline resumes, at most.
 const RESUMED_AT_ONCE: usize = 1_024;
 
 /// Firings caught up after which one call of the deadline resumes no further job.
 const FIRINGS_AT_ONCE: usize = 4_096;
+
+/// A run of a job that has ended.
+#[derive(Debug)]
+pub(super) struct EndedRun {
+    pub(super) job: JobId,
+    pub(super) serial: Serial,
+    pub(super) counts: Counts,
+}
 
 impl Engine {
     /// Stops a job's rule from firing. One that is paused already stays so since then, with the
@@ -123,11 +132,44 @@ impl Engine {
     fn end_pause(&mut self, id: JobId) -> usize {
         let Some(mut entry) = self.jobs.get(id).cloned() else { return 0 };
         let Some(paused) = entry.state.paused.take() else { return 0 };
+        entry.state.failures = 0;
         let name = entry.job.spec.name.clone();
         self.standing_changed(id, None);
         self.jobs.put(entry);
         self.notify_job(&name, "resumed");
         self.catch_up_after_pause(id, paused.until)
+    }
+
+    /// Counts the failed runs in a row of jobs that pause by them, and pauses those that have
+    /// enough of them. Runs that neither failed nor succeeded everywhere count as nothing.
+    pub(super) fn count_failures(&mut self) {
+        for EndedRun { job, serial, counts } in std::mem::take(&mut self.ended) {
+            let Some(mut entry) = self.jobs.get(job).cloned() else { continue };
+            let Some(limit) = entry.job.spec.pause_on_failure else { continue };
+            let before = entry.state.failures;
+            if counts.failed > 0 || counts.timed_out > 0 {
+                entry.state.failures = before.saturating_add(1);
+            } else if counts.total > 0 && counts.succeeded == counts.total {
+                entry.state.failures = 0;
+            }
+            let failures = entry.state.failures;
+            if failures == before {
+                continue;
+            }
+            let pauses = failures >= limit.get() && entry.state.paused.is_none();
+            if pauses {
+                let reason = format!("{failures} failed runs in a row, the last {serial}");
+                entry.state.paused =
+                    Some(Paused { at: self.now, reason: Some(reason), until: None });
+            }
+            let name = entry.job.spec.name.clone();
+            self.standing_changed(job, Some(serial));
+            self.jobs.put(entry);
+            if pauses {
+                tracing::warn!(job = %name, %serial, failures, "the job pauses itself");
+                self.notify_job(&name, "paused");
+            }
+        }
     }
 
     fn job_reply(&self, name: &JobName) -> Result<Reply, RequestError> {

@@ -9,7 +9,7 @@ use crate::schedule::RULE_FIELDS;
 use crate::suggest;
 
 /// The fields of a job; a test holds them against [`JobSpec`].
-pub(super) const JOB_FIELDS: [&str; 14] = [
+pub(super) const JOB_FIELDS: [&str; 15] = [
     "name",
     "description",
     "target",
@@ -24,6 +24,7 @@ pub(super) const JOB_FIELDS: [&str; 14] = [
     "overlap_scope",
     "spread",
     "jitter",
+    "pause_on_failure",
 ];
 
 /// The fields that every job has, and what stands in for them while another one is checked.

@@ -1,6 +1,8 @@
 //! Pauses with reasons and ends, of one job and of many.
 
 use super::*;
+use DeliveryState::{Failed, Rejected, Succeeded, TimedOut};
+
 use crate::pause::{JobSelection, PauseTerms, Paused, SelectionChange};
 
 fn name(text: &str) -> JobName {
@@ -183,4 +185,112 @@ fn a_group_that_nobody_is_in_is_named_with_a_suggestion() {
     let jobs = "wep/".parse().unwrap();
     let error = bench.ask(Request::PauseJobs { jobs, terms: PauseTerms::default() }).unwrap_err();
     assert_eq!(error.to_string(), "no group of jobs named \"wep/\"; did you mean \"web/\"?");
+}
+
+fn failing(limit: i64) -> JobSpec {
+    let mut spec = every("tick", "group:abc", 10);
+    spec.pause_on_failure = Some(limit.try_into().unwrap());
+    spec
+}
+
+impl Bench {
+    /// Waits for the job's next run and lets its clients a, b and c end it so.
+    fn run_ends(&mut self, seconds: i64, ends: [DeliveryState; 3]) -> Serial {
+        self.wait_until(at(seconds));
+        let serial = self.sent()[0];
+        for (session, state) in (1..).zip(ends) {
+            let session = SessionId(session);
+            let outcome = match state {
+                DeliveryState::Succeeded => Outcome::succeeded(Json::null()),
+                state => Outcome::ended(state, "test"),
+            };
+            self.input(Input::Responded { session, serial, outcome });
+        }
+        serial
+    }
+
+    fn with_clients() -> Self {
+        let mut bench = Self::new();
+        for (session, id) in (1..).zip(["a", "b", "c"]) {
+            bench.connect(id, session, &[]);
+        }
+        bench
+    }
+}
+
+#[test]
+fn a_job_pauses_after_so_many_failed_runs_in_a_row_and_names_the_last() {
+    let mut bench = Bench::with_clients();
+    bench.apply(failing(3));
+    bench.run_ends(10, [Succeeded, Failed, Succeeded]);
+    bench.run_ends(20, [TimedOut, TimedOut, Succeeded]);
+    assert_eq!(bench.state("tick").failures, 2);
+    let last = bench.run_ends(30, [Failed; 3]);
+    let paused = bench.state("tick").paused.unwrap();
+    let reason = format!("3 failed runs in a row, the last {last}");
+    assert_eq!((paused.reason, paused.until), (Some(reason), None));
+    bench.wait_until(at(100));
+    assert!(bench.runs_put().is_empty());
+    bench.call(Request::ResumeJob(name("tick")));
+    let state = bench.state("tick");
+    assert_eq!((state.paused, state.failures), (None, 0));
+}
+
+#[test]
+fn a_run_that_succeeds_everywhere_begins_the_count_anew_and_others_count_as_nothing() {
+    let mut bench = Bench::with_clients();
+    bench.apply(failing(2));
+    bench.run_ends(10, [Failed; 3]);
+    bench.run_ends(20, [Rejected, Succeeded, Succeeded]);
+    assert_eq!(bench.state("tick").failures, 1);
+    bench.run_ends(30, [Succeeded; 3]);
+    assert_eq!(bench.state("tick").failures, 0);
+    bench.run_ends(40, [Failed; 3]);
+    assert_eq!(bench.state("tick").paused, None);
+}
+
+#[test]
+fn the_count_of_failed_runs_and_the_pause_survive_restarts() {
+    let mut bench = Bench::with_clients();
+    bench.apply(failing(2));
+    bench.run_ends(10, [Failed; 3]);
+    bench.restart(at(11));
+    assert_eq!(bench.state("tick").failures, 1);
+    for (session, id) in (1..).zip(["a", "b", "c"]) {
+        bench.connect(id, session, &[]);
+    }
+    bench.run_ends(20, [Failed; 3]);
+    let state = bench.state("tick");
+    assert!(state.paused.is_some());
+    bench.restart(at(21));
+    assert_eq!(bench.state("tick"), state);
+}
+
+#[test]
+fn without_a_limit_nothing_is_counted_and_a_new_limit_begins_anew() {
+    let mut bench = Bench::with_clients();
+    let mut spec = failing(2);
+    bench.apply(spec.clone());
+    bench.run_ends(10, [Failed; 3]);
+    spec.pause_on_failure = None;
+    bench.apply(spec.clone());
+    assert_eq!(bench.state("tick").failures, 0);
+    bench.run_ends(20, [Failed; 3]);
+    assert_eq!(bench.state("tick").failures, 0);
+}
+
+#[test]
+fn a_run_that_fails_while_the_job_is_paused_leaves_the_pause_as_it_is() {
+    let mut bench = Bench::with_clients();
+    bench.apply(failing(1));
+    bench.wait_until(at(10));
+    let serial = bench.sent()[0];
+    bench.pause("tick", terms(Some("moving"), Some(at(35))));
+    for session in 1..=3 {
+        let outcome = Outcome::ended(Failed, "test");
+        bench.input(Input::Responded { session: SessionId(session), serial, outcome });
+    }
+    let state = bench.state("tick");
+    assert_eq!(state.failures, 1);
+    assert_eq!(state.paused.unwrap().reason.as_deref(), Some("moving"));
 }
