@@ -39,10 +39,15 @@ pub(crate) fn random(
     let mut specs = Vec::new();
     let mut jobs = Vec::new();
     for n in 0..JOBS {
-        let plan = if n < LONG_ROW { long_row() } else { plan(random, &zones, n) };
+        let (plan, rule) = loop {
+            let plan = if n < LONG_ROW { long_row() } else { plan(random, &zones, n) };
+            if let Some(rule) = plan.rule(&zones) {
+                break (plan, rule);
+            }
+        };
         let target = if is_delivered(n) { "client:worker" } else { "group:nobody" };
         let target: Target = target.parse().unwrap();
-        let mut spec = JobSpec::new(name(n), target, "work".parse().unwrap(), plan.rule(&zones));
+        let mut spec = JobSpec::new(name(n), target, "work".parse().unwrap(), rule);
         spec.overlap = Overlap::Allow;
         spec.catch_up = [CatchUp::All, CatchUp::Latest, CatchUp::Skip][n % 3];
         let window = if n < LONG_ROW { 3 * DAY } else { window(random) };

@@ -217,8 +217,9 @@ pub(crate) struct ClockChanges {
 }
 
 impl Plan {
-    /// The rule as the scheduler takes it.
-    pub(crate) fn rule(&self, zones: &[Zone]) -> Rule {
+    /// The rule as the scheduler takes it; `None` if nothing lies within its limits, which the
+    /// scheduler refuses.
+    pub(crate) fn rule(&self, zones: &[Zone]) -> Option<Rule> {
         let when = match &self.kind {
             Kind::Now => When::Now,
             Kind::At(at) => When::At(Timestamp::from_millis(*at)),
@@ -233,7 +234,7 @@ impl Plan {
         let start = self.start.map(Timestamp::from_millis);
         let end = self.end.map(Timestamp::from_millis);
         let count = self.count.map(|count| count as u64);
-        Rule { when, start, end, count, filter: None }.checked().unwrap()
+        Rule { when, start, end, count, filter: None }.checked().ok()
     }
 
     /// Every occurrence of a job that is created at the year's start, up to some days after its

@@ -88,7 +88,10 @@ fn first_instant(zone: Tz, mut wall: NaiveDateTime) -> DateTime<Tz> {
     loop {
         match zone.from_local_datetime(&wall) {
             LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => return at,
-            LocalResult::None => wall += TimeDelta::seconds(30),
+            // Gaps end at whole half minutes.
+            LocalResult::None => {
+                wall += TimeDelta::seconds(30 - i64::from(wall.second() % 30));
+            }
         }
     }
 }
