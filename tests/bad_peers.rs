@@ -268,9 +268,10 @@ async fn ten_thousand_connects_without_a_hello_keep_nobody_from_answering() {
     })
     .await;
     good.end().await;
-    match unheard {
-        Some(told) => assert!(told.contains("\"retry_after_ms\":5000"), "{told}"),
-        None => assert!(batch < AT_ONCE, "the limit was never reached"),
+    // On a slow machine the first of a batch have had their 5 s before the last have come. That
+    // the limit holds is tested on pipes, in tests/connections.
+    if let Some(told) = unheard {
+        assert!(told.contains("\"retry_after_ms\":5000"), "{told}");
     }
     assert!(server.process.is_alive());
     // There is place again for those who say hello.
