@@ -65,8 +65,8 @@ impl Engine {
     /// tells how many it gets.
     fn resume_deliveries(&mut self, no: ClientNo, session: SessionId, taken: &[Serial]) -> u64 {
         let taken: BTreeSet<Serial> = taken.iter().copied().collect();
-        let narrow = self.registry.get(no).map(|client| client.narrow.clone()).unwrap_or_default();
-        let open: BTreeSet<Serial> = narrow.into_iter().chain(self.runs.wide_of(no)).collect();
+        let narrow = self.registry.get(no).into_iter().flat_map(|client| &client.narrow).copied();
+        let open: BTreeSet<Serial> = narrow.chain(self.runs.wide_of(no)).collect();
         let mut latest: BTreeMap<JobId, Serial> = BTreeMap::new();
         // What has ended without the client's knowing, by expiry or a newer run, it shall not run
         // on with. One that only waits for its acknowledgement is not hurt by it.
@@ -185,7 +185,6 @@ impl Engine {
             tracing::debug!(%serial, client = no.0, state = %outcome.state, "late answer");
         }
         self.effect(Effect::Ack { session, serial });
-        self.pump(session);
     }
 
     /// Sends what waits for a connection, as far as its window has room.

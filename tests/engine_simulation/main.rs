@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a simulation fails by a panic that shows the error")]
 
+#[path = "../common/random.rs"]
+mod random;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,31 +21,11 @@ use fleetcron::{
     CatchUp, ClientId, Counts, DeliveryState, JobSpec, Json, Offline, Outcome, Overlap,
     OverlapScope, Proof, Rule, Run, Serial, Submission, Target, Timestamp, history,
 };
+use random::Random;
 use tally::Tally;
 
 /// Clients of the fleet: more than a narrow run has.
 const CLIENTS: usize = 70;
-
-/// `SplitMix64`: small, seeded, the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % n as u64).unwrap()
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
 
 #[derive(Default)]
 struct Client {

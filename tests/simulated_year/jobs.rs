@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fleetcron::{CatchUp, JobName, JobSpec, Overlap, Target};
 
-use crate::Random;
 use crate::model;
+use crate::random::Random;
 use crate::rules::{
     ClockChanges, DAY, Field, HOUR, Kind, MINUTE, Pattern, Plan, SECOND, YEAR_START, ZONES, Zone,
 };

@@ -9,6 +9,8 @@
 
 mod jobs;
 mod model;
+#[path = "../common/random.rs"]
+mod random;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,38 +23,8 @@ use fleetcron::{
     ClientId, Json, Missed, Outcome, Pause, Proof, Run, Serial, Timestamp, What, history,
 };
 use model::{Fired, Model, Row};
+use random::Random;
 use rules::{ClockChanges, DAY, HORIZON, HOUR, MINUTE, SECOND, YEAR_END, YEAR_START};
-
-/// `SplitMix64`: small, seeded, the same everywhere.
-pub(crate) struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % n as u64).unwrap()
-    }
-
-    /// A number of `low..=high`.
-    fn between(&mut self, low: i64, high: i64) -> i64 {
-        let span = u64::try_from(high - low + 1).unwrap();
-        low + i64::try_from(self.next() % span).unwrap()
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
-        &among[self.below(among.len())]
-    }
-}
 
 /// What was done to the server: the year proves nothing if it was a quiet one.
 #[derive(Debug, Default)]
