@@ -109,6 +109,35 @@ pub enum OverlapScope {
     Job,
 }
 
+/// What becomes of a command that a client was running when its process ended. It needs a client
+/// with a journal; one without has forgotten the command, and gets it again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnClientCrash {
+    /// It ends as `failed`: whether it had its effect is not known, and it is not tried again.
+    #[default]
+    Fail,
+    /// The client runs it again.
+    Retry,
+}
+
+impl OnClientCrash {
+    /// Whether it is the default, which is not written.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for OnClientCrash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fail => "fail",
+            Self::Retry => "retry",
+        })
+    }
+}
+
 /// A job as its owner writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,6 +191,10 @@ pub struct JobSpec {
     /// itself. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_on_failure: Option<FailureLimit>,
+    /// What becomes of a command that was running when its client's process ended. Default
+    /// `fail`.
+    #[serde(default, skip_serializing_if = "OnClientCrash::is_default")]
+    pub on_client_crash: OnClientCrash,
 }
 
 impl JobSpec {
@@ -184,6 +217,7 @@ impl JobSpec {
             spread: None,
             jitter: None,
             pause_on_failure: None,
+            on_client_crash: OnClientCrash::default(),
         }
     }
 

@@ -150,7 +150,7 @@ pub use id::{
 };
 pub use job::{
     CATCH_UP_WINDOW, CatchUp, Command, Job, JobSpec, JobState, JobStatus, JobView, MAX_DESCRIPTION,
-    MAX_PARAMS, MAX_SPREAD, Missed, Offline, Overlap, OverlapScope, ParamsTooLarge,
+    MAX_PARAMS, MAX_SPREAD, Missed, Offline, OnClientCrash, Overlap, OverlapScope, ParamsTooLarge,
 };
 pub use json::Json;
 pub use node::{Handle, Node};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClientId, JobId, JobName, Serial};
-use crate::job::{Command, Offline, Overlap, OverlapScope};
+use crate::job::{Command, Offline, OnClientCrash, Overlap, OverlapScope};
 use crate::json::Json;
 use crate::target::Target;
 use crate::time::{Timestamp, duration};
@@ -226,6 +226,9 @@ pub struct Submission {
     /// How long a delivery that no client has accepted is still worth sending. Default: for ever.
     #[serde(default, with = "duration::optional")]
     pub expires_after: Option<Duration>,
+    /// What becomes of it when a client's process ends while it runs there. Default `fail`.
+    #[serde(default, skip_serializing_if = "OnClientCrash::is_default")]
+    pub on_client_crash: OnClientCrash,
 }
 
 impl Submission {
@@ -238,6 +241,7 @@ impl Submission {
             params: Json::empty(),
             offline: Offline::Queue,
             expires_after: None,
+            on_client_crash: OnClientCrash::default(),
         }
     }
 }
@@ -345,6 +349,9 @@ pub struct Run {
     /// How much later than it fired it is delivered, at most.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional")]
     pub jitter: Option<Duration>,
+    /// What becomes of it when a client's process ends while it runs there.
+    #[serde(default, skip_serializing_if = "OnClientCrash::is_default")]
+    pub on_client_crash: OnClientCrash,
     /// When its cancellation was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_at: Option<Timestamp>,

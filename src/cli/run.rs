@@ -15,7 +15,7 @@ use super::output::{Out, note};
 use super::progress::Progress;
 use super::{Done, Verdict, show};
 use crate::id::{ClientId, CommandName, Serial};
-use crate::job::Offline;
+use crate::job::{Offline, OnClientCrash};
 use crate::json::Json;
 use crate::remote::{Remote, RemoteError};
 use crate::run::{Response, Run, Submission};
@@ -47,6 +47,11 @@ pub(super) struct RunArgs {
     #[arg(long, default_value = "queue", value_name = "POLICY", value_parser =
         PossibleValuesParser::new(["queue", "latest", "drop"]).map(|text| offline(&text)))]
     offline: Offline,
+    /// What becomes of it when a client's process ends while it runs there: it ends as failed, or
+    /// the client runs it again.
+    #[arg(long, default_value = "fail", value_name = "POLICY", value_parser =
+        PossibleValuesParser::new(["fail", "retry"]).map(|text| on_client_crash(&text)))]
+    on_client_crash: OnClientCrash,
 }
 
 /// One of the three values that the parser lets pass.
@@ -58,6 +63,11 @@ fn offline(text: &str) -> Offline {
     }
 }
 
+/// One of the two values that the parser lets pass.
+fn on_client_crash(text: &str) -> OnClientCrash {
+    if text == "retry" { OnClientCrash::Retry } else { OnClientCrash::Fail }
+}
+
 pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
     let out = Out::new(global);
     let remote = connect(global)?;
@@ -67,6 +77,7 @@ pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
         params: args.params,
         offline: args.offline,
         expires_after: args.expires_after,
+        on_client_crash: args.on_client_crash,
     };
     let run = remote.submit(submission).await?;
     if !args.wait {

@@ -181,6 +181,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::OnClientCrash;
     use crate::time::Timestamp;
 
     fn serial(n: u128) -> Serial {
@@ -195,6 +196,7 @@ mod tests {
             job: None,
             scheduled_at: Timestamp::from_millis(1),
             in_turn: false,
+            on_client_crash: OnClientCrash::default(),
         }
     }
 

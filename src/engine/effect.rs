@@ -9,7 +9,7 @@ use super::input::{CallId, SessionId};
 use crate::client_record::ClientView;
 use crate::forecast::{Outlook, Span};
 use crate::id::{ClientId, CommandName, JobName, Serial};
-use crate::job::{Command, JobView, Missed};
+use crate::job::{Command, JobView, Missed, OnClientCrash};
 use crate::job_diff::FieldChange;
 use crate::pause::SelectionChange;
 use crate::run::{Counts, DeliveryState, Response, Run};
@@ -70,6 +70,8 @@ pub struct Dispatch {
     pub scheduled_at: Timestamp,
     /// Whether a client runs the job's commands one after the other.
     pub in_turn: bool,
+    /// What becomes of it when a client's process ends while it runs there.
+    pub on_client_crash: OnClientCrash,
     /// The encoded frame, filled by the connection layer once for all.
     pub frame: OnceLock<Bytes>,
 }

@@ -14,7 +14,7 @@ use super::registry::Registry;
 use super::runs::OpenRun;
 use super::spread;
 use crate::id::{ClientNo, JobId, JobName, Serial};
-use crate::job::{Command, Job, JobState, Offline, Overlap, OverlapScope};
+use crate::job::{Command, Job, JobState, Offline, OnClientCrash, Overlap, OverlapScope};
 use crate::run::{Cause, Counts, DeliveryState, Outcome, Run, Submission};
 use crate::target::Target;
 use crate::time::Timestamp;
@@ -145,6 +145,7 @@ impl Engine {
             overlap_scope: spec.overlap_scope,
             spread: spec.spread,
             jitter: spec.jitter,
+            on_client_crash: spec.on_client_crash,
             cancelled_at: None,
             ended_at: None,
             reason: None,
@@ -170,7 +171,8 @@ impl Engine {
         submission: Submission,
         entropy: u128,
     ) -> Result<Reply, RequestError> {
-        let Submission { target, command, params, offline, expires_after } = submission;
+        let Submission { target, command, params, offline, expires_after, on_client_crash } =
+            submission;
         self.check_target(&target)?;
         if offline == Offline::Latest {
             let message = "offline \"latest\" needs a job: a submitted command has no later run";
@@ -178,7 +180,8 @@ impl Engine {
         }
         let command = Command::new(command, params)
             .map_err(|error| RequestError::Invalid(error.to_string()))?;
-        let run = self.start_run_now(command, target, offline, expires_after, entropy);
+        let run =
+            self.start_run_now(command, target, offline, expires_after, on_client_crash, entropy);
         Ok(Reply::Run(Box::new(run)))
     }
 
@@ -188,6 +191,7 @@ impl Engine {
         target: Target,
         offline: Offline,
         expires_after: Option<std::time::Duration>,
+        on_client_crash: OnClientCrash,
         entropy: u128,
     ) -> Run {
         let serial = self.immediate_serial(entropy);
@@ -206,6 +210,7 @@ impl Engine {
             overlap_scope: OverlapScope::Client,
             spread: None,
             jitter: None,
+            on_client_crash,
             cancelled_at: None,
             ended_at: None,
             reason: None,

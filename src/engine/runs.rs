@@ -59,6 +59,7 @@ impl OpenRun {
             job: run.job.clone(),
             scheduled_at: run.scheduled_at,
             in_turn: run.in_turn().is_some(),
+            on_client_crash: run.on_client_crash,
             frame: OnceLock::new(),
         });
         let wide = open.len() > WIDE;

@@ -9,7 +9,7 @@ use crate::schedule::RULE_FIELDS;
 use crate::suggest;
 
 /// The fields of a job; a test holds them against [`JobSpec`].
-pub(super) const JOB_FIELDS: [&str; 15] = [
+pub(super) const JOB_FIELDS: [&str; 16] = [
     "name",
     "description",
     "target",
@@ -25,6 +25,7 @@ pub(super) const JOB_FIELDS: [&str; 15] = [
     "spread",
     "jitter",
     "pause_on_failure",
+    "on_client_crash",
 ];
 
 /// The fields that every job has, and what stands in for them while another one is checked.

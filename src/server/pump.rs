@@ -319,6 +319,7 @@ fn command_frame(dispatch: &Dispatch) -> bytes::Bytes {
         job: dispatch.job.clone(),
         scheduled_at: dispatch.scheduled_at,
         in_turn: dispatch.in_turn,
+        on_client_crash: dispatch.on_client_crash,
     });
     encode(&frame, MAX_FRAME).unwrap_or_else(|error| {
         // Parameters are limited far below a frame, so this is a fault; one run is not sent.

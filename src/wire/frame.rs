@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClientId, CommandName, JobName, Serial};
+use crate::job::OnClientCrash;
 use crate::json::Json;
 use crate::run::Outcome;
 use crate::time::Timestamp;
@@ -204,6 +205,9 @@ pub struct CommandFrame {
     /// false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_turn: bool,
+    /// What becomes of it when the client's process ends while it runs. Default `fail`.
+    #[serde(default, skip_serializing_if = "OnClientCrash::is_default")]
+    pub on_client_crash: OnClientCrash,
 }
 
 /// Responses are durable.

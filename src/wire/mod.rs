@@ -78,9 +78,12 @@
 //! {"refused":{"reason":"client or token not known"}}
 //! {"refused":{"reason":"10000 connections are open, the most allowed","retry_after_ms":5000}}
 //! ```
-//! `command`: run this. `job` is absent for a command that no job sent.
+//! `command`: run this. `job` is absent for a command that no job sent. `on_client_crash` is
+//! optional: with `retry` a client that keeps a journal runs it again after its process ended
+//! while it ran; without, or with `fail`, such a command ends as `failed`.
 //! ```json
-//! {"command":{"serial":"01JD0000000000000000000001","command":"disk.report","params":{"path":"/"},"job":"disk/daily","scheduled_at":"2026-11-22T06:00:00.000Z","in_turn":true}}
+//! {"command":{"serial":"01JD0000000000000000000001","command":"disk.report","params":{"path":"/"},"job":"disk/daily","scheduled_at":"2026-11-22T06:00:00.000Z","in_turn":true,"on_client_crash":"retry"}}
+//! {"command":{"serial":"01JD0000000000000000000002","command":"host.uptime","params":{},"scheduled_at":"2026-11-22T06:00:00.000Z"}}
 //! ```
 //! `ack`: the responses of these serials are durable; the client can forget them.
 //! ```json

@@ -9,7 +9,9 @@ use std::time::Duration;
 use fleetcron::engine::{CloseReason, Dispatch, RequestError, SessionId};
 use fleetcron::node::{CallError, ToSession};
 use fleetcron::server::Fleet;
-use fleetcron::{ClientId, Command, Json, Outcome, Proof, Serial, Timestamp, TokenHash};
+use fleetcron::{
+    ClientId, Command, Json, OnClientCrash, Outcome, Proof, Serial, Timestamp, TokenHash,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -143,6 +145,7 @@ pub(crate) fn command(n: u128, name: &str, params: &str) -> ToSession {
         job: Some("disk/daily".parse().unwrap()),
         scheduled_at: Timestamp::from_millis(1_700_000_000_000),
         in_turn: false,
+        on_client_crash: OnClientCrash::default(),
         frame: OnceLock::new(),
     }))
 }

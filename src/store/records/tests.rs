@@ -32,6 +32,7 @@ pub(crate) fn a_run(n: i64, total: u32) -> Run {
         overlap_scope: crate::job::OverlapScope::Client,
         spread: None,
         jitter: None,
+        on_client_crash: crate::job::OnClientCrash::Fail,
         cancelled_at: None,
         ended_at: None,
         reason: None,
