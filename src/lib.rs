@@ -126,6 +126,7 @@ mod job;
 pub mod job_diff;
 pub mod job_files;
 mod json;
+mod lock_file;
 pub mod node;
 mod pause;
 pub mod remote;

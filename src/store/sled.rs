@@ -3,16 +3,16 @@
 //! Promises: one tree; one sled batch per batch; every commit ends with sled's flush and then an
 //! `fdatasync` of sled's file through a handle of our own, for sled's flush alone orders neither
 //! metadata nor the device's cache. One process at a time. After a failed commit nothing more is
-//! written. Imports the rest of the store only.
+//! written. Imports the rest of the store and the lock file.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use super::{Batch, Entry, Op, Order, Store, StoreError, prepare};
+use crate::lock_file::{LockError, LockFile, patiently};
 
 /// The default size of the cache in bytes: 256 MiB.
 pub const CACHE_BYTES: u64 = 256 * 1024 * 1024;
@@ -22,14 +22,6 @@ const LOCK_FILE: &str = "fleetcron.lock";
 
 /// The file in which sled keeps everything.
 const DATA_FILE: &str = "db";
-
-/// How long an open waits for a lock. A store that was just closed in this process can be locked a
-/// moment longer: by a child that another thread has forked and that has not begun its program
-/// yet, or by a thread of sled's that is about to end.
-const LOCK_PATIENCE: Duration = Duration::from_millis(500);
-
-/// The time between two tries to get a lock.
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A step of a commit, told when it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +64,7 @@ pub struct SledStore {
     writer: Mutex<Writer>,
     on_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
     path: PathBuf,
-    _lock: File,
+    _lock: LockFile,
 }
 
 /// What one commit at a time needs.
@@ -209,54 +201,16 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Tries again while the reason is a lock, for [`LOCK_PATIENCE`] at most.
-fn patiently<T, E>(
-    mut attempt: impl FnMut() -> Result<T, E>,
-    locked: impl Fn(&E) -> bool,
-) -> Result<T, E> {
-    let begun = Instant::now();
-    loop {
-        match attempt() {
-            Err(error) if locked(&error) && begun.elapsed() < LOCK_PATIENCE => {
-                std::thread::sleep(LOCK_PAUSE);
-            }
-            ended => return ended,
-        }
-    }
-}
-
 /// Whether sled could not lock its file. It wraps the system's error in a text of its own.
 fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(cause) if cause.to_string().contains("could not acquire lock"))
 }
 
-/// Takes the lock file and writes this process's id into it, for whoever comes second.
-fn take_lock(path: &Path) -> Result<File, StoreError> {
-    let unusable = |cause| StoreError::Unusable { path: path.to_owned(), cause };
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path.join(LOCK_FILE))
-        .map_err(unusable)?;
-    match patiently(|| file.try_lock(), |error| matches!(error, TryLockError::WouldBlock)) {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            // Without the other's id the message is still true.
-            let _ = file.read_to_string(&mut text);
-            return Err(StoreError::Locked {
-                path: path.to_owned(),
-                pid: text.trim().parse().ok(),
-            });
-        }
-        Err(TryLockError::Error(cause)) => return Err(unusable(cause)),
-    }
-    file.set_len(0).map_err(unusable)?;
-    file.rewind().map_err(unusable)?;
-    writeln!(file, "{}", std::process::id()).map_err(unusable)?;
-    Ok(file)
+fn take_lock(path: &Path) -> Result<LockFile, StoreError> {
+    LockFile::take(path.join(LOCK_FILE)).map_err(|error| match error {
+        LockError::Held(pid) => StoreError::Locked { path: path.to_owned(), pid },
+        LockError::Io(cause) => StoreError::Unusable { path: path.to_owned(), cause },
+    })
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ const DOMAIN: &str =
 const TABLE: &[(&str, &str)] = &[
     ("domain", ""),
     ("engine", "domain"),
-    ("store", "domain engine"),
+    ("lock_file", ""),
+    ("store", "domain engine lock_file"),
     ("history", "domain engine store"),
     ("node", "domain engine store history"),
     ("access", ""),
@@ -28,7 +29,7 @@ const TABLE: &[(&str, &str)] = &[
     ("job_files", "domain"),
     ("handlers", "domain"),
     ("wire", "domain"),
-    ("client", "domain handlers wire"),
+    ("client", "domain handlers lock_file wire"),
     ("server", "domain engine handlers node wire"),
     ("housekeeping", "domain node"),
     ("api", "domain access engine history node"),
