@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{CommandName, JobId, JobName, Serial};
 use crate::json::Json;
 use crate::pause::{FailureLimit, Paused};
+use crate::policy::{DeliveryMode, Policy, Retry, Timeout, is_default};
 use crate::schedule::Rule;
 use crate::target::Target;
 use crate::time::{Timestamp, duration};
@@ -187,6 +188,15 @@ pub struct JobSpec {
     /// serial. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional")]
     pub jitter: Option<Duration>,
+    /// How often a delivery is tried. Default: once.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry: Retry,
+    /// How long a client may take. Default: 30 s to accept, for ever to run.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeout: Timeout,
+    /// Whether a delivery may be sent twice. Default `at_least_once`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delivery: DeliveryMode,
     /// After how many runs in a row with a delivery that failed or timed out the job pauses
     /// itself. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,9 +226,18 @@ impl JobSpec {
             overlap_scope: OverlapScope::default(),
             spread: None,
             jitter: None,
+            retry: Retry::default(),
+            timeout: Timeout::default(),
+            delivery: DeliveryMode::default(),
             pause_on_failure: None,
             on_client_crash: OnClientCrash::default(),
         }
+    }
+
+    /// The policies that its runs keep.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy { retry: self.retry, timeout: self.timeout, delivery: self.delivery }
     }
 
     /// The command with its parameters, within the limit.
@@ -233,10 +252,6 @@ fn catch_up_window() -> Duration {
 
 fn is_catch_up_window(window: &Duration) -> bool {
     *window == CATCH_UP_WINDOW
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// A job as the store keeps it.

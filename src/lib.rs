@@ -129,6 +129,7 @@ mod json;
 mod lock_file;
 pub mod node;
 mod pause;
+mod policy;
 pub mod remote;
 mod run;
 pub mod schedule;
@@ -159,7 +160,11 @@ pub use pause::{
     FailureLimit, InvalidFailureLimit, InvalidPause, InvalidSelection, JobSelection,
     MAX_PAUSE_REASON, PauseTerms, Paused, SelectionChange,
 };
-pub use run::{Cause, Counts, DeliveryState, Outcome, Response, Run, Submission};
+pub use policy::{
+    ACCEPT_TIMEOUT, BACKOFF, DeliveryMode, InvalidPolicy, LONGEST_BACKOFF, MAX_ATTEMPTS,
+    MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Policy, Retry, Timeout,
+};
+pub use run::{Attempt, Cause, Counts, DeliveryState, Outcome, Response, Run, Submission};
 pub use schedule::Rule;
 pub use target::{InvalidTarget, Target};
 pub use time::Timestamp;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ClientId, JobId, JobName, Serial};
 use crate::job::{Command, Offline, OnClientCrash, Overlap, OverlapScope};
 use crate::json::Json;
+use crate::policy::{DeliveryMode, Policy, Retry, Timeout, is_default};
 use crate::target::Target;
 use crate::time::{Timestamp, duration};
 
@@ -147,7 +148,7 @@ impl Outcome {
     }
 }
 
-/// The recorded end of one delivery.
+/// The recorded end of one delivery, or of one of its attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "FlatResponse")]
 pub struct Response {
@@ -157,6 +158,12 @@ pub struct Response {
     pub client: ClientId,
     /// When the server recorded it.
     pub at: Timestamp,
+    /// Which attempt ended; 1 is the first.
+    #[serde(skip_serializing_if = "is_first_attempt")]
+    pub attempt: u32,
+    /// Whether another attempt follows: then this is not the delivery's end.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub retried: bool,
     /// How it ended.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -168,6 +175,10 @@ struct FlatResponse {
     serial: Serial,
     client: ClientId,
     at: Timestamp,
+    #[serde(default = "first_attempt")]
+    attempt: u32,
+    #[serde(default)]
+    retried: bool,
     state: DeliveryState,
     #[serde(default)]
     reason: Option<String>,
@@ -179,9 +190,37 @@ struct FlatResponse {
 
 impl From<FlatResponse> for Response {
     fn from(flat: FlatResponse) -> Self {
-        let FlatResponse { serial, client, at, state, reason, result, ran_ms } = flat;
-        Self { serial, client, at, outcome: Outcome { state, reason, result, ran_ms } }
+        let FlatResponse { serial, client, at, attempt, retried, state, reason, result, ran_ms } =
+            flat;
+        let outcome = Outcome { state, reason, result, ran_ms };
+        Self { serial, client, at, attempt, retried, outcome }
     }
+}
+
+/// One try of a delivery: the run, and which try it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Attempt {
+    /// The run.
+    pub serial: Serial,
+    /// 1 for the first.
+    pub number: u32,
+}
+
+impl From<Serial> for Attempt {
+    /// The first attempt.
+    fn from(serial: Serial) -> Self {
+        Self { serial, number: 1 }
+    }
+}
+
+/// The attempt of a delivery that was not told.
+pub(crate) fn first_attempt() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives the signature")]
+pub(crate) fn is_first_attempt(attempt: &u32) -> bool {
+    *attempt == 1
 }
 
 /// Why a run came to be.
@@ -229,6 +268,15 @@ pub struct Submission {
     /// What becomes of it when a client's process ends while it runs there. Default `fail`.
     #[serde(default, skip_serializing_if = "OnClientCrash::is_default")]
     pub on_client_crash: OnClientCrash,
+    /// How often a delivery is tried. Default: once.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry: Retry,
+    /// How long a client may take. Default: 30 s to accept, for ever to run.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeout: Timeout,
+    /// Whether a delivery may be sent twice. Default `at_least_once`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delivery: DeliveryMode,
 }
 
 impl Submission {
@@ -242,7 +290,16 @@ impl Submission {
             offline: Offline::Queue,
             expires_after: None,
             on_client_crash: OnClientCrash::default(),
+            retry: Retry::default(),
+            timeout: Timeout::default(),
+            delivery: DeliveryMode::default(),
         }
+    }
+
+    /// The policies that its run keeps.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy { retry: self.retry, timeout: self.timeout, delivery: self.delivery }
     }
 }
 
@@ -270,6 +327,9 @@ pub struct Counts {
     pub skipped: u32,
     /// Ended as [`DeliveryState::Removed`].
     pub removed: u32,
+    /// Attempts that were followed by another; they are no ends.
+    #[serde(skip_serializing_if = "is_default")]
+    pub retried: u32,
 }
 
 impl Counts {
@@ -352,6 +412,9 @@ pub struct Run {
     /// What becomes of it when a client's process ends while it runs there.
     #[serde(default, skip_serializing_if = "OnClientCrash::is_default")]
     pub on_client_crash: OnClientCrash,
+    /// How its deliveries are tried.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub policy: Policy,
     /// When its cancellation was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_at: Option<Timestamp>,

@@ -96,3 +96,10 @@ pub(super) async fn trigger(
 ) -> Result<(StatusCode, Json<Run>), ApiError> {
     Ok((StatusCode::CREATED, Json(api.handle.trigger(name).await?)))
 }
+
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    Segment(name): Segment<JobName>,
+) -> Result<Json<Vec<Run>>, ApiError> {
+    Ok(Json(api.handle.cancel_job(name).await?))
+}

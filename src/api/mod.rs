@@ -13,7 +13,7 @@
 //! | `/v1/jobs/{name}/next` | `GET` (`count`): when it fires next |
 //! | `/v1/forecast` | `GET` (`from`, `to`, `target`, `prefix`, `limit`): all that fires in a span |
 //! | `/v1/jobs/{name}/pause` | `POST` (`reason`, `until` or `for`; or no body) |
-//! | `/v1/jobs/{name}/resume`, `…/trigger` | `POST` |
+//! | `/v1/jobs/{name}/resume`, `…/trigger`, `…/cancel` | `POST` |
 //! | `/v1/pause` | `POST` (`jobs`: `all` or `db/`; `reason`, `until` or `for`) |
 //! | `/v1/resume` | `POST` (`jobs`) |
 //! | `/v1/apply` | `POST` (`jobs`, `prune`, `dry_run`) |
@@ -22,7 +22,7 @@
 //! | `/v1/runs/{serial}/responses` | `GET` (`follow`), NDJSON |
 //! | `/v1/runs/{serial}/responses/{client}` | `GET`; `null` while the delivery is open |
 //! | `/v1/runs/{serial}/open` | `GET` |
-//! | `/v1/runs/{serial}/cancel` | `POST` |
+//! | `/v1/runs/{serial}/cancel`, `…/cancel/{client}` | `POST` |
 //! | `/v1/clients` | `GET` (`group`, `after`, `limit`), `POST` (`id`, `groups`, `token`) |
 //! | `/v1/clients/{id}` | `GET`, `DELETE` |
 //! | `/v1/clients/{id}/groups` | `POST` (`add`, `remove`) |
@@ -108,6 +108,7 @@ fn routes() -> Router<Api> {
         .route("/v1/jobs/{name}/pause", post(jobs::pause))
         .route("/v1/jobs/{name}/resume", post(jobs::resume))
         .route("/v1/jobs/{name}/trigger", post(jobs::trigger))
+        .route("/v1/jobs/{name}/cancel", post(jobs::cancel))
         .route("/v1/jobs/{name}/next", get(forecast::next))
         .route("/v1/forecast", get(forecast::forecast))
         .route("/v1/pause", post(jobs::pause_all))
@@ -119,6 +120,7 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/{serial}/responses/{client}", get(runs::response))
         .route("/v1/runs/{serial}/open", get(runs::open))
         .route("/v1/runs/{serial}/cancel", post(runs::cancel))
+        .route("/v1/runs/{serial}/cancel/{client}", post(runs::cancel_delivery))
         .route("/v1/clients", get(clients::list).post(clients::add))
         .route("/v1/clients/{id}", get(clients::get).delete(clients::remove))
         .route("/v1/clients/{id}/groups", post(clients::regroup))

@@ -111,6 +111,15 @@ pub(super) async fn cancel(
     Ok(Json(api.handle.cancel(serial).await?))
 }
 
+pub(super) async fn cancel_delivery(
+    State(api): State<Api>,
+    Segments(serial, client): Segments<Serial, ClientId>,
+) -> Result<Json<Run>, ApiError> {
+    // As above.
+    api.handle.run(serial).await?;
+    Ok(Json(api.handle.cancel_delivery(serial, client).await?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! `fleetcron jobs`: what is stored and how it stands.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::args::{Global, LIST_LIMIT};
 use super::connect::{connect, read_all};
@@ -48,6 +49,9 @@ enum JobsCommand {
     Resume(Selected),
     /// Run jobs now, whatever their rules say.
     Trigger(Names),
+    /// End the open runs of jobs: queued deliveries are cancelled, clients that have one are
+    /// asked to stop.
+    Cancel(Names),
     /// Remove jobs; their queued deliveries end as removed.
     Remove(Names),
 }
@@ -77,6 +81,9 @@ pub(super) async fn execute(args: JobsArgs, global: &Global) -> Done {
         JobsCommand::Resume(args) => pauses::resume(&out, &remote, args).await?,
         JobsCommand::Trigger(Names { names }) => {
             each(names, async |name| trigger(&out, &remote, name).await).await?;
+        }
+        JobsCommand::Cancel(Names { names }) => {
+            each(names, async |name| cancel(&out, &remote, name).await).await?;
         }
         JobsCommand::Remove(Names { names }) => {
             each(names, async |name| remove(&out, &remote, name).await).await?;
@@ -112,6 +119,16 @@ pub(super) async fn each<T>(
 async fn trigger(out: &Out, remote: &Remote, name: JobName) -> Result<(), CliError> {
     let run = remote.trigger(name).await?;
     if out.is_json() { out.json(&run) } else { out.line(&run.serial.to_string()) }
+}
+
+async fn cancel(out: &Out, remote: &Remote, name: JobName) -> Result<(), CliError> {
+    let runs = remote.cancel_job(name.clone()).await?;
+    if out.is_json() {
+        return out.json(&runs);
+    }
+    let open: u32 = runs.iter().map(|run| run.counts.open()).sum();
+    let runs = if runs.len() == 1 { "1 run".into() } else { format!("{} runs", runs.len()) };
+    out.line(&format!("{name}: cancelled {runs}; {open} deliveries at clients are open"))
 }
 
 async fn remove(out: &Out, remote: &Remote, name: JobName) -> Result<(), CliError> {
@@ -207,6 +224,13 @@ fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
     for (name, value) in [("spread", spec.spread), ("jitter", spec.jitter)] {
         pairs.extend(value.map(|value| (name, duration::format(value).into())));
     }
+    for (name, value) in [
+        ("retry", json!(spec.retry)),
+        ("timeout", json!(spec.timeout)),
+        ("delivery", json!(spec.delivery)),
+    ] {
+        pairs.push((name, policy(&value).into()));
+    }
     pairs.extend(spec.expires_after.map(|after| ("expires_after", duration::format(after).into())));
     pairs.extend(spec.pause_on_failure.map(|limit| {
         let text = format!("after {} in a row; now {}", limit.get(), state.failures);
@@ -232,6 +256,18 @@ fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
         format!("{}, {}", job.revision, moment(job.updated_at, out.now)).into(),
     ));
     out.pairs(pairs)
+}
+
+/// A policy in words: its fields and what they have.
+fn policy(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Object(fields) => {
+            let part = |(name, value)| format!("{name} {}", policy(value));
+            fields.iter().map(part).collect::<Vec<_>>().join(", ")
+        }
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]

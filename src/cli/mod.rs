@@ -34,6 +34,7 @@ mod service;
 mod show;
 mod signals;
 mod status;
+mod tries;
 
 use std::process::ExitCode;
 

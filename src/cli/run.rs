@@ -13,6 +13,7 @@ use super::connect::connect;
 use super::error::CliError;
 use super::output::{Out, note};
 use super::progress::Progress;
+use super::tries::Tries;
 use super::{Done, Verdict, show};
 use crate::id::{ClientId, CommandName, Serial};
 use crate::job::{Offline, OnClientCrash};
@@ -52,6 +53,8 @@ pub(super) struct RunArgs {
     #[arg(long, default_value = "fail", value_name = "POLICY", value_parser =
         PossibleValuesParser::new(["fail", "retry"]).map(|text| on_client_crash(&text)))]
     on_client_crash: OnClientCrash,
+    #[command(flatten)]
+    tries: Tries,
 }
 
 /// One of the three values that the parser lets pass.
@@ -78,6 +81,9 @@ pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
         offline: args.offline,
         expires_after: args.expires_after,
         on_client_crash: args.on_client_crash,
+        retry: args.tries.retry()?,
+        timeout: args.tries.timeout()?,
+        delivery: args.tries.delivery(),
     };
     let run = remote.submit(submission).await?;
     if !args.wait {
@@ -142,7 +148,7 @@ async fn collect(
     progress: &mut Progress,
 ) -> Result<(), RemoteError> {
     while let Some(response) = responses.try_next().await? {
-        if !answers.contains_key(&response.client) {
+        if !response.retried && !answers.contains_key(&response.client) {
             progress.count(&response);
             answers.insert(response.client.clone(), response);
         }

@@ -12,7 +12,7 @@ use super::run::verdict;
 use super::{Done, Verdict, show};
 use crate::engine::Page;
 use crate::history::RunQuery;
-use crate::id::{JobName, Serial};
+use crate::id::{ClientId, JobName, Serial};
 use crate::remote::Remote;
 use crate::run::{Response, Run};
 use crate::time::Timestamp;
@@ -55,6 +55,9 @@ enum RunsCommand {
     Cancel {
         /// The run's serial.
         serial: Serial,
+        /// End only this client's delivery.
+        #[arg(long, value_name = "ID")]
+        client: Option<ClientId>,
     },
 }
 
@@ -73,8 +76,11 @@ pub(super) async fn execute(args: RunsArgs, global: &Global) -> Done {
         RunsCommand::List(args) => list(&out, &remote, args).await?,
         RunsCommand::Show { serial } => show_one(&out, &remote, serial).await?,
         RunsCommand::Follow { serial } => return follow(&out, &remote, serial).await,
-        RunsCommand::Cancel { serial } => {
-            let run = remote.cancel(serial).await?;
+        RunsCommand::Cancel { serial, client } => {
+            let run = match client {
+                Some(client) => remote.cancel_delivery(serial, client).await?,
+                None => remote.cancel(serial).await?,
+            };
             if out.is_json() {
                 out.json(&run)?;
             } else {

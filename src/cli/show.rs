@@ -21,7 +21,16 @@ fn state(state: DeliveryState) -> Field {
 }
 
 /// What a client said: its reason, its result or both.
-fn said(outcome: &Outcome) -> String {
+fn said(response: &Response) -> String {
+    let said = told(&response.outcome);
+    match (response.attempt, response.retried) {
+        (1, false) => said,
+        (attempt, false) => format!("attempt {attempt}: {said}"),
+        (attempt, true) => format!("attempt {attempt}, to be tried again: {said}"),
+    }
+}
+
+fn told(outcome: &Outcome) -> String {
     match (&outcome.reason, &outcome.result) {
         (Some(reason), None) => reason.clone(),
         (None, Some(result)) => result.text().to_owned(),
@@ -33,7 +42,7 @@ fn said(outcome: &Outcome) -> String {
 /// A response as a line of its own, for lists whose end is not known yet.
 pub(super) fn response_line(response: &Response) -> String {
     let Response { at, client, outcome, .. } = response;
-    format!("{at}  {client}  {}  {}", outcome.state, said(outcome)).trim_end().to_owned()
+    format!("{at}  {client}  {}  {}", outcome.state, said(response)).trim_end().to_owned()
 }
 
 fn response_row(response: &Response, now: Timestamp) -> Vec<Field> {
@@ -43,7 +52,7 @@ fn response_row(response: &Response, now: Timestamp) -> Vec<Field> {
         state(outcome.state),
         outcome.ran_ms.map_or_else(|| NOTHING.into(), ran).into(),
         relative(response.at, now).into(),
-        said(outcome).into(),
+        said(response).into(),
     ]
 }
 

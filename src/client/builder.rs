@@ -169,6 +169,7 @@ impl ClientBuilder {
             calls: requests,
             state,
             intake: Intake::default(),
+            begun: Vec::new(),
             jobs: JoinSet::new(),
         };
         tokio::spawn(driver.run());

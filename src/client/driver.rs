@@ -16,14 +16,18 @@ use super::intake::Intake;
 use super::live::{Ended, Live, NotOpened};
 use crate::handlers::Handlers;
 use crate::id::Serial;
-use crate::run::Outcome;
-use crate::wire::{Hello, VERSION};
+use crate::run::{Attempt, DeliveryState, Outcome};
+use crate::time::duration;
+use crate::wire::{Hello, VERSION, apart};
 
 /// A connection that lasted this long makes the next pause short again.
 const STEADY: Duration = Duration::from_secs(10);
 
 /// How long commands that were told to stop have for it.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a command that ran too long has to stop; less than the server waits for its answer.
+const STOPPING: Duration = Duration::from_secs(3);
 
 /// A command's task has ended.
 pub(super) type Done = Result<(Serial, Outcome), JoinError>;
@@ -50,6 +54,8 @@ pub(super) struct Driver {
     pub(super) calls: mpsc::Receiver<Request>,
     pub(super) state: watch::Sender<State>,
     pub(super) intake: Intake,
+    /// Commands of limited time that have begun, and of which the server does not know it.
+    pub(super) begun: Vec<Attempt>,
     pub(super) jobs: JoinSet<(Serial, Outcome)>,
 }
 
@@ -149,11 +155,13 @@ impl Driver {
     }
 
     fn hello(&self) -> Hello {
+        let (taken, attempts) = apart(&self.intake.taken());
         Hello {
             version: VERSION,
             client: self.handle.id().clone(),
             token: self.token.clone(),
-            taken: self.intake.taken(),
+            taken,
+            attempts,
             commands: self.handlers.names().cloned().collect(),
         }
     }
@@ -190,8 +198,13 @@ impl Driver {
                 cancel,
                 client: self.handle.clone(),
             };
+            let cancel = cx.cancel.clone();
             let running = self.handlers.run(cx, command.command, command.params);
-            self.jobs.spawn(async move { (serial, running.await) });
+            let limit = command.timeout_ms.map(Duration::from_millis);
+            if limit.is_some() {
+                self.begun.push(Attempt { serial, number: command.attempt });
+            }
+            self.jobs.spawn(async move { (serial, limited(running, limit, cancel).await) });
         }
     }
 
@@ -221,4 +234,27 @@ impl Driver {
             let _ = timeout(GRACE, all()).await;
         }
     }
+}
+
+/// Runs a command; after its time it is told to stop, and has a little more to do so.
+async fn limited(
+    running: impl Future<Output = Outcome>,
+    limit: Option<Duration>,
+    cancel: CancellationToken,
+) -> Outcome {
+    let Some(limit) = limit else { return running.await };
+    let begun = Instant::now();
+    tokio::pin!(running);
+    if let Ok(outcome) = timeout(limit, &mut running).await {
+        return outcome;
+    }
+    cancel.cancel();
+    let stopped = timeout(STOPPING, running).await.ok();
+    let reason = match stopped {
+        Some(_) => format!("it ran longer than {}", duration::format(limit)),
+        None => format!("it ran longer than {}, and does not stop", duration::format(limit)),
+    };
+    let ran_ms = u64::try_from(begun.elapsed().as_millis()).ok();
+    let result = stopped.and_then(|outcome| outcome.result);
+    Outcome { state: DeliveryState::TimedOut, reason: Some(reason), result, ran_ms }
 }

@@ -1,13 +1,13 @@
 //! What a client has taken: which commands wait, run, or have ended without an acknowledgement.
 //! Pure: no I/O, no time. It is where a command that comes twice is found out.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use tokio_util::sync::CancellationToken;
 
 use super::{MAX_TAKEN, RECENT};
 use crate::id::{JobName, Serial};
-use crate::run::{DeliveryState, Outcome};
+use crate::run::{Attempt, DeliveryState, Outcome};
 use crate::wire::CommandFrame;
 
 /// What to do about a command that came.
@@ -23,20 +23,23 @@ pub(super) enum Verdict {
     TooMany,
 }
 
-/// The commands taken. Each serial is in at most one of the four.
+/// The commands taken. Each serial is in at most one of the four, but that a further attempt may
+/// wait for the end of the one before.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     waiting: BTreeMap<Serial, CommandFrame>,
     running: BTreeMap<Serial, Running>,
     /// How many commands of a job run.
     busy: BTreeMap<JobName, usize>,
-    ended: BTreeMap<Serial, Outcome>,
+    ended: BTreeMap<Serial, (u32, Outcome)>,
     acked: Recent,
 }
 
 /// A command that runs.
 #[derive(Debug)]
 struct Running {
+    attempt: u32,
+    limited: bool,
     cancel: CancellationToken,
     job: Option<JobName>,
 }
@@ -44,14 +47,24 @@ struct Running {
 impl Intake {
     /// A command came.
     pub(super) fn offer(&mut self, command: CommandFrame) -> Verdict {
-        let serial = command.serial;
-        if self.waiting.contains_key(&serial) || self.running.contains_key(&serial) {
+        let CommandFrame { serial, attempt, .. } = command;
+        if self.waiting.get(&serial).is_some_and(|waiting| waiting.attempt >= attempt) {
             return Verdict::Accept;
         }
-        if self.ended.contains_key(&serial) {
-            return Verdict::Respond;
+        if let Some(running) = self.running.get(&serial) {
+            if running.attempt >= attempt {
+                return Verdict::Accept;
+            }
+            // The server has given the earlier attempt up.
+            running.cancel.cancel();
         }
-        if self.acked.contains(serial) {
+        if let Some((ended, _)) = self.ended.get(&serial) {
+            if *ended >= attempt {
+                return Verdict::Respond;
+            }
+            self.ended.remove(&serial);
+        }
+        if self.acked.contains(Attempt { serial, number: attempt }) {
             return Verdict::Nothing;
         }
         if self.waiting.len() + self.running.len() + self.ended.len() >= MAX_TAKEN {
@@ -72,7 +85,7 @@ impl Intake {
         }
         let may_begin = |command: &&CommandFrame| {
             let busy = command.job.as_ref().is_some_and(|job| self.busy.contains_key(job));
-            !(command.in_turn && busy)
+            !(command.in_turn && busy) && !self.running.contains_key(&command.serial)
         };
         let serial = self.waiting.values().find(may_begin)?.serial;
         let command = self.waiting.remove(&serial)?;
@@ -80,13 +93,22 @@ impl Intake {
             *self.busy.entry(job.clone()).or_default() += 1;
         }
         let cancel = CancellationToken::new();
-        self.running.insert(serial, Running { cancel: cancel.clone(), job: command.job.clone() });
+        let running = Running {
+            attempt: command.attempt,
+            limited: command.timeout_ms.is_some(),
+            cancel: cancel.clone(),
+            job: command.job.clone(),
+        };
+        self.running.insert(serial, running);
         Some((command, cancel))
     }
 
-    /// A command has ended. The outcome is kept until it is acknowledged.
+    /// A command has ended. The outcome is kept until it is acknowledged, unless a further attempt
+    /// has taken its place.
     pub(super) fn finish(&mut self, serial: Serial, outcome: Outcome) {
-        if let Some(Running { job: Some(job), .. }) = self.running.remove(&serial)
+        let running = self.running.remove(&serial);
+        let number = running.as_ref().map(|running| running.attempt);
+        if let Some(Running { job: Some(job), .. }) = running
             && let Some(count) = self.busy.get_mut(&job)
         {
             *count -= 1;
@@ -94,7 +116,11 @@ impl Intake {
                 self.busy.remove(&job);
             }
         }
-        self.ended.insert(serial, outcome);
+        let ended = self.ended.get(&serial).map(|(number, _)| *number);
+        let number = number.or(ended).unwrap_or(1);
+        if !self.waiting.contains_key(&serial) && ended.is_none_or(|ended| ended <= number) {
+            self.ended.insert(serial, (number, outcome));
+        }
     }
 
     /// The server asks to stop a command. One that waits ends here, with `true`; one that runs is
@@ -103,11 +129,11 @@ impl Intake {
         if let Some(running) = self.running.get(&serial) {
             running.cancel.cancel();
         }
-        if self.waiting.remove(&serial).is_none() {
+        let Some(CommandFrame { attempt, .. }) = self.waiting.remove(&serial) else {
             return false;
-        }
+        };
         let outcome = Outcome::ended(DeliveryState::Cancelled, "cancelled before it began");
-        self.ended.insert(serial, outcome);
+        self.ended.insert(serial, (attempt, outcome));
         true
     }
 
@@ -117,29 +143,35 @@ impl Intake {
     }
 
     /// The server has recorded a response.
-    pub(super) fn ack(&mut self, serial: Serial) {
-        if self.ended.remove(&serial).is_some() {
-            self.acked.insert(serial);
+    pub(super) fn ack(&mut self, attempt: Attempt) {
+        let Attempt { serial, number } = attempt;
+        if self.ended.get(&serial).is_some_and(|(ended, _)| *ended == number) {
+            self.ended.remove(&serial);
+            self.acked.insert(attempt);
         }
     }
 
     /// For the hello: running or ended without an acknowledgement. Those that wait are here too:
     /// they were accepted, and will be run.
-    pub(super) fn taken(&self) -> Vec<Serial> {
-        let mut taken: Vec<Serial> = self
-            .waiting
-            .keys()
-            .chain(self.running.keys())
-            .chain(self.ended.keys())
-            .copied()
-            .collect();
-        taken.sort_unstable();
-        taken
+    pub(super) fn taken(&self) -> Vec<Attempt> {
+        let running = self.running.iter().map(|(serial, running)| (*serial, running.attempt));
+        let ended = self.ended.iter().map(|(serial, (number, _))| (*serial, *number));
+        let waiting = self.waiting.values().map(|command| (command.serial, command.attempt));
+        // Of two attempts, the later one counts: it waits, or was cancelled while it did.
+        let taken: BTreeMap<Serial, u32> = running.chain(ended).chain(waiting).collect();
+        taken.into_iter().map(|(serial, number)| Attempt { serial, number }).collect()
+    }
+
+    /// The running commands that may run for a limited time.
+    pub(super) fn limited(&self) -> Vec<Attempt> {
+        let limited = self.running.iter().filter(|(_, running)| running.limited);
+        limited.map(|(serial, run)| Attempt { serial: *serial, number: run.attempt }).collect()
     }
 
     /// The outcome of a command that has ended and is not acknowledged.
-    pub(super) fn outcome(&self, serial: Serial) -> Option<&Outcome> {
-        self.ended.get(&serial)
+    pub(super) fn outcome(&self, serial: Serial) -> Option<(Attempt, &Outcome)> {
+        let (number, outcome) = self.ended.get(&serial)?;
+        Some((Attempt { serial, number: *number }, outcome))
     }
 
     /// The serials that have ended and are not acknowledged, in order.
@@ -153,27 +185,27 @@ impl Intake {
     }
 }
 
-/// The last [`RECENT`] serials put in.
+/// The last [`RECENT`] serials put in, each with its latest attempt.
 #[derive(Debug, Default)]
 struct Recent {
     order: VecDeque<Serial>,
-    set: HashSet<Serial>,
+    attempts: HashMap<Serial, u32>,
 }
 
 impl Recent {
-    fn contains(&self, serial: Serial) -> bool {
-        self.set.contains(&serial)
+    fn contains(&self, attempt: Attempt) -> bool {
+        self.attempts.get(&attempt.serial).is_some_and(|number| *number >= attempt.number)
     }
 
-    fn insert(&mut self, serial: Serial) {
-        if !self.set.insert(serial) {
+    fn insert(&mut self, attempt: Attempt) {
+        if self.attempts.insert(attempt.serial, attempt.number).is_some() {
             return;
         }
-        self.order.push_back(serial);
+        self.order.push_back(attempt.serial);
         if self.order.len() > RECENT
             && let Some(oldest) = self.order.pop_front()
         {
-            self.set.remove(&oldest);
+            self.attempts.remove(&oldest);
         }
     }
 }
@@ -191,6 +223,8 @@ mod tests {
     fn command(n: u128) -> CommandFrame {
         CommandFrame {
             serial: serial(n),
+            attempt: 1,
+            timeout_ms: None,
             command: "a".parse().unwrap(),
             params: crate::Json::empty(),
             job: None,
@@ -251,8 +285,8 @@ mod tests {
         assert_eq!(intake.offer(command(1)), Verdict::Accept, "it runs");
         intake.finish(serial(1), done());
         assert_eq!(intake.offer(command(1)), Verdict::Respond, "it has ended");
-        assert_eq!(intake.outcome(serial(1)), Some(&done()));
-        intake.ack(serial(1));
+        assert_eq!(intake.outcome(serial(1)), Some((serial(1).into(), &done())));
+        intake.ack(serial(1).into());
         assert_eq!(intake.offer(command(1)), Verdict::Nothing, "it is acknowledged");
         assert!(intake.start(1).is_none());
         assert!(intake.is_settled() && intake.taken().is_empty());
@@ -269,9 +303,9 @@ mod tests {
         intake.finish(serial(1), done());
         intake.start(2).unwrap();
         intake.finish(serial(3), done());
-        intake.ack(serial(1));
-        intake.ack(serial(2));
-        assert_eq!(intake.taken(), [serial(2), serial(3), serial(4)], "2 runs, 3 ended, 4 waits");
+        intake.ack(serial(1).into());
+        intake.ack(serial(2).into());
+        assert_eq!(intake.taken(), [2, 3, 4].map(|n| serial(n).into()), "2 runs, 3 ended, 4 waits");
         assert_eq!(intake.ended(), [serial(3)]);
         assert!(!intake.is_settled());
     }
@@ -283,9 +317,35 @@ mod tests {
         intake.offer(command(2));
         let (_, token) = intake.start(1).unwrap();
         assert!(intake.cancel(serial(2)));
-        assert_eq!(intake.outcome(serial(2)).unwrap().state, DeliveryState::Cancelled);
+        assert_eq!(intake.outcome(serial(2)).unwrap().1.state, DeliveryState::Cancelled);
         assert!(!intake.cancel(serial(1)) && token.is_cancelled());
         assert!(!intake.cancel(serial(9)), "one that is not known is nothing to do");
+    }
+
+    #[test]
+    fn a_further_attempt_waits_for_the_one_before_and_takes_its_place() {
+        let further = CommandFrame { attempt: 2, ..command(1) };
+        let second = Attempt { serial: serial(1), number: 2 };
+        let mut intake = Intake::default();
+        intake.offer(command(1));
+        let (_, token) = intake.start(8).unwrap();
+        assert_eq!(intake.offer(further.clone()), Verdict::Accept);
+        assert!(token.is_cancelled(), "the server has given it up");
+        assert!(intake.start(8).is_none(), "not beside each other");
+        assert_eq!(intake.taken(), [second]);
+        intake.finish(serial(1), done());
+        assert_eq!(intake.outcome(serial(1)), None, "nobody asks for it any more");
+        assert_eq!(intake.start(8).unwrap().0.attempt, 2);
+        intake.finish(serial(1), done());
+        intake.ack(serial(1).into());
+        assert_eq!(intake.outcome(serial(1)), Some((second, &done())), "the ack is of the first");
+        assert_eq!(intake.offer(command(1)), Verdict::Respond, "an old one is not run again");
+        intake.ack(second);
+        assert_eq!(intake.offer(further), Verdict::Nothing);
+        let third = CommandFrame { attempt: 3, ..command(1) };
+        assert_eq!(intake.offer(third), Verdict::Accept, "one that is new");
+        intake.cancel(serial(1));
+        assert_eq!(intake.taken(), [Attempt { serial: serial(1), number: 3 }]);
     }
 
     #[test]
@@ -305,10 +365,10 @@ mod tests {
             intake.offer(command(n));
             intake.start(1).unwrap();
             intake.finish(serial(n), done());
-            intake.ack(serial(n));
+            intake.ack(serial(n).into());
         }
         assert_eq!(intake.offer(command(1)), Verdict::Nothing);
         assert_eq!(intake.offer(command(0)), Verdict::Accept, "forgotten, so it is new");
-        assert_eq!(intake.acked.set.len(), RECENT);
+        assert_eq!(intake.acked.attempts.len(), RECENT);
     }
 }

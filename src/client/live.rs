@@ -16,11 +16,11 @@ use super::handle::{CallError, Request};
 use super::intake::Verdict;
 use crate::id::{CommandName, Serial};
 use crate::json::Json;
-use crate::run::{DeliveryState, Outcome};
+use crate::run::{Attempt, DeliveryState, Outcome};
 use crate::wire::{
-    Accepted, Call, ClientBye, ClientFrame, CommandFrame, Empty, FrameReader, FrameWriter, Hello,
-    MAX_HELLO, ReplyFrame, ResponseFrame, SILENT_INTERVALS, ServerBye, ServerFrame, Welcome,
-    WireError,
+    Accepted, Ack, Call, ClientBye, ClientFrame, CommandFrame, Empty, FrameReader, FrameWriter,
+    Hello, MAX_HELLO, ReplyFrame, ResponseFrame, SILENT_INTERVALS, ServerBye, ServerFrame, Started,
+    Welcome, WireError, together,
 };
 
 /// How long an attempt to get a stream may take.
@@ -229,6 +229,8 @@ impl Driver {
         for serial in self.intake.ended() {
             self.respond(serial, live)?;
         }
+        self.begun = self.intake.limited();
+        self.tell_begun(live)?;
         // Some may have come in one read with the welcome.
         if let Some(ended) = self.on_frames(live)? {
             return Ok(ended);
@@ -236,6 +238,7 @@ impl Driver {
         loop {
             if live.drain.is_none() {
                 self.begin_ready();
+                self.tell_begun(live)?;
             } else if self.intake.is_settled() && !live.writer.is_dirty() {
                 return Ok(Ended::Stopped);
             }
@@ -243,6 +246,14 @@ impl Driver {
                 return Ok(ended);
             }
         }
+    }
+
+    /// Tells the server which commands of limited time have begun.
+    fn tell_begun(&mut self, live: &mut Live) -> Result<(), WireError> {
+        for Attempt { serial, number } in std::mem::take(&mut self.begun) {
+            live.send(&ClientFrame::Started(Started { serial, attempt: number }))?;
+        }
+        Ok(())
     }
 
     /// Waits for the next thing to happen, and does what it asks for.
@@ -318,7 +329,9 @@ impl Driver {
     ) -> Result<Option<Ended>, WireError> {
         match frame {
             ServerFrame::Command(command) => return self.on_command(command, live),
-            ServerFrame::Ack(ack) => ack.serials.into_iter().for_each(|one| self.intake.ack(one)),
+            ServerFrame::Ack(Ack { serials, attempts }) => {
+                together(serials, &attempts).into_iter().for_each(|one| self.intake.ack(one));
+            }
             ServerFrame::Cancel(cancel) => {
                 if self.intake.cancel(cancel.serial) {
                     self.respond(cancel.serial, live)?;
@@ -338,13 +351,15 @@ impl Driver {
         command: CommandFrame,
         live: &mut Live,
     ) -> Result<Option<Ended>, WireError> {
-        let serial = command.serial;
+        let CommandFrame { serial, attempt, .. } = command;
         if live.drain.is_some() {
             // Not accepted, so it stays open at the server for this client's successor.
             return Ok(None);
         }
         match self.intake.offer(command) {
-            Verdict::Accept => live.send(&ClientFrame::Accepted(Accepted { serial }))?,
+            Verdict::Accept => {
+                live.send(&ClientFrame::Accepted(Accepted { serial, attempt }))?;
+            }
             Verdict::Respond => self.respond(serial, live)?,
             Verdict::Nothing => {
                 tracing::debug!(%serial, "a command came after its acknowledgement");
@@ -360,15 +375,15 @@ impl Driver {
     /// Sends the response of a command that has ended. One that is longer than the server reads
     /// ends as `failed`, for no retry would make it shorter.
     fn respond(&mut self, serial: Serial, live: &mut Live) -> Result<(), WireError> {
-        let Some(outcome) = self.intake.outcome(serial) else { return Ok(()) };
+        let Some((attempt, outcome)) = self.intake.outcome(serial) else { return Ok(()) };
         let ran_ms = outcome.ran_ms;
-        let frame = ClientFrame::Response(ResponseFrame::new(serial, outcome.clone()));
+        let frame = ClientFrame::Response(ResponseFrame::new(attempt, outcome.clone()));
         match live.send(&frame) {
             Err(WireError::TooLong { length, max }) => {
                 let reason = format!("the response has {length} bytes; the most is {max}");
                 let outcome = Outcome { ran_ms, ..Outcome::ended(DeliveryState::Failed, reason) };
                 self.intake.finish(serial, outcome.clone());
-                live.send(&ClientFrame::Response(ResponseFrame::new(serial, outcome)))
+                live.send(&ClientFrame::Response(ResponseFrame::new(attempt, outcome)))
             }
             sent => sent,
         }

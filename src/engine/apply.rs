@@ -243,9 +243,11 @@ fn check(specs: &[JobSpec]) -> Result<BTreeSet<JobName>, RequestError> {
                 return Err(RequestError::Invalid(message));
             }
         }
-        spec.command().map_err(|error| {
+        let invalid = |error: &dyn std::fmt::Display| {
             RequestError::Invalid(format!("job {:?}: {error}", spec.name.as_str()))
-        })?;
+        };
+        spec.command().map_err(|error| invalid(&error))?;
+        spec.policy().check().map_err(|error| invalid(&error))?;
     }
     Ok(names)
 }

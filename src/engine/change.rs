@@ -1,5 +1,6 @@
 //! What the engine wants stored, in the domain's words. The store knows the keys.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -37,6 +38,17 @@ pub enum Change {
         /// The numbers of those whose delivery is open, counted from 0 for client 0.
         open: RoaringBitmap,
     },
+    /// Marks on open deliveries of a run, among the same clients; an empty set is deleted.
+    PutMarks {
+        /// The run.
+        serial: Serial,
+        /// What they say.
+        mark: Mark,
+        /// Which clients, as above.
+        chunk: u32,
+        /// The numbers of those that have the mark.
+        clients: RoaringBitmap,
+    },
     /// A page of responses.
     PutPage {
         /// The run.
@@ -54,6 +66,21 @@ pub enum Change {
     ForgetRun(Serial),
 }
 
+/// What a mark on an open delivery says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Mark {
+    /// It may be sent once, and was.
+    Sent = 1,
+    /// Its own cancellation was asked for.
+    Cancelled = 2,
+}
+
+impl Mark {
+    /// All marks.
+    pub const ALL: [Self; 2] = [Self::Sent, Self::Cancelled];
+}
+
 /// A response in a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageEntry {
@@ -61,7 +88,11 @@ pub struct PageEntry {
     pub client: ClientNo,
     /// When it was recorded.
     pub at: Timestamp,
-    /// How the delivery ended.
+    /// Which attempt ended.
+    pub attempt: u32,
+    /// Whether another attempt follows: then the delivery has not ended.
+    pub retried: bool,
+    /// How the delivery or the attempt ended.
     pub outcome: Outcome,
 }
 
@@ -102,6 +133,11 @@ pub struct OpenRunRecord {
     pub run: Run,
     /// The numbers of the clients whose delivery is open.
     pub open: RoaringBitmap,
+    /// The numbers of the clients whose delivery has a mark.
+    pub marks: BTreeMap<Mark, RoaringBitmap>,
+    /// Open deliveries that were tried before: the client's number, the last attempt that ended,
+    /// and when.
+    pub tried: Vec<(ClientNo, u32, Timestamp)>,
     /// Pages written so far.
     pub pages: u32,
     /// How the ended deliveries ended, with the run's total.

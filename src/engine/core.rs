@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::change::{Change, Decision, PageEntry, Snapshot};
+use super::attempts::Deadlines;
+use super::change::{Change, Decision, OpenRunRecord, PageEntry, Snapshot};
 use super::effect::{Effect, Event, Reply, RequestError, What};
 use super::input::{CallId, Input, Request, SessionId};
 use super::jobs::{Entry, Jobs};
@@ -46,8 +47,9 @@ pub struct Engine {
     pub(super) sessions: Sessions,
     pub(super) held: Held,
     pub(super) waves: Waves,
+    pub(super) deadlines: Deadlines,
     /// Connections whose windows may have got room.
-    to_pump: BTreeSet<SessionId>,
+    pub(super) to_pump: BTreeSet<SessionId>,
     pub(super) last_serial: Serial,
     pub(super) deliveries_open: u64,
     /// Runs of jobs that ended and are still to be counted.
@@ -73,6 +75,7 @@ impl Engine {
             sessions: Sessions::new(),
             held: Held::default(),
             waves: Waves::new(),
+            deadlines: Deadlines::default(),
             to_pump: BTreeSet::new(),
             last_serial: snapshot.last_serial.unwrap_or(Serial::from_bytes([0; 16])),
             deliveries_open: 0,
@@ -89,13 +92,15 @@ impl Engine {
             engine.jobs.put(Entry { job: Arc::new(job), state });
         }
         for record in snapshot.open_runs {
-            engine.restore_run(OpenRun::restored(record));
+            engine.restore_run(record);
         }
         engine.restore_held();
         engine
     }
 
-    fn restore_run(&mut self, run: OpenRun) {
+    fn restore_run(&mut self, mut record: OpenRunRecord) {
+        let tried = std::mem::take(&mut record.tried);
+        let run = OpenRun::restored(record);
         let serial = run.run.serial;
         self.deliveries_open += run.open.len();
         for no in &run.open {
@@ -117,6 +122,13 @@ impl Engine {
         let gone: Vec<u32> = gone.collect();
         self.runs.insert(run, expires_at);
         self.plan_waves(serial);
+        for (no, attempt, ended_at) in tried {
+            let not_before = self.backoff_end(serial, no, attempt, ended_at);
+            if let Some(run) = self.runs.get_mut(serial) {
+                run.try_again(no, attempt + 1, not_before);
+            }
+            self.waves.entry((not_before, serial)).or_default().insert(no.0);
+        }
         // A crash may have come between the unit that removed a client and those of its runs.
         for no in gone {
             let outcome = Outcome::ended(DeliveryState::Removed, "the client was removed");
@@ -137,9 +149,10 @@ impl Engine {
                 self.connect(call, session, &client, proof, &taken);
             }
             Input::Disconnect { session, reason } => self.disconnect(session, reason),
-            Input::Accepted { session, serial } => self.accepted(session, serial),
-            Input::Responded { session, serial, outcome } => {
-                self.responded(session, serial, outcome);
+            Input::Accepted { session, attempt } => self.accepted(session, attempt),
+            Input::Started { session, attempt } => self.begun(session, attempt),
+            Input::Responded { session, attempt, outcome } => {
+                self.responded(session, attempt, outcome);
             }
             Input::ClockJumped => self.clock_jumps = self.clock_jumps.saturating_add(1),
         }
@@ -151,7 +164,8 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let wave = self.waves.first_key_value().map(|((at, _), _)| *at);
         let jobs = [self.jobs.next_due(), self.jobs.next_wake()];
-        let runs = [self.runs.next_expiry(), self.held.next_deadline(), wave];
+        let runs =
+            [self.runs.next_expiry(), self.held.next_deadline(), wave, self.deadlines.next()];
         jobs.into_iter().chain(runs).flatten().min()
     }
 
@@ -159,6 +173,7 @@ impl Engine {
     pub fn handle_deadline(&mut self, now: Timestamp) {
         self.advance(now);
         self.expire_due();
+        self.end_overdue();
         self.send_waves();
         self.resume_due();
         self.fire_due();
@@ -214,6 +229,8 @@ impl Engine {
             Request::TriggerJob(name) => self.trigger(&name, entropy),
             Request::Submit(submission) => self.submit(submission, entropy),
             Request::CancelRun(serial) => self.cancel_run(serial),
+            Request::CancelDelivery(serial, client) => self.cancel_delivery(serial, &client),
+            Request::CancelJob(name) => self.cancel_job(&name),
             Request::AddClient(client) => self.add_client(client),
             Request::RemoveClient(id) => self.remove_client(&id),
             Request::GroupClient(change) => self.group_client(&change),
@@ -266,7 +283,9 @@ impl Engine {
             return None;
         }
         let run = self.runs.change(serial)?;
-        run.end(PageEntry { client: no, at: self.now, outcome: outcome.clone() });
+        let (attempt, retried) = (run.attempt(no), false);
+        let at = self.now;
+        run.end(PageEntry { client: no, at, attempt, retried, outcome: outcome.clone() });
         let (job, command) = (run.run.job.clone(), run.run.command.name.clone());
         let job_id = run.run.job_id;
         let ended = run.run.ended_at.map(|_| run.run.counts);
@@ -282,7 +301,8 @@ impl Engine {
         self.to_pump.extend(session);
         let sent =
             session.filter(|id| self.sessions.get_mut(id).is_some_and(|link| link.forget(serial)));
-        let response = Response { serial, client: id, at: self.now, outcome: glimpse(outcome) };
+        let outcome = glimpse(outcome);
+        let response = Response { serial, client: id, at, attempt, retried, outcome };
         self.notify(What::DeliveryEnded { job: job.clone(), command, response });
         if let Some(counts) = ended {
             self.notify(What::RunEnded { serial, job, counts });
@@ -306,7 +326,7 @@ impl Engine {
 
 /// An outcome as watchers see it. Many events may wait for a slow one, so a large result stays in
 /// the store.
-fn glimpse(mut outcome: Outcome) -> Outcome {
+pub(super) fn glimpse(mut outcome: Outcome) -> Outcome {
     outcome.result = outcome.result.filter(|result| result.text().len() <= EVENT_RESULT);
     outcome.reason = outcome.reason.map(|reason| match reason.char_indices().nth(EVENT_REASON) {
         Some((end, _)) => reason[..end].to_owned(),

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use roaring::RoaringBitmap;
+
+use super::change::Mark;
 use super::core::Engine;
 use super::effect::{CloseReason, Effect, Reply, RequestError, What};
 use super::input::{CallId, SessionId};
-use super::sessions::Session;
+use super::sessions::{InFlight, Session};
 use crate::client_record::Proof;
-use crate::id::{ClientId, ClientNo, JobId, Serial};
+use crate::id::{ClientId, ClientNo, JobId, JobName, Serial};
 use crate::job::Offline;
-use crate::run::{DeliveryState, Outcome};
+use crate::run::{Attempt, DeliveryState, Outcome};
 
 impl Engine {
     /// Lets a client in, in place of its former connection if there is one.
@@ -19,7 +22,7 @@ impl Engine {
         session: SessionId,
         id: &ClientId,
         proof: Proof,
-        taken: &[Serial],
+        taken: &[Attempt],
     ) {
         let no = match self.admit(id, proof) {
             Ok(no) => no,
@@ -63,22 +66,26 @@ impl Engine {
 
     /// Sorts a returning client's open deliveries into those that it has and those that it gets;
     /// tells how many it gets.
-    fn resume_deliveries(&mut self, no: ClientNo, session: SessionId, taken: &[Serial]) -> u64 {
-        let taken: BTreeSet<Serial> = taken.iter().copied().collect();
+    fn resume_deliveries(&mut self, no: ClientNo, session: SessionId, taken: &[Attempt]) -> u64 {
         let narrow = self.registry.get(no).into_iter().flat_map(|client| &client.narrow).copied();
         let open: BTreeSet<Serial> = narrow.chain(self.runs.wide_of(no)).collect();
         let mut latest: BTreeMap<JobId, Serial> = BTreeMap::new();
+        let (has, had): (Vec<&Attempt>, Vec<&Attempt>) = taken.iter().partition(|attempt| {
+            let serial = attempt.serial;
+            open.contains(&serial) && self.attempt_of(serial, no) == **attempt
+        });
+        let has: BTreeSet<Serial> = has.into_iter().map(|attempt| attempt.serial).collect();
         // What has ended without the client's knowing, by expiry or a newer run, it shall not run
         // on with. One that only waits for its acknowledgement is not hurt by it.
-        for serial in taken.difference(&open).copied() {
+        for Attempt { serial, .. } in had.into_iter().copied() {
             self.effect(Effect::Cancel { session, serial });
         }
-        for serial in open.intersection(&taken) {
+        for serial in &has {
             self.resume_taken(no, session, *serial);
         }
-        for serial in open.difference(&taken).copied() {
+        for serial in open.difference(&has).copied() {
             self.runs.lose(serial, no);
-            if let Some((state, reason)) = self.why_not_resent(serial) {
+            if let Some((state, reason)) = self.why_not_resent(serial, no) {
                 self.end_delivery(serial, no, Outcome::ended(state, reason));
             } else {
                 self.wait_in_line(no, session, serial, &mut latest);
@@ -89,17 +96,30 @@ impl Engine {
 
     fn resume_taken(&mut self, no: ClientNo, session: SessionId, serial: Serial) {
         self.runs.accept(serial, no);
+        let attempt = self.attempt_of(serial, no).number;
         if let Some(link) = self.sessions.get_mut(&session) {
-            link.in_flight.insert(serial, true);
+            link.in_flight.insert(serial, InFlight { attempt, accept_by: None });
         }
-        if self.runs.get(serial).is_some_and(|run| run.run.cancelled_at.is_some()) {
+        let cancelled = self.runs.get(serial).is_some_and(|run| {
+            run.run.cancelled_at.is_some() || run.is_marked(Mark::Cancelled, no)
+        });
+        if cancelled {
             self.effect(Effect::Cancel { session, serial });
         }
     }
 
     /// Why a delivery that its client does not have is not sent any more.
-    fn why_not_resent(&self, serial: Serial) -> Option<(DeliveryState, String)> {
-        let run = &self.runs.get(serial)?.run;
+    fn why_not_resent(&self, serial: Serial, no: ClientNo) -> Option<(DeliveryState, String)> {
+        let open = self.runs.get(serial)?;
+        let run = &open.run;
+        if open.is_marked(Mark::Sent, no) {
+            let reason = "it was sent once, the client does not have it, and delivery is \
+                          at_most_once: whether it ran is not known";
+            return Some((DeliveryState::Failed, reason.into()));
+        }
+        if open.is_marked(Mark::Cancelled, no) {
+            return Some((DeliveryState::Cancelled, "the delivery was cancelled".into()));
+        }
         if run.cancelled_at.is_some() {
             return Some((DeliveryState::Cancelled, "the run was cancelled".into()));
         }
@@ -122,7 +142,8 @@ impl Engine {
             return;
         }
         let Some(run) = self.runs.get(serial) else { return };
-        if self.moment(&run.run, no) > self.now {
+        let not_before = self.moment(&run.run, no).max(run.not_before(no).unwrap_or(self.started));
+        if not_before > self.now {
             // Its wave is still to come.
             return;
         }
@@ -158,41 +179,49 @@ impl Engine {
 
     /// A client has taken a delivery: it no longer expires, and is not sent again unless the
     /// client says that it has lost it.
-    pub(super) fn accepted(&mut self, session: SessionId, serial: Serial) {
+    pub(super) fn accepted(&mut self, session: SessionId, attempt: Attempt) {
         let Some(link) = self.sessions.get_mut(&session) else { return };
-        if let Some(accepted) = link.in_flight.get_mut(&serial) {
-            *accepted = true;
+        if let Some(sent) = link.in_flight.get_mut(&attempt.serial)
+            && sent.attempt == attempt.number
+        {
+            sent.accept_by = None;
             let no = link.client;
-            self.runs.accept(serial, no);
+            self.runs.accept(attempt.serial, no);
         }
     }
 
     /// A client has ended a delivery. The first end stands; a later one is acknowledged, so that
-    /// the client can forget it.
-    pub(super) fn responded(&mut self, session: SessionId, serial: Serial, outcome: Outcome) {
+    /// the client can forget it. So is one of an attempt that is not at hand.
+    pub(super) fn responded(&mut self, session: SessionId, attempt: Attempt, outcome: Outcome) {
         let Some(link) = self.sessions.get(&session) else { return };
         let no = link.client;
+        let serial = attempt.serial;
         let outcome = if outcome.state.is_answer() {
             outcome
         } else {
             let reason = format!("the client answered {}, which is no answer", outcome.state);
             Outcome { state: DeliveryState::Failed, reason: Some(reason), ..outcome }
         };
-        let open = self.runs.get(serial).is_some_and(|run| run.open.contains(no.0));
+        let open = self
+            .runs
+            .get(serial)
+            .is_some_and(|run| run.open.contains(no.0) && run.attempt(no) == attempt.number);
         if open {
-            self.end_delivery(serial, no, outcome);
+            self.end_attempt(serial, no, outcome);
         } else {
             tracing::debug!(%serial, client = no.0, state = %outcome.state, "late answer");
         }
-        self.effect(Effect::Ack { session, serial });
+        self.effect(Effect::Ack { session, attempt });
     }
 
     /// Sends what waits for a connection, as far as its window has room.
     pub(super) fn pump(&mut self, session: SessionId) {
         while let Some(serial) = self.sessions.get_mut(&session).and_then(Session::next_to_send) {
-            if let Some(run) = self.runs.get(serial) {
-                let dispatch = std::sync::Arc::clone(&run.dispatch);
+            let Some(no) = self.sessions.get(&session).map(|link| link.client) else { return };
+            if let Some(run) = self.runs.get_mut(serial) {
+                let dispatch = run.dispatch(no);
                 self.effect(Effect::Send { session, dispatch });
+                self.note_sent(session, no, serial);
             }
         }
     }
@@ -212,6 +241,45 @@ impl Engine {
             .ok_or_else(|| RequestError::Conflict(format!("run {serial} is not open")))
     }
 
+    /// Ends one client's delivery of a run, as [`Engine::cancel_run`] ends all.
+    pub(super) fn cancel_delivery(
+        &mut self,
+        serial: Serial,
+        id: &ClientId,
+    ) -> Result<Reply, RequestError> {
+        let no = self.client(id)?.record.no;
+        let Some(run) = self.runs.get(serial).filter(|run| run.open.contains(no.0)) else {
+            let message = format!("run {serial} has no open delivery for client {:?}", id.as_str());
+            return Err(RequestError::Conflict(message));
+        };
+        let before = run.run.clone();
+        if let Some(run) = self.runs.change(serial) {
+            run.mark(Mark::Cancelled, no);
+        }
+        let one = [no.0].into_iter().collect();
+        self.end_unsent_of(
+            serial,
+            &one,
+            DeliveryState::Cancelled,
+            "the delivery was cancelled",
+            true,
+        );
+        let run = self.runs.get(serial).map_or(before, |run| run.run.clone());
+        Ok(Reply::Run(Box::new(run)))
+    }
+
+    /// Ends all open runs of a job.
+    pub(super) fn cancel_job(&mut self, name: &JobName) -> Result<Reply, RequestError> {
+        let id = self.job(name)?.job.id;
+        let mut cancelled = Vec::new();
+        for serial in self.runs.of_job(id) {
+            if let Reply::Run(run) = self.cancel_run(serial)? {
+                cancelled.push(*run);
+            }
+        }
+        Ok(Reply::Runs(cancelled))
+    }
+
     /// Ends the deliveries of a run that no client has; with `ask`, asks the others to stop.
     pub(super) fn end_unsent(
         &mut self,
@@ -220,9 +288,23 @@ impl Engine {
         reason: &str,
         ask: bool,
     ) {
+        if let Some(run) = self.runs.get(serial) {
+            let open = run.open.clone();
+            self.end_unsent_of(serial, &open, state, reason, ask);
+        }
+    }
+
+    fn end_unsent_of(
+        &mut self,
+        serial: Serial,
+        clients: &RoaringBitmap,
+        state: DeliveryState,
+        reason: &str,
+        ask: bool,
+    ) {
         let Some(run) = self.runs.get(serial) else { return };
         let accepted = run.accepted.clone();
-        for no in run.open.clone() {
+        for no in clients {
             let session = self.registry.get(ClientNo(no)).and_then(|client| client.session);
             let sent = session.filter(|id| {
                 self.sessions.get(id).is_some_and(|link| link.in_flight.contains_key(&serial))

@@ -1,6 +1,7 @@
 //! What the engine wants done once its changes are durable: one enum, in the domain's words.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::id::{ClientId, CommandName, JobName, Serial};
 use crate::job::{Command, JobView, Missed, OnClientCrash};
 use crate::job_diff::FieldChange;
 use crate::pause::SelectionChange;
-use crate::run::{Counts, DeliveryState, Response, Run};
+use crate::run::{Attempt, Counts, DeliveryState, Response, Run};
 use crate::time::Timestamp;
 
 /// Something to do outside, after the commit.
@@ -36,8 +37,8 @@ pub enum Effect {
     Ack {
         /// The connection.
         session: SessionId,
-        /// The run.
-        serial: Serial,
+        /// The run, and which attempt.
+        attempt: Attempt,
     },
     /// Ask a client to stop a command.
     Cancel {
@@ -57,11 +58,15 @@ pub enum Effect {
     Notify(Arc<Event>),
 }
 
-/// A command on its way, the same for every client of the run.
+/// A command on its way, the same for every client of the run and of the attempt.
 #[derive(Debug)]
 pub struct Dispatch {
     /// The run.
     pub serial: Serial,
+    /// Which attempt.
+    pub attempt: u32,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
     /// What to run.
     pub command: Command,
     /// The job's name.
@@ -286,6 +291,18 @@ pub enum What {
         /// How. A result above [`EVENT_RESULT`](super::EVENT_RESULT) is left out: the response
         /// that was recorded has it.
         response: Response,
+    },
+    /// An attempt of a delivery has ended, and another follows.
+    AttemptEnded {
+        /// The job, if there is one.
+        job: Option<JobName>,
+        /// The command.
+        command: CommandName,
+        /// How it ended; a result of more than [`EVENT_RESULT`](super::EVENT_RESULT) bytes is
+        /// left out.
+        response: Response,
+        /// When it is tried again.
+        next_at: Timestamp,
     },
     /// A client connected.
     Connected {

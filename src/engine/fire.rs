@@ -14,7 +14,7 @@ use super::registry::Registry;
 use super::runs::OpenRun;
 use super::spread;
 use crate::id::{ClientNo, JobId, JobName, Serial};
-use crate::job::{Command, Job, JobState, Offline, OnClientCrash, Overlap, OverlapScope};
+use crate::job::{Command, Job, JobState, Offline, Overlap, OverlapScope};
 use crate::run::{Cause, Counts, DeliveryState, Outcome, Run, Submission};
 use crate::target::Target;
 use crate::time::Timestamp;
@@ -146,6 +146,7 @@ impl Engine {
             spread: spec.spread,
             jitter: spec.jitter,
             on_client_crash: spec.on_client_crash,
+            policy: spec.policy(),
             cancelled_at: None,
             ended_at: None,
             reason: None,
@@ -171,8 +172,10 @@ impl Engine {
         submission: Submission,
         entropy: u128,
     ) -> Result<Reply, RequestError> {
-        let Submission { target, command, params, offline, expires_after, on_client_crash } =
-            submission;
+        let policy = submission.policy();
+        policy.check().map_err(|error| RequestError::Invalid(error.to_string()))?;
+        let on_client_crash = submission.on_client_crash;
+        let Submission { target, command, params, offline, expires_after, .. } = submission;
         self.check_target(&target)?;
         if offline == Offline::Latest {
             let message = "offline \"latest\" needs a job: a submitted command has no later run";
@@ -180,22 +183,8 @@ impl Engine {
         }
         let command = Command::new(command, params)
             .map_err(|error| RequestError::Invalid(error.to_string()))?;
-        let run =
-            self.start_run_now(command, target, offline, expires_after, on_client_crash, entropy);
-        Ok(Reply::Run(Box::new(run)))
-    }
-
-    fn start_run_now(
-        &mut self,
-        command: Command,
-        target: Target,
-        offline: Offline,
-        expires_after: Option<std::time::Duration>,
-        on_client_crash: OnClientCrash,
-        entropy: u128,
-    ) -> Run {
         let serial = self.immediate_serial(entropy);
-        self.start_run(Run {
+        let run = self.start_run(Run {
             serial,
             job_id: None,
             job: None,
@@ -211,11 +200,13 @@ impl Engine {
             spread: None,
             jitter: None,
             on_client_crash,
+            policy,
             cancelled_at: None,
             ended_at: None,
             reason: None,
             counts: Counts::default(),
-        })
+        });
+        Ok(Reply::Run(Box::new(run)))
     }
 
     /// A submitted command must be for somebody: a name that is not there is a mistake.

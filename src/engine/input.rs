@@ -9,7 +9,7 @@ use crate::forecast::ForecastQuery;
 use crate::id::{ClientId, GroupName, JobName, Serial};
 use crate::job::JobSpec;
 use crate::pause::{JobSelection, PauseTerms};
-use crate::run::{Outcome, Submission};
+use crate::run::{Attempt, Outcome, Submission};
 
 /// A caller's number, by which the answer finds its way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ pub enum Input {
         /// How it proves it.
         proof: Proof,
         /// What it has taken and not answered.
-        taken: Vec<Serial>,
+        taken: Vec<Attempt>,
     },
     /// A connection has ended.
     Disconnect {
@@ -56,15 +56,22 @@ pub enum Input {
     Accepted {
         /// The connection.
         session: SessionId,
-        /// The run.
-        serial: Serial,
+        /// The run, and which attempt.
+        attempt: Attempt,
+    },
+    /// A client has begun to run what it has taken.
+    Started {
+        /// The connection.
+        session: SessionId,
+        /// The run, and which attempt.
+        attempt: Attempt,
     },
     /// A client has ended a delivery.
     Responded {
         /// The connection.
         session: SessionId,
-        /// The run.
-        serial: Serial,
+        /// The run, and which attempt.
+        attempt: Attempt,
         /// How.
         outcome: Outcome,
     },
@@ -103,6 +110,10 @@ pub enum Request {
     Submit(Submission),
     /// End a run: queued deliveries as `cancelled`, those at clients are asked to stop.
     CancelRun(Serial),
+    /// End one client's delivery of a run in the same way.
+    CancelDelivery(Serial, ClientId),
+    /// End all open runs of a job in the same way.
+    CancelJob(JobName),
     /// Those of the runs that are open, with counts as they stand.
     OpenRuns(Vec<Serial>),
     /// The open deliveries of a run.

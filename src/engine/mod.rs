@@ -8,6 +8,7 @@
 //! May import the domain types and `schedule`, nothing else of fleetcron.
 
 mod apply;
+mod attempts;
 mod change;
 mod clients;
 mod core;
@@ -32,7 +33,8 @@ use std::time::Duration;
 
 pub use self::core::{EVENT_RESULT, Engine};
 pub use crate::job_diff::FieldChange;
-pub use change::{CHUNK, Change, Decision, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot};
+pub use attempts::RUN_GRACE;
+pub use change::{CHUNK, Change, Decision, Mark, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot};
 pub use effect::{
     CloseReason, Dispatch, Effect, Event, JobAction, JobChange, NextChange, OpenDelivery, Outlooks,
     Plan, Reply, RequestError, Status, What,

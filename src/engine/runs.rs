@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 
-use super::change::{CHUNK, Change, OpenRunRecord, PAGE_BYTES, PageEntry};
+use super::change::{CHUNK, Change, Mark, OpenRunRecord, PAGE_BYTES, PageEntry};
 use super::effect::Dispatch;
 use crate::id::{ClientNo, JobId, Serial};
 use crate::run::Run;
@@ -24,9 +24,25 @@ pub(super) struct OpenRun {
     pub(super) open: RoaringBitmap,
     /// Those of them that have taken it.
     pub(super) accepted: RoaringBitmap,
+    /// Those of them that were tried before.
+    tried: BTreeMap<u32, Tried>,
+    /// Until when those of them that run it may do so, if there is such a time.
+    begun: BTreeMap<u32, Timestamp>,
+    /// Commands of later attempts, by the attempt's number.
+    again: BTreeMap<u32, Arc<Dispatch>>,
+    marks: BTreeMap<Mark, RoaringBitmap>,
     pub(super) wide: bool,
     pages: u32,
     unsaved: Unsaved,
+}
+
+/// A delivery whose last attempt has ended without ending it.
+#[derive(Debug, Clone, Copy)]
+struct Tried {
+    /// The attempt that comes, or is under way.
+    attempt: u32,
+    /// It is not sent before.
+    not_before: Timestamp,
 }
 
 /// What of a run is not yet stored.
@@ -34,6 +50,7 @@ pub(super) struct OpenRun {
 struct Unsaved {
     run: bool,
     chunks: BTreeSet<u32>,
+    marks: BTreeSet<(Mark, u32)>,
     entries: Vec<PageEntry>,
 }
 
@@ -41,7 +58,7 @@ impl OpenRun {
     /// A run that fires now.
     pub(super) fn new(run: Run, open: RoaringBitmap) -> Self {
         let chunks = open.iter().map(|no| no / CHUNK).collect();
-        let unsaved = Unsaved { run: true, chunks, entries: Vec::new() };
+        let unsaved = Unsaved { run: true, chunks, ..Unsaved::default() };
         Self { unsaved, ..Self::from_parts(run, open, 0) }
     }
 
@@ -49,22 +66,95 @@ impl OpenRun {
     pub(super) fn restored(record: OpenRunRecord) -> Self {
         let mut run = record.run;
         run.counts = record.counts;
-        Self::from_parts(run, record.open, record.pages)
+        Self { marks: record.marks, ..Self::from_parts(run, record.open, record.pages) }
     }
 
     fn from_parts(run: Run, open: RoaringBitmap, pages: u32) -> Self {
-        let dispatch = Arc::new(Dispatch {
-            serial: run.serial,
-            command: run.command.clone(),
-            job: run.job.clone(),
-            scheduled_at: run.scheduled_at,
-            in_turn: run.in_turn().is_some(),
-            on_client_crash: run.on_client_crash,
-            frame: OnceLock::new(),
-        });
+        let dispatch = Arc::new(dispatch(&run, 1));
         let wide = open.len() > WIDE;
-        let unsaved = Unsaved::default();
-        Self { run, dispatch, open, accepted: RoaringBitmap::new(), wide, pages, unsaved }
+        Self {
+            run,
+            dispatch,
+            open,
+            accepted: RoaringBitmap::new(),
+            tried: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            again: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            wide,
+            pages,
+            unsaved: Unsaved::default(),
+        }
+    }
+
+    /// Which attempt of a delivery is at hand.
+    pub(super) fn attempt(&self, ClientNo(no): ClientNo) -> u32 {
+        self.tried.get(&no).map_or(1, |tried| tried.attempt)
+    }
+
+    /// Before when the attempt at hand is not sent; `None`: it is the first.
+    pub(super) fn not_before(&self, ClientNo(no): ClientNo) -> Option<Timestamp> {
+        self.tried.get(&no).map(|tried| tried.not_before)
+    }
+
+    /// The command of the attempt at hand.
+    pub(super) fn dispatch(&mut self, no: ClientNo) -> Arc<Dispatch> {
+        let attempt = self.attempt(no);
+        if attempt == 1 {
+            return Arc::clone(&self.dispatch);
+        }
+        let run = &self.run;
+        Arc::clone(self.again.entry(attempt).or_insert_with(|| Arc::new(dispatch(run, attempt))))
+    }
+
+    /// Notes which attempt of a delivery comes next, and when.
+    pub(super) fn try_again(
+        &mut self,
+        ClientNo(no): ClientNo,
+        attempt: u32,
+        not_before: Timestamp,
+    ) {
+        self.tried.insert(no, Tried { attempt, not_before });
+    }
+
+    /// Records the end of an attempt; the next comes at `not_before`.
+    pub(super) fn retry(&mut self, entry: PageEntry, not_before: Timestamp) {
+        let ClientNo(no) = entry.client;
+        self.try_again(entry.client, entry.attempt + 1, not_before);
+        self.accepted.remove(no);
+        self.begun.remove(&no);
+        self.run.counts.retried += 1;
+        self.unsaved.entries.push(entry);
+    }
+
+    /// Begins the time of a delivery that runs, unless it has begun; tells when the run is to be
+    /// looked at if that is another time than before.
+    pub(super) fn begin(&mut self, ClientNo(no): ClientNo, due: Timestamp) -> Option<Timestamp> {
+        if self.begun.contains_key(&no) {
+            return None;
+        }
+        // All have the same limit, so a later one is never due before an earlier one.
+        let first = self.begun.is_empty();
+        self.begun.insert(no, due);
+        first.then_some(due)
+    }
+
+    /// The deliveries that run too long, and when to look again.
+    pub(super) fn overdue(&self, now: Timestamp) -> (Vec<ClientNo>, Option<Timestamp>) {
+        let late = self.begun.iter().filter(|(_, due)| **due <= now).map(|(no, _)| ClientNo(*no));
+        (late.collect(), self.begun.values().copied().filter(|due| *due > now).min())
+    }
+
+    /// Whether an open delivery has a mark.
+    pub(super) fn is_marked(&self, mark: Mark, ClientNo(no): ClientNo) -> bool {
+        self.marks.get(&mark).is_some_and(|clients| clients.contains(no))
+    }
+
+    /// Marks an open delivery.
+    pub(super) fn mark(&mut self, mark: Mark, ClientNo(no): ClientNo) {
+        if self.marks.entry(mark).or_default().insert(no) {
+            self.unsaved.marks.insert((mark, no / CHUNK));
+        }
     }
 
     /// Records an end. The caller has checked that the delivery is open.
@@ -72,6 +162,13 @@ impl OpenRun {
         let ClientNo(no) = entry.client;
         self.open.remove(no);
         self.accepted.remove(no);
+        self.begun.remove(&no);
+        self.tried.remove(&no);
+        for (mark, clients) in &mut self.marks {
+            if clients.remove(no) {
+                self.unsaved.marks.insert((*mark, no / CHUNK));
+            }
+        }
         self.run.counts.add(entry.outcome.state);
         self.unsaved.chunks.insert(no / CHUNK);
         if self.open.is_empty() {
@@ -97,7 +194,11 @@ impl OpenRun {
         unit.extend(unsaved.chunks.into_iter().map(|chunk| Change::PutOpen {
             serial,
             chunk,
-            open: self.chunk(chunk),
+            open: of_chunk(&self.open, chunk),
+        }));
+        unit.extend(unsaved.marks.into_iter().map(|(mark, chunk)| {
+            let clients = self.marks.get(&mark).map(|all| of_chunk(all, chunk)).unwrap_or_default();
+            Change::PutMarks { serial, mark, chunk, clients }
         }));
         for entries in paged(unsaved.entries) {
             unit.push(Change::PutPage { serial, page: self.pages, entries });
@@ -105,12 +206,26 @@ impl OpenRun {
         }
         unit
     }
+}
 
-    fn chunk(&self, chunk: u32) -> RoaringBitmap {
-        let first = chunk * CHUNK;
-        let last = first + (CHUNK - 1);
-        self.open.range(first..=last).collect()
+/// The command of an attempt, for all who get it.
+fn dispatch(run: &Run, attempt: u32) -> Dispatch {
+    Dispatch {
+        serial: run.serial,
+        attempt,
+        timeout: run.policy.timeout.run(),
+        command: run.command.clone(),
+        job: run.job.clone(),
+        scheduled_at: run.scheduled_at,
+        in_turn: run.in_turn().is_some(),
+        on_client_crash: run.on_client_crash,
+        frame: OnceLock::new(),
     }
+}
+
+fn of_chunk(clients: &RoaringBitmap, chunk: u32) -> RoaringBitmap {
+    let first = chunk * CHUNK;
+    clients.range(first..=first + (CHUNK - 1)).collect()
 }
 
 /// Cuts responses into pages of about [`PAGE_BYTES`] bytes of results.
@@ -174,6 +289,11 @@ impl Runs {
         self.open.get(&serial)
     }
 
+    /// A run of which nothing that is stored is changed.
+    pub(super) fn get_mut(&mut self, serial: Serial) -> Option<&mut OpenRun> {
+        self.open.get_mut(&serial)
+    }
+
     /// A run to be changed; what it has unsaved is stored with the next decision.
     pub(super) fn change(&mut self, serial: Serial) -> Option<&mut OpenRun> {
         let run = self.open.get_mut(&serial)?;
@@ -194,6 +314,7 @@ impl Runs {
     pub(super) fn lose(&mut self, serial: Serial, no: ClientNo) {
         if let Some(run) = self.open.get_mut(&serial) {
             run.accepted.remove(no.0);
+            run.begun.remove(&no.0);
         }
     }
 

@@ -1,12 +1,17 @@
 //! The connections: what each has been sent, and what waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::SessionId;
 use crate::id::{ClientNo, Serial};
+use crate::time::Timestamp;
 
 /// Deliveries that one client may hold unanswered; the others wait in the engine.
 pub const WINDOW: usize = 256;
+
+/// How long a connection is not looked at again for deliveries that were not taken.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A connection's deliveries. All are open.
 #[derive(Debug)]
@@ -14,13 +19,24 @@ pub(super) struct Session {
     pub(super) client: ClientNo,
     /// Not sent yet; the lowest serial is next.
     pub(super) waiting: BTreeSet<Serial>,
-    /// Sent; `true`: the client has taken it.
-    pub(super) in_flight: BTreeMap<Serial, bool>,
+    /// Sent.
+    pub(super) in_flight: BTreeMap<Serial, InFlight>,
+    /// When it is looked at for deliveries that were not taken in time.
+    pub(super) watched: Option<Timestamp>,
+}
+
+/// A delivery that was sent over a connection.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    /// Which attempt.
+    pub(super) attempt: u32,
+    /// Until when the client must have taken it; `None`: it has.
+    pub(super) accept_by: Option<Timestamp>,
 }
 
 impl Session {
     pub(super) fn new(client: ClientNo) -> Self {
-        Self { client, waiting: BTreeSet::new(), in_flight: BTreeMap::new() }
+        Self { client, waiting: BTreeSet::new(), in_flight: BTreeMap::new(), watched: None }
     }
 
     /// Takes the next delivery to send, if the window has room.
@@ -28,9 +44,34 @@ impl Session {
         if self.in_flight.len() >= WINDOW {
             return None;
         }
-        let serial = self.waiting.pop_first()?;
-        self.in_flight.insert(serial, false);
-        Some(serial)
+        self.waiting.pop_first()
+    }
+
+    /// Notes that an attempt was sent, and until when it must be taken; tells the time at which
+    /// the connection wants to be looked at, if it is another than before.
+    pub(super) fn sent(
+        &mut self,
+        serial: Serial,
+        attempt: u32,
+        accept_by: Timestamp,
+    ) -> Option<Timestamp> {
+        self.in_flight.insert(serial, InFlight { attempt, accept_by: Some(accept_by) });
+        if self.watched.is_some_and(|at| at <= accept_by) {
+            return None;
+        }
+        self.watched = Some(accept_by);
+        self.watched
+    }
+
+    /// What was not taken in time; and when to look again. Looking again waits a little, so that
+    /// deliveries of nearly the same time are looked at together.
+    pub(super) fn overdue(&self, now: Timestamp) -> (Vec<Serial>, Option<Timestamp>) {
+        let waits =
+            self.in_flight.iter().filter_map(|(serial, sent)| Some((*serial, sent.accept_by?)));
+        let (late, coming): (Vec<_>, Vec<_>) = waits.partition(|(_, by)| *by <= now);
+        let next = coming.iter().map(|(_, by)| *by).min();
+        let late = late.into_iter().map(|(serial, _)| serial).collect();
+        (late, next.map(|by| by.max(now.plus(LOOK_AGAIN))))
     }
 
     /// Forgets a delivery that has ended; tells whether it had been sent.

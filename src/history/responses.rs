@@ -59,7 +59,8 @@ pub fn responses(
             let outcome = outcome(store, serial, &key, &row)?;
             bytes += outcome.result.as_ref().map_or(0, |result| result.text().len());
             let client = name(store, row.client)?;
-            responses.push(Response { serial, client, at: row.at, outcome });
+            let Row { at, attempt, retried, .. } = row;
+            responses.push(Response { serial, client, at, attempt, retried, outcome });
         }
     }
     Ok(ResponsePage { responses, next_page })
@@ -80,10 +81,11 @@ pub fn response(
         let (key, value) = entry?;
         for row in page::rows(&value).map_err(|problem| StoreError::corrupt(WHAT, &key, problem))? {
             let row = row.map_err(|problem| StoreError::corrupt(WHAT, &key, problem))?;
-            if row.client == no {
+            if row.client == no && !row.retried {
                 let outcome = outcome(store, serial, &key, &row)?;
                 let client = client.clone();
-                return Ok(Some(Response { serial, client, at: row.at, outcome }));
+                let Row { at, attempt, retried, .. } = row;
+                return Ok(Some(Response { serial, client, at, attempt, retried, outcome }));
             }
         }
     }

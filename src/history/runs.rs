@@ -48,7 +48,7 @@ pub fn run(store: &dyn Store, serial: Serial) -> Result<Option<Run>, StoreError>
         return Ok(None);
     };
     if run.ended_at.is_none() {
-        run.counts = records::ended(store, &run)?.1;
+        run.counts = records::ended(store, &run)?.counts;
     }
     Ok(Some(run))
 }

@@ -174,7 +174,13 @@ fn a_page_in_many_parts_is_never_torn_between_two_reads() {
 #[test]
 fn a_missing_piece_of_a_result_and_a_missing_client_are_told_with_their_keys() {
     let large = Outcome::succeeded(Json::new(&"x".repeat(100_000)).unwrap());
-    let entries = vec![PageEntry { client: ClientNo(0), at: at(0), outcome: large }];
+    let entries = vec![PageEntry {
+        client: ClientNo(0),
+        at: at(0),
+        attempt: 1,
+        retried: false,
+        outcome: large,
+    }];
     let page = Change::PutPage { serial: serial(1), page: 0, entries };
     let store = written(&[vec![Change::PutClient(Arc::new(a_client(0))), page]]);
     let piece = key::result(serial(1), ClientNo(0), 2);

@@ -9,7 +9,7 @@ use crate::schedule::RULE_FIELDS;
 use crate::suggest;
 
 /// The fields of a job; a test holds them against [`JobSpec`].
-pub(super) const JOB_FIELDS: [&str; 16] = [
+pub(super) const JOB_FIELDS: [&str; 19] = [
     "name",
     "description",
     "target",
@@ -24,6 +24,9 @@ pub(super) const JOB_FIELDS: [&str; 16] = [
     "overlap_scope",
     "spread",
     "jitter",
+    "retry",
+    "timeout",
+    "delivery",
     "pause_on_failure",
     "on_client_crash",
 ];
@@ -66,13 +69,13 @@ fn object(raw: &RawJob) -> Value {
 }
 
 fn within_limits(raw: &RawJob, spec: JobSpec) -> Result<JobSpec, Vec<Problem>> {
-    match spec.command() {
-        Ok(_) => Ok(spec),
-        Err(error) => {
-            let offset = raw.field("params").map_or(raw.offset, |field| field.offset);
-            Err(vec![Problem::field(offset, "params", error.to_string())])
-        }
-    }
+    let problem = |name: &'static str, error: String| {
+        let offset = raw.field(name).map_or(raw.offset, |field| field.offset);
+        vec![Problem::field(offset, name, error)]
+    };
+    spec.command().map_err(|error| problem("params", error.to_string()))?;
+    spec.policy().check().map_err(|error| problem("retry", error.to_string()))?;
+    Ok(spec)
 }
 
 fn check_field(mut field: RawField, problems: &mut Vec<Problem>) {

@@ -108,7 +108,9 @@ impl Core {
                 Effect::Send { session, dispatch } => {
                     self.send(now, session, ToSession::Command(dispatch));
                 }
-                Effect::Ack { session, serial } => self.send(now, session, ToSession::Ack(serial)),
+                Effect::Ack { session, attempt } => {
+                    self.send(now, session, ToSession::Ack(attempt));
+                }
                 Effect::Cancel { session, serial } => {
                     self.send(now, session, ToSession::Cancel(serial));
                 }

@@ -18,7 +18,7 @@ use crate::engine::{
 use crate::id::{ClientId, GroupName, JobName, Serial};
 use crate::job::JobView;
 use crate::pause::{JobSelection, PauseTerms, SelectionChange};
-use crate::run::{Outcome, Run, Submission};
+use crate::run::{Attempt, Outcome, Run, Submission};
 use crate::store::Store;
 
 /// A cheap, cloneable way to a node. Every answer is given after what it tells is durable.
@@ -123,6 +123,21 @@ impl Handle {
         expect_reply!(self.call(Request::CancelRun(serial)).await?, Reply::Run(run) => *run)
     }
 
+    /// Ends one client's delivery of a run in the same way.
+    pub async fn cancel_delivery(
+        &self,
+        serial: Serial,
+        client: ClientId,
+    ) -> Result<Run, CallError> {
+        let reply = self.call(Request::CancelDelivery(serial, client)).await?;
+        expect_reply!(reply, Reply::Run(run) => *run)
+    }
+
+    /// Ends every open run of a job in the same way, and gives them back.
+    pub async fn cancel_job(&self, job: JobName) -> Result<Vec<Run>, CallError> {
+        expect_reply!(self.call(Request::CancelJob(job)).await?, Reply::Runs(runs) => runs)
+    }
+
     /// The open deliveries of a run, in the order of their clients' names.
     pub async fn open_deliveries(&self, serial: Serial) -> Result<Vec<OpenDelivery>, CallError> {
         let reply = self.call(Request::OpenDeliveries(serial)).await?;
@@ -203,7 +218,7 @@ impl Handle {
         &self,
         client: ClientId,
         proof: Proof,
-        taken: Vec<Serial>,
+        taken: Vec<Attempt>,
         outbound: mpsc::Sender<ToSession>,
     ) -> Result<SessionId, CallError> {
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
@@ -215,18 +230,23 @@ impl Handle {
     }
 
     /// A client has taken a delivery.
-    pub async fn accepted(&self, session: SessionId, serial: Serial) -> Result<(), CallError> {
-        self.send(Letter::Session(Input::Accepted { session, serial })).await
+    pub async fn accepted(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
+        self.send(Letter::Session(Input::Accepted { session, attempt })).await
+    }
+
+    /// A client has begun to run a delivery that may run for a limited time.
+    pub async fn started(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
+        self.send(Letter::Session(Input::Started { session, attempt })).await
     }
 
     /// A client has ended a delivery; the acknowledgement comes once it is durable.
     pub async fn responded(
         &self,
         session: SessionId,
-        serial: Serial,
+        attempt: Attempt,
         outcome: Outcome,
     ) -> Result<(), CallError> {
-        self.send(Letter::Session(Input::Responded { session, serial, outcome })).await
+        self.send(Letter::Session(Input::Responded { session, attempt, outcome })).await
     }
 
     /// A connection has ended.

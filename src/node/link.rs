@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::client_record::Proof;
 use crate::engine::{CloseReason, Dispatch, Input, Reply, Request, RequestError, SessionId};
 use crate::id::{ClientId, Serial};
+use crate::run::Attempt;
 
 /// Where an answer goes.
 pub(super) type Answer = oneshot::Sender<Result<Reply, RequestError>>;
@@ -17,7 +18,7 @@ pub enum ToSession {
     /// A command to send.
     Command(Arc<Dispatch>),
     /// The client's answer is recorded.
-    Ack(Serial),
+    Ack(Attempt),
     /// The client shall stop a command.
     Cancel(Serial),
     /// The connection shall end; nothing follows.
@@ -29,7 +30,7 @@ pub enum ToSession {
 pub(super) struct Link {
     pub(super) client: ClientId,
     pub(super) proof: Proof,
-    pub(super) taken: Vec<Serial>,
+    pub(super) taken: Vec<Attempt>,
     pub(super) outbound: mpsc::Sender<ToSession>,
 }
 

@@ -136,7 +136,9 @@ impl Follow {
 fn concerns(what: &What, serial: Serial) -> bool {
     match what {
         What::RunEnded { serial: ended, .. } => *ended == serial,
-        What::DeliveryEnded { response, .. } => response.serial == serial,
+        What::DeliveryEnded { response, .. } | What::AttemptEnded { response, .. } => {
+            response.serial == serial
+        }
         _ => false,
     }
 }

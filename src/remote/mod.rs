@@ -106,6 +106,11 @@ impl Remote {
         self.post(&["jobs", job.as_str(), "trigger"]).await
     }
 
+    /// Ends every open run of a job as [`Remote::cancel`] does, and gives them back.
+    pub async fn cancel_job(&self, job: JobName) -> Result<Vec<Run>, RemoteError> {
+        self.post(&["jobs", job.as_str(), "cancel"]).await
+    }
+
     /// Removes a job; its queued deliveries end as `removed`.
     pub async fn remove(&self, job: JobName) -> Result<(), RemoteError> {
         let request = self.http.request(Method::DELETE, &["jobs", job.as_str()])?;
@@ -154,6 +159,15 @@ impl Remote {
     /// Ends a run: queued deliveries as `cancelled`; clients that have it are asked to stop.
     pub async fn cancel(&self, serial: Serial) -> Result<Run, RemoteError> {
         self.post(&["runs", &serial.to_string(), "cancel"]).await
+    }
+
+    /// Ends one client's delivery of a run in the same way.
+    pub async fn cancel_delivery(
+        &self,
+        serial: Serial,
+        client: ClientId,
+    ) -> Result<Run, RemoteError> {
+        self.post(&["runs", &serial.to_string(), "cancel", client.as_str()]).await
     }
 
     /// The response of one client, if its delivery has ended.

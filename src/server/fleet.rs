@@ -4,9 +4,9 @@ use tokio::sync::mpsc;
 
 use crate::client_record::Proof;
 use crate::engine::SessionId;
-use crate::id::{ClientId, Serial};
+use crate::id::ClientId;
 use crate::node::{CallError, Handle, ToSession};
-use crate::run::Outcome;
+use crate::run::{Attempt, Outcome};
 
 /// Those who decide what connections are for: the node, or a stand-in in tests. The methods are
 /// those of [`Handle`], where they are described.
@@ -16,7 +16,7 @@ pub trait Fleet: Clone + Send + Sync + 'static {
         &self,
         client: ClientId,
         proof: Proof,
-        taken: Vec<Serial>,
+        taken: Vec<Attempt>,
         outbound: mpsc::Sender<ToSession>,
     ) -> impl Future<Output = Result<SessionId, CallError>> + Send;
 
@@ -24,14 +24,21 @@ pub trait Fleet: Clone + Send + Sync + 'static {
     fn accepted(
         &self,
         session: SessionId,
-        serial: Serial,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// A client has begun to run a delivery that may run for a limited time.
+    fn started(
+        &self,
+        session: SessionId,
+        attempt: Attempt,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// A client has ended a delivery.
     fn responded(
         &self,
         session: SessionId,
-        serial: Serial,
+        attempt: Attempt,
         outcome: Outcome,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
@@ -48,23 +55,27 @@ impl Fleet for Handle {
         &self,
         client: ClientId,
         proof: Proof,
-        taken: Vec<Serial>,
+        taken: Vec<Attempt>,
         outbound: mpsc::Sender<ToSession>,
     ) -> Result<SessionId, CallError> {
         Handle::connect(self, client, proof, taken, outbound).await
     }
 
-    async fn accepted(&self, session: SessionId, serial: Serial) -> Result<(), CallError> {
-        Handle::accepted(self, session, serial).await
+    async fn accepted(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
+        Handle::accepted(self, session, attempt).await
+    }
+
+    async fn started(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
+        Handle::started(self, session, attempt).await
     }
 
     async fn responded(
         &self,
         session: SessionId,
-        serial: Serial,
+        attempt: Attempt,
         outcome: Outcome,
     ) -> Result<(), CallError> {
-        Handle::responded(self, session, serial, outcome).await
+        Handle::responded(self, session, attempt, outcome).await
     }
 
     async fn disconnected(&self, session: SessionId, reason: String) -> Result<(), CallError> {

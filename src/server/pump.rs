@@ -16,12 +16,12 @@ use super::fleet::Fleet;
 use super::session::RETRY_STOPPING;
 use super::shared::{Caller, Limits, Shared};
 use crate::engine::{CloseReason, Dispatch, SessionId};
-use crate::id::Serial;
 use crate::node::{CallError, ToSession};
-use crate::run::{DeliveryState, Outcome};
+use crate::run::{Attempt, DeliveryState, Outcome};
 use crate::wire::{
-    Ack, Call, Cancel, ClientFrame, CommandFrame, Empty, FrameReader, FrameWriter, MAX_FRAME,
-    ReplyFrame, SILENT_INTERVALS, ServerBye, ServerFrame, WireError, encode,
+    Accepted, Ack, Call, Cancel, ClientFrame, CommandFrame, Empty, FrameReader, FrameWriter,
+    MAX_FRAME, ReplyFrame, SILENT_INTERVALS, ServerBye, ServerFrame, Started, WireError, apart,
+    encode,
 };
 
 /// Bytes gathered before they are written.
@@ -49,8 +49,7 @@ impl End {
     /// The server ends it; the client may come back.
     pub(super) fn told(reason: impl Into<String>, retry_after: Option<Duration>) -> Self {
         let reason = reason.into();
-        let retry_after_ms =
-            retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        let retry_after_ms = retry_after.map(millis);
         let bye = ServerBye { reason: reason.clone(), reconnect: true, retry_after_ms };
         Self { reason, bye: Some(bye) }
     }
@@ -157,15 +156,20 @@ impl<F: Fleet> Inbound<'_, F> {
     async fn on_frame(&mut self, frame: ClientFrame) -> ControlFlow<End> {
         let fleet = &self.shared.fleet;
         let done = match frame {
-            ClientFrame::Accepted(accepted) => fleet.accepted(self.session, accepted.serial).await,
+            ClientFrame::Accepted(Accepted { serial, attempt: number }) => {
+                fleet.accepted(self.session, Attempt { serial, number }).await
+            }
+            ClientFrame::Started(Started { serial, attempt: number }) => {
+                fleet.started(self.session, Attempt { serial, number }).await
+            }
             ClientFrame::Response(response) if !response.state.is_answer() => {
                 let problem = format!("state {:?} is not an answer", response.state.name());
                 let error = WireError::Invalid { kind: "response", problem };
                 return ControlFlow::Break(error.into());
             }
             ClientFrame::Response(response) => {
-                let serial = response.serial;
-                fleet.responded(self.session, serial, response.into_outcome()).await
+                let attempt = Attempt { serial: response.serial, number: response.attempt };
+                fleet.responded(self.session, attempt, response.into_outcome()).await
             }
             ClientFrame::Call(call) => {
                 self.on_call(call).await;
@@ -215,7 +219,7 @@ struct Outbound<'a, W> {
     messages: mpsc::Receiver<ToSession>,
     ready: mpsc::Receiver<ReplyFrame>,
     writer: &'a mut FrameWriter<W>,
-    acks: Vec<Serial>,
+    acks: Vec<Attempt>,
 }
 
 impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
@@ -271,8 +275,8 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
                 self.writer.push_encoded(dispatch.frame.get_or_init(|| command_frame(&dispatch)));
                 ControlFlow::Continue(())
             }
-            Some(ToSession::Ack(serial)) => {
-                self.acks.push(serial);
+            Some(ToSession::Ack(attempt)) => {
+                self.acks.push(attempt);
                 ControlFlow::Continue(())
             }
             Some(ToSession::Cancel(serial)) => self.push(&ServerFrame::Cancel(Cancel { serial })),
@@ -298,8 +302,8 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
         if self.acks.is_empty() {
             return ControlFlow::Continue(());
         }
-        let serials = std::mem::take(&mut self.acks);
-        self.push(&ServerFrame::Ack(Ack { serials }))
+        let (serials, attempts) = apart(&std::mem::take(&mut self.acks));
+        self.push(&ServerFrame::Ack(Ack { serials, attempts }))
     }
 
     fn push(&mut self, frame: &ServerFrame) -> ControlFlow<End> {
@@ -310,10 +314,16 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The bytes of a run's command, the same for every client: they are made once.
 fn command_frame(dispatch: &Dispatch) -> bytes::Bytes {
     let frame = ServerFrame::Command(CommandFrame {
         serial: dispatch.serial,
+        attempt: dispatch.attempt,
+        timeout_ms: dispatch.timeout.map(millis),
         command: dispatch.command.name.clone(),
         params: dispatch.command.params.clone(),
         job: dispatch.job.clone(),

@@ -20,7 +20,7 @@ use crate::node::{CallError, OUTBOUND, ToSession};
 use crate::time::{Clock as _, SystemClock};
 use crate::wire::{
     ClientFrame, FrameReader, FrameWriter, Hello, MAX_HELLO, Refused, ServerFrame, VERSION,
-    Welcome, WireError,
+    Welcome, WireError, together,
 };
 
 /// How long a hook may think about a client.
@@ -219,9 +219,10 @@ async fn admit<F: Fleet>(
         }
     };
     let (sender, outbound) = mpsc::channel(OUTBOUND);
+    let taken = together(hello.taken, &hello.attempts);
     let session = shared
         .fleet
-        .connect(hello.client, proof, hello.taken, sender)
+        .connect(hello.client, proof, taken, sender)
         .await
         .map_err(|error| not_connected(&error))?;
     Ok(Admitted { session, outbound, _permit: permit })

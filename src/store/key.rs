@@ -11,6 +11,7 @@
 //! | `s` + job id (16) | the job's standing, JSON of [`JobState`](crate::JobState) | job id |
 //! | `r` + serial (16) | a run, JSON of [`Run`](crate::Run) | serial |
 //! | `b` + serial (16) + chunk (u32) | the open deliveries among 4,096 clients, see `open_set` | serial, then client number |
+//! | `d` + serial (16) + mark (1) + chunk (u32) | the open deliveries among 4,096 clients that have a [`Mark`](crate::engine::Mark), in the form of `b` | serial, then mark, then client number |
 //! | `p` + serial (16) + page (u32) + part (u16) | responses, see [`page`](super::page) | serial, then the order of recording |
 //! | `q` + serial (16) + client (u32) + part (u16) | a part of a large result, its JSON text cut into pieces | serial, client number, position |
 //! | `c` + client (u32) | a client, JSON of [`ClientRecord`](crate::ClientRecord) | client number |
@@ -20,7 +21,7 @@
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
 //!
 //! A run's page is one key (part 0) unless its responses are too many bytes for one value. An
-//! ended run has no `b` keys; an open one has at least one.
+//! ended run has no `b` and no `d` keys; an open one has at least one `b`.
 
 use std::ops::Range;
 
@@ -36,6 +37,8 @@ pub const JOB_STATE: u8 = b's';
 pub const RUN: u8 = b'r';
 /// Sets of open deliveries.
 pub const OPEN: u8 = b'b';
+/// Sets of open deliveries with a mark.
+pub const MARK: u8 = b'd';
 /// Pages of responses.
 pub const PAGE: u8 = b'p';
 /// Large results.
@@ -77,6 +80,12 @@ pub fn run(serial: Serial) -> Vec<u8> {
 #[must_use]
 pub fn open(serial: Serial, chunk: u32) -> Vec<u8> {
     of(OPEN, &[&serial.to_bytes(), &chunk.to_be_bytes()])
+}
+
+/// The key of a chunk of a run's open deliveries that have a mark.
+#[must_use]
+pub fn mark(serial: Serial, mark: u8, chunk: u32) -> Vec<u8> {
+    of(MARK, &[&serial.to_bytes(), &[mark], &chunk.to_be_bytes()])
 }
 
 /// The key of a part of a page of a run's responses.
@@ -167,6 +176,12 @@ pub fn client_in(key: &[u8]) -> Option<ClientNo> {
 #[must_use]
 pub fn chunk_in(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(key.get(17..)?.try_into().ok()?))
+}
+
+/// Mark and chunk in a key of open deliveries with a mark.
+#[must_use]
+pub fn mark_in(key: &[u8]) -> Option<(u8, u32)> {
+    Some((*key.get(17)?, u32::from_be_bytes(key.get(18..)?.try_into().ok()?)))
 }
 
 /// Page and part in a key of responses.

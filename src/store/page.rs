@@ -11,7 +11,8 @@
 //! | --- | --- |
 //! | client | its number, varint |
 //! | at | milliseconds after the response before in this part (the first: after 1970), zigzag varint |
-//! | state | one byte: the state's code in the lower half; 16 a run time, 32 a reason, 64 a result, 128 that result lies outside |
+//! | state | one byte: the state's code in the lower half, or 15 for a later attempt; 16 a run time, 32 a reason, 64 a result, 128 that result lies outside |
+//! | attempt | after a 15 alone: the state's code, with 128 if another attempt follows, one byte; the attempt's number, varint |
 //! | run time | milliseconds, varint |
 //! | reason | its length, varint; UTF-8 |
 //! | result | its length, varint; JSON text, unless it lies outside |
@@ -40,6 +41,8 @@ pub const MAX_REASON: usize = 4 * 1024;
 
 const VERSION: u8 = 1;
 const STATE: u8 = 0x0f;
+const LATER_ATTEMPT: u8 = 0x0f;
+const RETRIED: u8 = 0x80;
 const HAS_RAN: u8 = 0x10;
 const HAS_REASON: u8 = 0x20;
 const HAS_RESULT: u8 = 0x40;
@@ -99,11 +102,18 @@ pub fn cut_reason(reason: &str) -> std::borrow::Cow<'_, str> {
 }
 
 fn write_entry(out: &mut Vec<u8>, entry: &PageEntry, before: i64) {
-    let PageEntry { client, at, outcome: Outcome { state, reason, result, ran_ms } } = entry;
+    let PageEntry { client, at, attempt, retried, outcome } = entry;
+    let Outcome { state, reason, result, ran_ms } = outcome;
     varint(out, client.0.into());
     varint(out, zigzag(at.millis().wrapping_sub(before)));
     let head = out.len();
-    out.push(state.code());
+    if *retried || *attempt != 1 {
+        out.push(LATER_ATTEMPT);
+        out.push(if *retried { state.code() | RETRIED } else { state.code() });
+        varint(out, (*attempt).into());
+    } else {
+        out.push(state.code());
+    }
     if let Some(ran_ms) = ran_ms {
         out[head] |= HAS_RAN;
         varint(out, *ran_ms);
@@ -149,7 +159,11 @@ pub struct Row<'a> {
     pub client: ClientNo,
     /// When it was recorded.
     pub at: Timestamp,
-    /// How the delivery ended.
+    /// Which attempt ended.
+    pub attempt: u32,
+    /// Whether another attempt follows: then the delivery has not ended.
+    pub retried: bool,
+    /// How it ended.
     pub state: DeliveryState,
     /// How long the handler ran, in milliseconds.
     pub ran_ms: Option<u64>,
@@ -229,8 +243,17 @@ impl<'a> Rows<'a> {
             .map_err(|_| Damaged(format!("client number {client} is above the highest")))?;
         self.before = self.before.wrapping_add(unzigzag(self.varint()?));
         let head = self.take(1)?[0];
-        let state = DeliveryState::from_code(head & STATE)
-            .ok_or_else(|| Damaged(format!("state {} is not known", head & STATE)))?;
+        let (code, attempt, retried) = if head & STATE == LATER_ATTEMPT {
+            let code = self.take(1)?[0];
+            let attempt = self.varint()?;
+            let attempt = u32::try_from(attempt)
+                .map_err(|_| Damaged(format!("attempt {attempt} is above the highest")))?;
+            (code & !RETRIED, attempt, code & RETRIED != 0)
+        } else {
+            (head & STATE, 1, false)
+        };
+        let state = DeliveryState::from_code(code)
+            .ok_or_else(|| Damaged(format!("state {code} is not known")))?;
         let ran_ms = if head & HAS_RAN == 0 { None } else { Some(self.varint()?) };
         let reason = if head & HAS_REASON == 0 { None } else { Some(self.text()?) };
         let result = match (head & HAS_RESULT != 0, head & OUTSIDE != 0) {
@@ -240,7 +263,7 @@ impl<'a> Rows<'a> {
             (false, true) => return Err(Damaged("a result that is not there lies outside".into())),
         };
         let at = Timestamp::from_millis(self.before);
-        Ok(Row { client: ClientNo(client), at, state, ran_ms, reason, result })
+        Ok(Row { client: ClientNo(client), at, attempt, retried, state, ran_ms, reason, result })
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], Damaged> {

@@ -3,7 +3,7 @@
 //! Promises: what [`write()`] has written, [`load`] gives back; no value is above
 //! [`MAX_VALUE`]. Imports the engine's changes, the domain types and the rest of the store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use roaring::RoaringBitmap;
 use serde::Serialize;
@@ -12,10 +12,11 @@ use serde::de::DeserializeOwned;
 use super::page::{self, RESULT_PART};
 use super::{MAX_VALUE, Op, Order, Store, StoreError, key, open_set, prepare, staging, walk};
 use crate::client_record::{ClientRecord, Presence};
-use crate::engine::{Change, OpenRunRecord, PageEntry, Snapshot};
+use crate::engine::{Change, Mark, OpenRunRecord, PageEntry, Snapshot};
 use crate::id::{ClientId, ClientNo, JobId, Serial};
 use crate::job::{Job, JobState};
 use crate::run::{Counts, Run};
+use crate::time::Timestamp;
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
 /// returns. Units share one flush unless one is large or forgets a run.
@@ -54,7 +55,12 @@ pub fn encode(store: &dyn Store, unit: &[Change]) -> Result<Vec<Op>, StoreError>
                 ops.push(Op::Delete(key::job_state(*id)));
             }
             Change::PutRun(run) => ops.push(put("run", key::run(run.serial), &**run)?),
-            Change::PutOpen { serial, chunk, open } => ops.push(put_open(*serial, *chunk, open)?),
+            Change::PutOpen { serial, chunk, open } => {
+                ops.push(put_set(key::open(*serial, *chunk), *chunk, open)?);
+            }
+            Change::PutMarks { serial, mark, chunk, clients } => {
+                ops.push(put_set(key::mark(*serial, *mark as u8, *chunk), *chunk, clients)?);
+            }
             Change::PutPage { serial, page, entries } => {
                 put_page(&mut ops, *serial, *page, entries)?;
             }
@@ -83,8 +89,7 @@ fn put(what: &'static str, key: Vec<u8>, record: &impl Serialize) -> Result<Op, 
     Ok(Op::Put(key, value))
 }
 
-fn put_open(serial: Serial, chunk: u32, open: &RoaringBitmap) -> Result<Op, StoreError> {
-    let key = key::open(serial, chunk);
+fn put_set(key: Vec<u8>, chunk: u32, open: &RoaringBitmap) -> Result<Op, StoreError> {
     if open.is_empty() {
         return Ok(Op::Delete(key));
     }
@@ -138,7 +143,8 @@ fn put_presence(no: ClientNo, presence: &Presence) -> Result<Op, StoreError> {
 }
 
 fn forget(store: &dyn Store, ops: &mut Vec<Op>, serial: Serial) -> Result<(), StoreError> {
-    let ranges = [key::OPEN, key::PAGE, key::RESULT].map(|kind| key::of_run(kind, serial));
+    let ranges =
+        [key::OPEN, key::MARK, key::PAGE, key::RESULT].map(|kind| key::of_run(kind, serial));
     // What this very unit has put is not in the store yet.
     let put_here: Vec<Op> = ops
         .iter()
@@ -228,10 +234,29 @@ fn load_open_runs(store: &dyn Store) -> Result<Vec<OpenRunRecord>, StoreError> {
         .map(|(serial, open)| {
             let run = run(store, serial)?
                 .ok_or_else(|| StoreError::corrupt("run", &key::run(serial), "it is missing"))?;
-            let (pages, counts) = ended(store, &run)?;
-            Ok(OpenRunRecord { run, open, pages, counts })
+            let Ended { pages, counts, tried } = ended(store, &run)?;
+            let tried = tried.into_iter().filter(|(no, ..)| open.contains(no.0)).collect();
+            let marks = marks(store, serial)?;
+            Ok(OpenRunRecord { run, open, marks, tried, pages, counts })
         })
         .collect()
+}
+
+/// The marks on a run's open deliveries.
+fn marks(store: &dyn Store, serial: Serial) -> Result<BTreeMap<Mark, RoaringBitmap>, StoreError> {
+    const WHAT: &str = "marks of deliveries";
+    let mut marks: BTreeMap<Mark, RoaringBitmap> = BTreeMap::new();
+    for entry in walk(store, key::of_run(key::MARK, serial), Order::Up) {
+        let (key, value) = entry?;
+        let (code, chunk) = part_of(WHAT, &key, key::mark_in)?;
+        let mark = Mark::ALL
+            .into_iter()
+            .find(|mark| *mark as u8 == code)
+            .ok_or_else(|| StoreError::corrupt(WHAT, &key, format!("mark {code} is not known")))?;
+        open_set::decode(chunk, &value, marks.entry(mark).or_default())
+            .map_err(|problem| StoreError::corrupt(WHAT, &key, problem))?;
+    }
+    Ok(marks)
 }
 
 /// A run as last put.
@@ -256,20 +281,39 @@ pub fn client_no(store: &dyn Store, id: &ClientId) -> Result<Option<ClientNo>, S
     Ok(Some(ClientNo(u32::from_be_bytes(bytes))))
 }
 
-/// How many pages of responses a run has, and how its ended deliveries ended, by reading them all.
-pub fn ended(store: &dyn Store, run: &Run) -> Result<(u32, Counts), StoreError> {
+/// What a run's pages tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How many pages there are.
+    pub pages: u32,
+    /// How the ended deliveries ended, with the run's total.
+    pub counts: Counts,
+    /// Attempts that were followed by another, the last of each client: its number, and when.
+    pub tried: Vec<(ClientNo, u32, Timestamp)>,
+}
+
+/// What a run's pages tell, by reading them all.
+pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
     const WHAT: &str = "page of responses";
     let mut counts = Counts { total: run.counts.total, ..Counts::default() };
+    let mut tried = BTreeMap::new();
     let mut pages = 0;
     for entry in walk(store, key::of_run(key::PAGE, run.serial), Order::Up) {
         let (key, value) = entry?;
         pages = part_of(WHAT, &key, key::page_in)?.0.saturating_add(1);
         let damaged = |problem| StoreError::corrupt(WHAT, &key, problem);
         for row in page::rows(&value).map_err(damaged)? {
-            counts.add(row.map_err(damaged)?.state);
+            let row = row.map_err(damaged)?;
+            if row.retried {
+                counts.retried += 1;
+                tried.insert(row.client, (row.attempt, row.at));
+            } else {
+                counts.add(row.state);
+            }
         }
     }
-    Ok((pages, counts))
+    let tried = tried.into_iter().map(|(no, (attempt, at))| (no, attempt, at)).collect();
+    Ok(Ended { pages, counts, tried })
 }
 
 fn get<T: DeserializeOwned>(

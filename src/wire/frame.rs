@@ -1,5 +1,6 @@
 //! The frames as types. Their meaning is told in [`crate::wire`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::DeserializeOwned;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ClientId, CommandName, JobName, Serial};
 use crate::job::OnClientCrash;
 use crate::json::Json;
-use crate::run::Outcome;
+use crate::run::{Attempt, Outcome, first_attempt, is_first_attempt};
 use crate::time::Timestamp;
 
 /// One direction's set of frames.
@@ -25,6 +26,8 @@ pub enum ClientFrame {
     Hello(Hello),
     /// It has taken a command.
     Accepted(Accepted),
+    /// It has begun to run a command that may run for a limited time.
+    Started(Started),
     /// A command has ended.
     Response(ResponseFrame),
     /// A command for the server.
@@ -37,7 +40,7 @@ pub enum ClientFrame {
 
 impl Frame for ClientFrame {
     const TYPES: &'static [&'static str] =
-        &["hello", "accepted", "response", "call", "heartbeat", "bye"];
+        &["hello", "accepted", "started", "response", "call", "heartbeat", "bye"];
 }
 
 /// What the server sends.
@@ -67,6 +70,21 @@ impl Frame for ServerFrame {
         &["welcome", "refused", "command", "ack", "cancel", "reply", "heartbeat", "bye"];
 }
 
+/// Attempts as frames have them: the runs, and which attempt where it is not the first.
+#[must_use]
+pub fn apart(attempts: &[Attempt]) -> (Vec<Serial>, BTreeMap<Serial, u32>) {
+    let later = attempts.iter().filter(|attempt| attempt.number != 1);
+    let later = later.map(|attempt| (attempt.serial, attempt.number)).collect();
+    (attempts.iter().map(|attempt| attempt.serial).collect(), later)
+}
+
+/// The attempts that [`apart`] has taken apart.
+#[must_use]
+pub fn together(serials: Vec<Serial>, later: &BTreeMap<Serial, u32>) -> Vec<Attempt> {
+    let number = |serial| later.get(&serial).copied().unwrap_or(1);
+    serials.into_iter().map(|serial| Attempt { serial, number: number(serial) }).collect()
+}
+
 /// A frame without fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Empty {}
@@ -84,6 +102,9 @@ pub struct Hello {
     /// What it has taken and has no acknowledgement for.
     #[serde(default)]
     pub taken: Vec<Serial>,
+    /// Which attempt it has taken, where it is not the first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attempts: BTreeMap<Serial, u32>,
     /// The commands it has handlers for.
     #[serde(default)]
     pub commands: Vec<CommandName>,
@@ -96,6 +117,7 @@ impl fmt::Debug for Hello {
             .field("client", &self.client)
             .field("token", &self.token.as_ref().map(|_| "…"))
             .field("taken", &self.taken)
+            .field("attempts", &self.attempts)
             .field("commands", &self.commands)
             .finish()
     }
@@ -106,6 +128,19 @@ impl fmt::Debug for Hello {
 pub struct Accepted {
     /// The run.
     pub serial: Serial,
+    /// Which attempt. Default 1.
+    #[serde(default = "first_attempt", skip_serializing_if = "is_first_attempt")]
+    pub attempt: u32,
+}
+
+/// The client has begun to run a command that has a `timeout_ms`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The run.
+    pub serial: Serial,
+    /// Which attempt. Default 1.
+    #[serde(default = "first_attempt", skip_serializing_if = "is_first_attempt")]
+    pub attempt: u32,
 }
 
 /// How a command ended.
@@ -113,6 +148,9 @@ pub struct Accepted {
 pub struct ResponseFrame {
     /// The run.
     pub serial: Serial,
+    /// Which attempt. Default 1.
+    #[serde(default = "first_attempt", skip_serializing_if = "is_first_attempt")]
+    pub attempt: u32,
     /// An end state that a client may answer with.
     pub state: crate::run::DeliveryState,
     /// Why.
@@ -129,9 +167,10 @@ pub struct ResponseFrame {
 impl ResponseFrame {
     /// The frame of an outcome.
     #[must_use]
-    pub fn new(serial: Serial, outcome: Outcome) -> Self {
+    pub fn new(attempt: Attempt, outcome: Outcome) -> Self {
+        let Attempt { serial, number } = attempt;
         let Outcome { state, reason, result, ran_ms } = outcome;
-        Self { serial, state, reason, result, ran_ms }
+        Self { serial, attempt: number, state, reason, result, ran_ms }
     }
 
     /// The outcome in the frame.
@@ -191,6 +230,9 @@ pub struct Refused {
 pub struct CommandFrame {
     /// The run.
     pub serial: Serial,
+    /// Which attempt. Default 1.
+    #[serde(default = "first_attempt", skip_serializing_if = "is_first_attempt")]
+    pub attempt: u32,
     /// The handler's name.
     pub command: CommandName,
     /// What the handler gets. Default `{}`.
@@ -205,6 +247,9 @@ pub struct CommandFrame {
     /// false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_turn: bool,
+    /// How many milliseconds it may run; the client ends it then. Default: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
     /// What becomes of it when the client's process ends while it runs. Default `fail`.
     #[serde(default, skip_serializing_if = "OnClientCrash::is_default")]
     pub on_client_crash: OnClientCrash,
@@ -215,6 +260,9 @@ pub struct CommandFrame {
 pub struct Ack {
     /// The runs.
     pub serials: Vec<Serial>,
+    /// Which attempt of each, where it is not the first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attempts: BTreeMap<Serial, u32>,
 }
 
 /// A command to stop.

@@ -37,15 +37,28 @@
 //! are not acknowledged once more. A command whose serial the client already has is not run
 //! again: if it has ended, its response is sent again, if it is running, its `accepted`.
 //!
+//! **Attempts.** A command that failed may come again under its serial with a higher `attempt`;
+//! absent, it is 1. That is a command of its own, for which the same holds: what the client says
+//! of it has its `attempt`, and an earlier attempt that still runs is stopped first. `attempts` in
+//! `hello` and `ack` gives those of the serials beside it that are not the first.
+//!
 //! # From the client
 //!
 //! `hello`: the first frame. `token` is optional; `taken` and `commands` are empty when absent.
 //! ```json
 //! {"hello":{"version":1,"client":"web-01","token":"s3cret","taken":["01JD0000000000000000000001"],"commands":["disk.report"]}}
+//! {"hello":{"version":1,"client":"web-01","taken":["01JD0000000000000000000001"],"attempts":{"01JD0000000000000000000001":2},"commands":[]}}
 //! ```
-//! `accepted`: the command is taken and will be run.
+//! `accepted`: the command is taken and will be run. A command that a connected client has not
+//! accepted in time ends as `timed_out`.
 //! ```json
 //! {"accepted":{"serial":"01JD0000000000000000000001"}}
+//! {"accepted":{"serial":"01JD0000000000000000000001","attempt":2}}
+//! ```
+//! `started`: a command with a `timeout_ms` has begun to run; sent again after each `welcome`
+//! while it runs. The server counts its time from then on.
+//! ```json
+//! {"started":{"serial":"01JD0000000000000000000001"}}
 //! ```
 //! `response`: the command has ended. `state` is `succeeded`, `failed`, `rejected` (the client
 //! will not run it), `timed_out` or `cancelled`. `reason`, `result` and `ran_ms` are optional.
@@ -80,14 +93,17 @@
 //! ```
 //! `command`: run this. `job` is absent for a command that no job sent. `on_client_crash` is
 //! optional: with `retry` a client that keeps a journal runs it again after its process ended
-//! while it ran; without, or with `fail`, such a command ends as `failed`.
+//! while it ran; without, or with `fail`, such a command ends as `failed`. After `timeout_ms`, if
+//! given, the client ends the command and answers `timed_out`; 5 seconds later the server does.
 //! ```json
 //! {"command":{"serial":"01JD0000000000000000000001","command":"disk.report","params":{"path":"/"},"job":"disk/daily","scheduled_at":"2026-11-22T06:00:00.000Z","in_turn":true,"on_client_crash":"retry"}}
 //! {"command":{"serial":"01JD0000000000000000000002","command":"host.uptime","params":{},"scheduled_at":"2026-11-22T06:00:00.000Z"}}
+//! {"command":{"serial":"01JD0000000000000000000003","attempt":2,"command":"host.uptime","params":{},"scheduled_at":"2026-11-22T06:00:00.000Z","timeout_ms":60000}}
 //! ```
 //! `ack`: the responses of these serials are durable; the client can forget them.
 //! ```json
 //! {"ack":{"serials":["01JD0000000000000000000001","01JD0000000000000000000002"]}}
+//! {"ack":{"serials":["01JD0000000000000000000001"],"attempts":{"01JD0000000000000000000001":2}}}
 //! ```
 //! `cancel`: stop this command if it has not ended; its response says how it ended.
 //! ```json
@@ -119,7 +135,7 @@ mod tests;
 pub use codec::{WireError, decode, encode};
 pub use frame::{
     Accepted, Ack, Call, Cancel, ClientBye, ClientFrame, CommandFrame, Empty, Frame, Hello,
-    Refused, ReplyFrame, ResponseFrame, ServerBye, ServerFrame, Welcome,
+    Refused, ReplyFrame, ResponseFrame, ServerBye, ServerFrame, Started, Welcome, apart, together,
 };
 pub use stream::{FrameReader, FrameWriter};
 

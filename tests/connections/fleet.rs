@@ -10,7 +10,7 @@ use fleetcron::engine::{CloseReason, Dispatch, RequestError, SessionId};
 use fleetcron::node::{CallError, ToSession};
 use fleetcron::server::Fleet;
 use fleetcron::{
-    ClientId, Command, Json, OnClientCrash, Outcome, Proof, Serial, Timestamp, TokenHash,
+    Attempt, ClientId, Command, Json, OnClientCrash, Outcome, Proof, Serial, Timestamp, TokenHash,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 pub(crate) enum Told {
     Connected { session: u64, client: String, taken: Vec<Serial> },
     Accepted(u64, Serial),
+    Started(u64, Attempt),
     Responded(u64, Serial, Outcome),
     Disconnected(u64, String),
 }
@@ -85,7 +86,7 @@ impl Fleet for FakeFleet {
         &self,
         client: ClientId,
         proof: Proof,
-        taken: Vec<Serial>,
+        taken: Vec<Attempt>,
         outbound: mpsc::Sender<ToSession>,
     ) -> Result<SessionId, CallError> {
         let denied = |why: &str| Err(CallError::Refused(RequestError::Denied(why.to_owned())));
@@ -106,24 +107,33 @@ impl Fleet for FakeFleet {
             links.insert(session, (client.to_string(), outbound));
             session
         };
-        self.tell(Told::Connected { session, client: client.to_string(), taken });
+        self.tell(Told::Connected {
+            session,
+            client: client.to_string(),
+            taken: taken.into_iter().map(|attempt| attempt.serial).collect(),
+        });
         Ok(SessionId(session))
     }
 
-    async fn accepted(&self, session: SessionId, serial: Serial) -> Result<(), CallError> {
-        self.tell(Told::Accepted(session.0, serial));
+    async fn accepted(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
+        self.tell(Told::Accepted(session.0, attempt.serial));
+        Ok(())
+    }
+
+    async fn started(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
+        self.tell(Told::Started(session.0, attempt));
         Ok(())
     }
 
     async fn responded(
         &self,
         session: SessionId,
-        serial: Serial,
+        attempt: Attempt,
         outcome: Outcome,
     ) -> Result<(), CallError> {
-        self.tell(Told::Responded(session.0, serial, outcome));
+        self.tell(Told::Responded(session.0, attempt.serial, outcome));
         if self.0.acking.load(Ordering::SeqCst) {
-            self.send(session.0, ToSession::Ack(serial));
+            self.send(session.0, ToSession::Ack(attempt));
         }
         Ok(())
     }
@@ -141,6 +151,8 @@ pub(crate) fn serial(n: u128) -> Serial {
 pub(crate) fn command(n: u128, name: &str, params: &str) -> ToSession {
     ToSession::Command(Arc::new(Dispatch {
         serial: serial(n),
+        attempt: 1,
+        timeout: None,
         command: Command::new(name.parse().unwrap(), params.parse::<Json>().unwrap()).unwrap(),
         job: Some("disk/daily".parse().unwrap()),
         scheduled_at: Timestamp::from_millis(1_700_000_000_000),

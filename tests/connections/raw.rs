@@ -20,6 +20,7 @@ pub(crate) fn hello(client: &str) -> Hello {
         client: client.parse().unwrap(),
         token: Some(TOKEN.into()),
         taken: Vec::new(),
+        attempts: std::collections::BTreeMap::new(),
         commands: Vec::new(),
     }
 }
@@ -198,9 +199,9 @@ async fn commands_and_acks_that_are_ready_together_go_together_and_are_encoded_o
     let server = server.start().unwrap();
     let mut raw = Raw::welcomed(&server, "a").await;
     let shared = command(1, "disk.report", r#"{"path":  "/"}"#);
-    fleet.send(1, ToSession::Ack(serial(7)));
+    fleet.send(1, ToSession::Ack(serial(7).into()));
     fleet.send(1, shared.clone());
-    fleet.send(1, ToSession::Ack(serial(8)));
+    fleet.send(1, ToSession::Ack(serial(8).into()));
     let Some(ServerFrame::Command(frame)) = raw.next().await else { panic!("no command") };
     assert_eq!(frame.params.text(), r#"{"path":  "/"}"#);
     assert_eq!(frame.job.unwrap().as_str(), "disk/daily");

@@ -18,7 +18,7 @@ use fleetcron::engine::{
 };
 use fleetcron::store::{MemoryStore, records};
 use fleetcron::{
-    CatchUp, ClientId, Counts, DeliveryState, JobSpec, Json, Offline, Outcome, Overlap,
+    Attempt, CatchUp, ClientId, Counts, DeliveryState, JobSpec, Json, Offline, Outcome, Overlap,
     OverlapScope, Proof, Rule, Run, Serial, Submission, Target, Timestamp, history,
 };
 use random::Random;
@@ -133,7 +133,7 @@ impl World {
                 self.runs.insert(run.serial);
             }
             Effect::Send { session, dispatch } => self.receive(session, dispatch.serial),
-            Effect::Ack { session, serial } => {
+            Effect::Ack { session, attempt: Attempt { serial, .. } } => {
                 let Some(id) = self.sessions.get(&session) else { return };
                 let client = self.clients.get_mut(id).unwrap();
                 client.unacked.remove(&serial);
@@ -147,7 +147,10 @@ impl World {
                 if client.running.remove(&serial) {
                     let outcome = Outcome::ended(DeliveryState::Cancelled, "asked to stop");
                     client.unacked.insert(serial, outcome.clone());
-                    self.engine.handle(self.now, Input::Responded { session, serial, outcome });
+                    self.engine.handle(
+                        self.now,
+                        Input::Responded { session, attempt: serial.into(), outcome },
+                    );
                 }
             }
             Effect::Close { session, reason } => {
@@ -174,10 +177,11 @@ impl World {
             self.hang_up(session);
             self.engine.handle(self.now, Input::Disconnect { session, reason: "network".into() });
         } else if let Some(outcome) = client.unacked.get(&serial).cloned() {
-            self.engine.handle(self.now, Input::Responded { session, serial, outcome });
+            self.engine
+                .handle(self.now, Input::Responded { session, attempt: serial.into(), outcome });
         } else {
             client.running.insert(serial);
-            self.engine.handle(self.now, Input::Accepted { session, serial });
+            self.engine.handle(self.now, Input::Accepted { session, attempt: serial.into() });
         }
     }
 
@@ -193,14 +197,20 @@ impl World {
     fn connect(&mut self, id: &ClientId) {
         let (session, call) = (SessionId(self.number()), CallId(self.number()));
         let client = self.clients.get_mut(id).unwrap();
-        let taken = client.running.iter().chain(client.unacked.keys()).copied().collect();
+        let taken = client
+            .running
+            .iter()
+            .chain(client.unacked.keys())
+            .copied()
+            .map(Attempt::from)
+            .collect();
         client.session = Some(session);
         let unacked = client.unacked.clone();
         self.sessions.insert(session, id.clone());
         let proof = Proof::Vouched;
         self.input(Input::Connect { call, session, client: id.clone(), proof, taken });
         for (serial, outcome) in unacked {
-            self.input(Input::Responded { session, serial, outcome });
+            self.input(Input::Responded { session, attempt: serial.into(), outcome });
         }
     }
 
@@ -238,7 +248,7 @@ impl World {
         };
         client.unacked.insert(serial, outcome.clone());
         if let Some(session) = client.session {
-            self.input(Input::Responded { session, serial, outcome });
+            self.input(Input::Responded { session, attempt: serial.into(), outcome });
         }
         true
     }

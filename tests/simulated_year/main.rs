@@ -164,7 +164,10 @@ impl World {
                 let serial = dispatch.serial;
                 assert!(self.sent.insert(serial), "{serial} sent twice");
                 let outcome = Outcome::succeeded(Json::null());
-                self.engine.handle(at(self.wall), Input::Responded { session, serial, outcome });
+                self.engine.handle(
+                    at(self.wall),
+                    Input::Responded { session, attempt: serial.into(), outcome },
+                );
             }
             Effect::Reply { answer, .. } => {
                 assert!(!matches!(answer, Err(_) | Ok(Reply::Run(_))), "{answer:?}");

@@ -85,7 +85,8 @@ impl Screen {
             What::RunStarted { serial, job, command, total, away } => {
                 Some(self.started(*serial, job.as_ref(), command, *total, *away))
             }
-            What::DeliveryEnded { job, command, response } => {
+            What::DeliveryEnded { job, command, response }
+            | What::AttemptEnded { job, command, response, .. } => {
                 Some(self.answered(job.as_ref(), command, response))
             }
             What::RunEnded { serial, counts, .. } => self.short_of_success(*serial, *counts),

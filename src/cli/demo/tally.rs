@@ -40,7 +40,10 @@ impl Tally {
             What::Disconnected { client, .. } => {
                 self.clients.insert(client.clone(), false);
             }
-            What::Job { .. } | What::Missed { .. } | What::RunEnded { .. } => {}
+            What::Job { .. }
+            | What::Missed { .. }
+            | What::AttemptEnded { .. }
+            | What::RunEnded { .. } => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! A bench for the engine, with a store behind it so that it can be started again.
 
+mod attempts;
 mod deliveries;
 mod forecast;
 mod overlap;
@@ -111,7 +112,7 @@ impl Bench {
             session: SessionId(session),
             client: id.parse().unwrap(),
             proof: Proof::Token(TokenHash::of(id)),
-            taken: taken.to_vec(),
+            taken: taken.iter().copied().map(crate::Attempt::from).collect(),
         });
         self.sent()
     }
@@ -128,7 +129,11 @@ impl Bench {
 
     fn succeed(&mut self, session: u64, serial: Serial) {
         let outcome = Outcome::succeeded(Json::null());
-        self.input(Input::Responded { session: SessionId(session), serial, outcome });
+        self.input(Input::Responded {
+            session: SessionId(session),
+            attempt: serial.into(),
+            outcome,
+        });
     }
 
     fn disconnect(&mut self, session: u64) {

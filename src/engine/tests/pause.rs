@@ -204,7 +204,7 @@ impl Bench {
                 DeliveryState::Succeeded => Outcome::succeeded(Json::null()),
                 state => Outcome::ended(state, "test"),
             };
-            self.input(Input::Responded { session, serial, outcome });
+            self.input(Input::Responded { session, attempt: serial.into(), outcome });
         }
         serial
     }
@@ -288,7 +288,11 @@ fn a_run_that_fails_while_the_job_is_paused_leaves_the_pause_as_it_is() {
     bench.pause("tick", terms(Some("moving"), Some(at(35))));
     for session in 1..=3 {
         let outcome = Outcome::ended(Failed, "test");
-        bench.input(Input::Responded { session: SessionId(session), serial, outcome });
+        bench.input(Input::Responded {
+            session: SessionId(session),
+            attempt: serial.into(),
+            outcome,
+        });
     }
     let state = bench.state("tick");
     assert_eq!(state.failures, 1);

@@ -169,7 +169,7 @@ fn what_nobody_takes_expires_and_what_is_taken_does_not() {
     let mut submission = Submission::new(Target::All, "noop".parse().unwrap());
     submission.expires_after = Some(Duration::from_secs(10));
     let Reply::Run(run) = bench.call(Request::Submit(submission)) else { panic!() };
-    bench.input(Input::Accepted { session: SessionId(1), serial: run.serial });
+    bench.input(Input::Accepted { session: SessionId(1), attempt: run.serial.into() });
     bench.wait_until(at(10));
     let mut ends = bench.ends();
     ends.sort();
@@ -201,7 +201,7 @@ fn cancel_ends_what_waits_and_asks_where_it_runs() {
     let asked = |effect: &Effect| matches!(effect, Effect::Cancel { session: SessionId(1), .. });
     assert!(bench.effects.iter().any(asked));
     let outcome = Outcome::ended(DeliveryState::Cancelled, "stopped");
-    bench.input(Input::Responded { session: SessionId(1), serial, outcome });
+    bench.input(Input::Responded { session: SessionId(1), attempt: serial.into(), outcome });
     assert_eq!(bench.runs_put()[0].counts.cancelled, 3);
     let error = bench.ask(Request::CancelRun(serial)).unwrap_err().to_string();
     assert_eq!(error, format!("run {serial} is not open: it has ended or never was"));

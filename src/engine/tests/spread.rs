@@ -63,11 +63,17 @@ fn jitter_delays_each_firing_as_a_whole_and_differently() {
     assert!(delays.len() > 3, "{delays:?}");
 }
 
+/// Nobody takes anything in these tests.
+fn patient() -> crate::policy::Timeout {
+    crate::policy::Timeout::new(Duration::from_secs(86_400), None).unwrap()
+}
+
 #[test]
 fn who_comes_back_before_its_moment_waits_for_it_and_after_it_does_not() {
     let mut bench = fleet();
     let mut spec = every("tick", "group:many", 60);
     spec.spread = Some(Duration::from_secs(30));
+    spec.timeout = patient();
     bench.apply(spec);
     let first = starts(&mut bench, at(60), at(119));
     let (late, offset) = *first.iter().max_by_key(|(_, offset)| *offset).unwrap();
@@ -88,6 +94,7 @@ fn a_restart_keeps_the_moments() {
     let mut bench = fleet();
     let mut spec = every("tick", "group:many", 60);
     spec.spread = Some(Duration::from_secs(30));
+    spec.timeout = patient();
     bench.apply(spec);
     let before = starts(&mut bench, at(60), at(119));
     bench.wait_until(at(120));

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 
 fn entry(client: u32, at: i64, outcome: Outcome) -> PageEntry {
-    PageEntry { client: ClientNo(client), at: Timestamp::from_millis(at), outcome }
+    let at = Timestamp::from_millis(at);
+    PageEntry { client: ClientNo(client), at, attempt: 1, retried: false, outcome }
 }
 
 /// Reads parts back; a result outside comes from `outside`.
@@ -25,7 +26,8 @@ fn read(encoded: &Encoded<'_>) -> Vec<PageEntry> {
                 }
             };
             let outcome = row.outcome(text).unwrap();
-            entries.push(PageEntry { client: row.client, at: row.at, outcome });
+            let Row { client, at, attempt, retried, .. } = row;
+            entries.push(PageEntry { client, at, attempt, retried, outcome });
         }
     }
     entries
@@ -49,11 +51,18 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
 proptest! {
     #[test]
     fn responses_come_back_and_no_part_is_too_large(
-        outcomes in proptest::collection::vec((any::<i64>(), any_outcome()), 0..40),
+        outcomes in proptest::collection::vec(
+            (any::<i64>(), any_outcome(), 1_u32..4, any::<bool>()),
+            0..40,
+        ),
     ) {
         let entries: Vec<PageEntry> = (0_u32..)
             .zip(outcomes)
-            .map(|(client, (at, outcome))| entry(client * 1_000_003, at, outcome))
+            .map(|(client, (at, outcome, attempt, retried))| PageEntry {
+                attempt,
+                retried,
+                ..entry(client * 1_000_003, at, outcome)
+            })
             .collect();
         let encoded = encode(&entries);
         prop_assert!(encoded.parts.iter().all(|part| part.len() <= MAX_PART));

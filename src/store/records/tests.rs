@@ -31,6 +31,7 @@ pub(crate) fn a_run(n: i64, total: u32) -> Run {
         overlap: crate::job::Overlap::Allow,
         overlap_scope: crate::job::OverlapScope::Client,
         spread: None,
+        policy: crate::Policy::default(),
         jitter: None,
         on_client_crash: crate::job::OnClientCrash::Fail,
         cancelled_at: None,
@@ -52,7 +53,13 @@ pub(crate) fn a_client(no: u32) -> ClientRecord {
 }
 
 pub(crate) fn a_page(n: i64, page: u32, outcomes: Vec<(u32, Outcome)>) -> Change {
-    let entry = |(no, outcome)| PageEntry { client: ClientNo(no), at: at(n + 5), outcome };
+    let entry = |(no, outcome)| PageEntry {
+        client: ClientNo(no),
+        at: at(n + 5),
+        attempt: 1,
+        retried: false,
+        outcome,
+    };
     Change::PutPage { serial: serial(n), page, entries: outcomes.into_iter().map(entry).collect() }
 }
 

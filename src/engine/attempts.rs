@@ -1,0 +1,218 @@
+//! Attempts: what was not taken or not answered in time ends, and what failed is tried again.
+//!
+//! Nothing of it costs a delivery that succeeds more than a comparison: a connection is looked at
+//! as a whole for what it has not taken in time, and a run as a whole for what runs too long.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::change::{Mark, PageEntry};
+use super::core::Engine;
+use super::effect::{Effect, What};
+use super::input::SessionId;
+use crate::id::{ClientNo, Serial};
+use crate::policy::DeliveryMode;
+use crate::run::{Attempt, DeliveryState, Outcome, Response};
+use crate::time::{Timestamp, duration};
+
+/// The client ends a command that runs too long; the server does so this much later, if the client
+/// has not.
+pub const RUN_GRACE: Duration = Duration::from_secs(5);
+
+/// Retries that are nearer to each other than this go together.
+const GRAIN_MS: u64 = 20;
+
+/// When connections and runs want to be looked at for what takes too long.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines {
+    accept: BTreeSet<(Timestamp, SessionId)>,
+    run: BTreeSet<(Timestamp, Serial)>,
+}
+
+impl Deadlines {
+    /// The first of all.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        let accept = self.accept.first().map(|(at, _)| *at);
+        accept.into_iter().chain(self.run.first().map(|(at, _)| *at)).min()
+    }
+}
+
+impl Engine {
+    /// Which attempt of a delivery is at hand.
+    pub(super) fn attempt_of(&self, serial: Serial, no: ClientNo) -> Attempt {
+        let number = self.runs.get(serial).map_or(1, |run| run.attempt(no));
+        Attempt { serial, number }
+    }
+
+    /// Notes that an attempt has been sent.
+    pub(super) fn note_sent(&mut self, session: SessionId, no: ClientNo, serial: Serial) {
+        let Some(run) = self.runs.get(serial) else { return };
+        let policy = run.run.policy;
+        let attempt = run.attempt(no);
+        let accept_by = self.now.plus(policy.timeout.accept());
+        let Some(link) = self.sessions.get_mut(&session) else { return };
+        if let Some(at) = link.sent(serial, attempt, accept_by) {
+            self.deadlines.accept.insert((at, session));
+        }
+        if policy.delivery == DeliveryMode::AtMostOnce
+            && let Some(run) = self.runs.change(serial)
+        {
+            run.mark(Mark::Sent, no);
+        }
+    }
+
+    /// A client has begun to run a delivery: its time runs from now on. A client that returns
+    /// says so again, for what it has begun is not stored.
+    pub(super) fn begun(&mut self, session: SessionId, attempt: Attempt) {
+        let Attempt { serial, number } = attempt;
+        let Some(link) = self.sessions.get(&session) else { return };
+        let no = link.client;
+        if link.in_flight.get(&serial).is_none_or(|sent| sent.attempt != number) {
+            return;
+        }
+        let Some(run) = self.runs.get_mut(serial) else { return };
+        let Some(limit) = run.run.policy.timeout.run() else { return };
+        let due = self.now.plus(limit).plus(RUN_GRACE);
+        if let Some(first) = run.begin(no, due) {
+            self.deadlines.run.insert((first, serial));
+        }
+    }
+
+    /// Ends the attempts whose time is up.
+    pub(super) fn end_overdue(&mut self) {
+        while let Some((at, session)) = self.deadlines.accept.first().copied()
+            && at <= self.now
+        {
+            self.deadlines.accept.pop_first();
+            self.end_not_taken(session, at);
+        }
+        while let Some((at, serial)) = self.deadlines.run.first().copied()
+            && at <= self.now
+        {
+            self.deadlines.run.pop_first();
+            self.end_too_long(serial);
+        }
+    }
+
+    fn end_not_taken(&mut self, session: SessionId, at: Timestamp) {
+        let now = self.now;
+        let Some(link) = self.sessions.get_mut(&session) else { return };
+        if link.watched != Some(at) {
+            return;
+        }
+        let (late, next) = link.overdue(now);
+        link.watched = next;
+        let no = link.client;
+        self.deadlines.accept.extend(next.map(|at| (at, session)));
+        for serial in late {
+            let Some(run) = self.runs.get(serial) else { continue };
+            let limit = duration::format(run.run.policy.timeout.accept());
+            let reason = format!("the client did not take it within {limit}");
+            self.give_up(serial, no, &reason);
+        }
+    }
+
+    fn end_too_long(&mut self, serial: Serial) {
+        let now = self.now;
+        let Some(run) = self.runs.get_mut(serial) else { return };
+        let (late, next) = run.overdue(now);
+        let limit = run.run.policy.timeout.run().map(duration::format).unwrap_or_default();
+        self.deadlines.run.extend(next.map(|at| (at, serial)));
+        let reason = format!("it ran longer than {limit}, and the client did not end it");
+        for no in late {
+            self.give_up(serial, no, &reason);
+        }
+    }
+
+    /// Ends an attempt by the server's own clock, and asks its client to stop.
+    fn give_up(&mut self, serial: Serial, no: ClientNo, reason: &str) {
+        let outcome = Outcome::ended(DeliveryState::TimedOut, reason);
+        if let Some(session) = self.end_attempt(serial, no, outcome) {
+            self.effect(Effect::Cancel { session, serial });
+        }
+    }
+
+    /// Ends an attempt: the delivery with it, unless it is tried again. Gives back the connection
+    /// that it had been sent over.
+    pub(super) fn end_attempt(
+        &mut self,
+        serial: Serial,
+        no: ClientNo,
+        outcome: Outcome,
+    ) -> Option<SessionId> {
+        let retriable = matches!(outcome.state, DeliveryState::Failed | DeliveryState::TimedOut);
+        match self.next_attempt_at(serial, no).filter(|_| retriable) {
+            None => self.end_delivery(serial, no, outcome),
+            Some(at) => self.try_again(serial, no, outcome, at),
+        }
+    }
+
+    /// When a delivery is tried again that has failed now; `None`: it is not.
+    fn next_attempt_at(&self, serial: Serial, no: ClientNo) -> Option<Timestamp> {
+        let open = self.runs.get(serial).filter(|run| run.open.contains(no.0))?;
+        let number = open.attempt(no);
+        let run = &open.run;
+        let wanted = run.cancelled_at.is_none()
+            && !open.is_marked(Mark::Cancelled, no)
+            && run.job_id.is_none_or(|job| self.jobs.contains(job));
+        let at = self.backoff_end(serial, no, number, self.now);
+        (wanted && number < run.policy.retry.attempts()).then_some(at)
+    }
+
+    /// The end of the pause after an attempt that ended at a moment.
+    pub(super) fn backoff_end(
+        &self,
+        serial: Serial,
+        no: ClientNo,
+        attempt: u32,
+        ended_at: Timestamp,
+    ) -> Timestamp {
+        let longest = self
+            .runs
+            .get(serial)
+            .map_or(Duration::ZERO, |open| open.run.policy.retry.longest_pause(attempt));
+        let mut hash = Sha256::new();
+        hash.update(serial.to_bytes());
+        if let Some(client) = self.registry.get(no) {
+            hash.update(client.record.id.as_str().as_bytes());
+        }
+        hash.update(attempt.to_be_bytes());
+        let digest = hash.finalize();
+        let mut low = [0; 8];
+        low.copy_from_slice(&digest[..8]);
+        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+        let pause = u64::from_be_bytes(low) % longest.saturating_add(1);
+        ended_at.plus(Duration::from_millis(pause.next_multiple_of(GRAIN_MS)))
+    }
+
+    fn try_again(
+        &mut self,
+        serial: Serial,
+        no: ClientNo,
+        outcome: Outcome,
+        at: Timestamp,
+    ) -> Option<SessionId> {
+        let now = self.now;
+        // A large result would lie outside its page, where there is room for the last one only.
+        let outcome = super::core::glimpse(outcome);
+        let run = self.runs.change(serial)?;
+        let attempt = run.attempt(no);
+        let retried = true;
+        run.retry(
+            PageEntry { client: no, at: now, attempt, retried, outcome: outcome.clone() },
+            at,
+        );
+        let (job, command) = (run.run.job.clone(), run.run.command.name.clone());
+        let client = self.registry.get(no)?;
+        let (id, session) = (client.record.id.clone(), client.session);
+        self.to_pump.extend(session);
+        let sent =
+            session.filter(|id| self.sessions.get_mut(id).is_some_and(|link| link.forget(serial)));
+        self.waves.entry((at, serial)).or_default().insert(no.0);
+        let response = Response { serial, client: id, at: now, attempt, retried, outcome };
+        self.notify(What::AttemptEnded { job, command, response, next_at: at });
+        sent
+    }
+}
