@@ -77,7 +77,7 @@ async fn answering_client(handle: Handle, id: String) {
     while let Some(message) = inbound.recv().await {
         if let ToSession::Command(dispatch) = message {
             let outcome = Outcome::succeeded(Json::null());
-            handle.responded(session, dispatch.serial, outcome).await.unwrap();
+            handle.responded(session, dispatch.serial.into(), outcome).await.unwrap();
         }
     }
 }

@@ -77,7 +77,7 @@ async fn client(handle: &Handle, id: &str, outcome: Outcome) {
     tokio::spawn(async move {
         while let Some(message) = inbound.recv().await {
             if let ToSession::Command(dispatch) = message {
-                handle.responded(session, dispatch.serial, outcome.clone()).await.unwrap();
+                handle.responded(session, dispatch.serial.into(), outcome.clone()).await.unwrap();
             }
         }
     });

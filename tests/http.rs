@@ -53,7 +53,7 @@ async fn echo(handle: &Handle, id: &str, token: &str) {
         while let Some(message) = inbound.recv().await {
             if let ToSession::Command(dispatch) = message {
                 let outcome = Outcome::succeeded(dispatch.command.params.clone());
-                handle.responded(session, dispatch.serial, outcome).await.unwrap();
+                handle.responded(session, dispatch.serial.into(), outcome).await.unwrap();
             }
         }
     });

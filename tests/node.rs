@@ -95,8 +95,8 @@ async fn a_command_goes_out_and_its_answer_comes_in() {
     let Some(ToSession::Command(dispatch)) = inbound.recv().await else { panic!("a command") };
     assert_eq!(dispatch.serial, run.serial);
     let outcome = Outcome::succeeded(Json::new(&42).unwrap());
-    handle.responded(session, run.serial, outcome.clone()).await.unwrap();
-    assert!(matches!(inbound.recv().await, Some(ToSession::Ack(serial)) if serial == run.serial));
+    handle.responded(session, run.serial.into(), outcome.clone()).await.unwrap();
+    assert!(matches!(inbound.recv().await, Some(ToSession::Ack(one)) if one.serial == run.serial));
     let ended = handle.wait(run.serial).await.unwrap();
     assert!(ended.all_succeeded(), "{ended:?}");
     let responses = followed.await.unwrap();

@@ -85,7 +85,8 @@ impl Intake {
         }
         let may_begin = |command: &&CommandFrame| {
             let busy = command.job.as_ref().is_some_and(|job| self.busy.contains_key(job));
-            !(command.in_turn && busy) && !self.running.contains_key(&command.serial)
+            let earlier = self.running.contains_key(&command.serial);
+            !(earlier || command.in_turn && busy)
         };
         let serial = self.waiting.values().find(may_begin)?.serial;
         let command = self.waiting.remove(&serial)?;

@@ -330,7 +330,9 @@ impl Driver {
         match frame {
             ServerFrame::Command(command) => return self.on_command(command, live),
             ServerFrame::Ack(Ack { serials, attempts }) => {
-                together(serials, &attempts).into_iter().for_each(|one| self.intake.ack(one));
+                for attempt in together(serials, &attempts) {
+                    self.intake.ack(attempt);
+                }
             }
             ServerFrame::Cancel(cancel) => {
                 if self.intake.cancel(cancel.serial) {
