@@ -280,6 +280,10 @@ pub struct Missed {
     pub last: Timestamp,
     /// Why.
     pub reason: String,
+    /// The number of that row, see [`MissedRow`](crate::MissedRow); 0: it was recorded before
+    /// rows were kept.
+    #[serde(default)]
+    pub row: u64,
 }
 
 /// Where a job stands: what changes with every firing.

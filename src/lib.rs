@@ -95,7 +95,7 @@
 //! | [`engine`] | all decisions, without I/O: inputs in, changes and effects out |
 //! | [`store`] | the trait, sled and memory behind it, the key layout, the conformance suite |
 //! | [`node`] | the loop that owns engine and store, and its [`Handle`] |
-//! | [`history`] | runs and responses, read from the store |
+//! | [`history`] | runs, responses and the past of jobs, read from the store |
 //! | [`forecast`] | when jobs fire next, and how much that is |
 //! | [`housekeeping`] | retention and statistics |
 //! | [`wire`] | the protocol between client and server, every frame shown |
@@ -125,6 +125,7 @@ mod id;
 mod job;
 pub mod job_diff;
 pub mod job_files;
+mod job_past;
 mod json;
 mod lock_file;
 pub mod node;
@@ -153,6 +154,10 @@ pub use id::{
 pub use job::{
     CATCH_UP_WINDOW, CatchUp, Command, Job, JobSpec, JobState, JobStatus, JobView, MAX_DESCRIPTION,
     MAX_PARAMS, MAX_SPREAD, Missed, Offline, OnClientCrash, Overlap, OverlapScope, ParamsTooLarge,
+};
+pub use job_past::{
+    InvalidPlace, JobRevision, MISSED_KEPT, MissedRow, Place, REVISIONS_KEPT, RemovedJob,
+    RevisionChange,
 };
 pub use json::Json;
 pub use node::{Handle, Node};

@@ -14,6 +14,7 @@ use super::registry::Registry;
 use crate::id::{JobId, JobName};
 use crate::job::{CatchUp, Job, JobSpec, JobState, MAX_DESCRIPTION, MAX_SPREAD};
 use crate::job_diff;
+use crate::job_past::JobRevision;
 use crate::run::DeliveryState;
 use crate::schedule::When;
 use crate::target::Target;
@@ -136,10 +137,13 @@ impl Engine {
                     let id = JobId::from_parts(self.now, entropy.wrapping_add(n));
                     self.created(id, spec)
                 }
-                (JobAction::Update, Some(spec), Some(stored)) => self.updated(&stored, spec),
+                (JobAction::Update, Some(spec), Some(stored)) => {
+                    unit.push(Change::PutRevision(Box::new(JobRevision::of(&stored.job))));
+                    self.updated(&stored, spec)
+                }
                 (JobAction::Remove, _, Some(stored)) => {
                     gone.push(stored.job.id);
-                    unit.push(Change::RemoveJob(stored.job.id));
+                    self.put_removal(&mut unit, &stored.job);
                     self.jobs.remove(stored.job.id);
                     self.notify_job(&change.name, "removed");
                     continue;
@@ -147,7 +151,7 @@ impl Engine {
                 _ => continue,
             };
             unit.push(Change::PutJob(Arc::clone(&entry.job)));
-            unit.push(Change::PutJobState(entry.job.id, entry.state.clone()));
+            self.put_standing(&mut unit, entry.job.id, entry.state.clone());
             self.jobs.put(entry);
             let word = if change.action == JobAction::Create { "created" } else { "updated" };
             self.notify_job(&change.name, word);
@@ -188,9 +192,12 @@ impl Engine {
 
     /// Removes a job; its queued deliveries end.
     pub(super) fn remove_job(&mut self, name: &JobName) -> Result<Reply, RequestError> {
-        let id = self.job(name)?.job.id;
+        let job = Arc::clone(&self.job(name)?.job);
+        let id = job.id;
         self.jobs.remove(id);
-        self.store(vec![Change::RemoveJob(id)]);
+        let mut unit = Vec::new();
+        self.put_removal(&mut unit, &job);
+        self.store(unit);
         self.notify_job(name, "removed");
         self.end_queued_of(id);
         Ok(Reply::Done)

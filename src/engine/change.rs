@@ -9,6 +9,7 @@ use super::Effect;
 use crate::client_record::{ClientRecord, Presence};
 use crate::id::{ClientNo, JobId, Serial};
 use crate::job::{Job, JobState};
+use crate::job_past::{JobRevision, MissedRow, RemovedJob};
 use crate::run::{Counts, Outcome, Run};
 use crate::time::Timestamp;
 
@@ -64,6 +65,16 @@ pub enum Change {
     PutPresence(ClientNo, Presence),
     /// An ended run, its pages and its results are gone.
     ForgetRun(Serial),
+    /// A row of missed firings, in the unit of the standing that counts it. It takes the place of
+    /// the one [`MISSED_KEPT`](crate::MISSED_KEPT) before it.
+    PutMissed(MissedRow),
+    /// A revision that is no longer the current one, or a removal, in the unit of that change. It
+    /// takes the place of the one [`REVISIONS_KEPT`](crate::REVISIONS_KEPT) before it.
+    PutRevision(Box<JobRevision>),
+    /// A job was removed: by this its past is found.
+    PutRemoved(RemovedJob),
+    /// A bounded part of the past of a removed job is gone, in the end all of it.
+    ForgetJob(RemovedJob),
 }
 
 /// What a mark on an open delivery says.

@@ -15,6 +15,7 @@ use super::runs::{OpenRun, Runs};
 use super::sessions::Sessions;
 use super::spread::Waves;
 use crate::id::{ClientNo, JobId, Serial};
+use crate::job_past::MissedRow;
 use crate::run::{DeliveryState, Outcome, Response};
 use crate::time::Timestamp;
 
@@ -60,6 +61,8 @@ pub struct Engine {
     effects: Vec<Effect>,
     /// Jobs whose standing changed, with the last run that it belongs to.
     standing: BTreeMap<JobId, Option<Serial>>,
+    /// Rows of missed firings that are to be stored with their jobs' standing.
+    pub(super) missed_rows: BTreeMap<JobId, Vec<MissedRow>>,
 }
 
 impl Engine {
@@ -84,6 +87,7 @@ impl Engine {
             units: Vec::new(),
             effects: Vec::new(),
             standing: BTreeMap::new(),
+            missed_rows: BTreeMap::new(),
         };
         for (record, presence) in snapshot.clients {
             engine.registry.restore(record, presence);
@@ -196,10 +200,14 @@ impl Engine {
         let mut alone = Vec::new();
         for (id, serial) in std::mem::take(&mut self.standing) {
             let Some(entry) = self.jobs.get(id) else { continue };
-            let change = Change::PutJobState(id, entry.state.clone());
+            let state = entry.state.clone();
             match serial.and_then(|serial| runs.get_mut(&serial)) {
-                Some(unit) => unit.push(change),
-                None => alone.push(vec![change]),
+                Some(unit) => self.put_standing(unit, id, state),
+                None => {
+                    let mut unit = Vec::new();
+                    self.put_standing(&mut unit, id, state);
+                    alone.push(unit);
+                }
             }
         }
         units.extend(runs.into_values());
@@ -235,6 +243,7 @@ impl Engine {
             Request::RemoveClient(id) => self.remove_client(&id),
             Request::GroupClient(change) => self.group_client(&change),
             Request::ForgetRuns(serials) => Ok(self.forget_runs(serials)),
+            Request::ForgetJobs(jobs) => Ok(self.forget_jobs(jobs)),
             question => self.answer(question),
         }
     }

@@ -51,19 +51,18 @@ impl Engine {
     /// Deals with what a job missed before `until`, then with what is due by now.
     fn plan(&mut self, id: JobId, until: Timestamp, why: Option<&str>, firings: &mut Vec<Firing>) {
         let Some(mut entry) = self.jobs.get(id).cloned() else { return };
-        let missed_before = entry.state.missed.clone();
         let due = entry.state.next_due;
         let mut kept = Vec::new();
         if due.is_some_and(|due| due < until) {
             let reason = why.map_or_else(|| self.why_missed(&entry, due), str::to_owned);
-            kept = missed::catch_up(&mut entry, self.now, until, &reason);
+            let caught = missed::catch_up(&mut entry, self.now, until, &reason);
+            kept = caught.kept;
             self.standing_changed(id, None);
-        }
-        if entry.state.missed != missed_before
-            && let Some(missed) = entry.state.missed.clone()
-        {
-            let job = entry.job.spec.name.clone();
-            self.notify(What::Missed { job, missed });
+            if let (Some(row), Some(missed)) = (caught.missed, entry.state.missed.clone()) {
+                let job = entry.job.spec.name.clone();
+                self.notify(What::Missed { job, missed });
+                self.note_missed(row);
+            }
         }
         let firing = |scheduled_at, cause| Firing {
             serial: Serial::of_firing(id, scheduled_at),

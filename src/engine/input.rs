@@ -8,6 +8,7 @@ use crate::client_record::{Proof, TokenHash};
 use crate::forecast::ForecastQuery;
 use crate::id::{ClientId, GroupName, JobName, Serial};
 use crate::job::JobSpec;
+use crate::job_past::RemovedJob;
 use crate::pause::{JobSelection, PauseTerms};
 use crate::run::{Attempt, Outcome, Submission};
 
@@ -146,6 +147,8 @@ pub enum Request {
     },
     /// Forget ended runs and their responses.
     ForgetRuns(Vec<Serial>),
+    /// Forget a part of the past of each of these removed jobs.
+    ForgetJobs(Vec<RemovedJob>),
 }
 
 /// A set of job definitions to bring about.

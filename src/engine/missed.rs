@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::jobs::Entry;
 use crate::job::{CatchUp, Missed};
+use crate::job_past::MissedRow;
 use crate::time::Timestamp;
 
 /// An occurrence found later than this is missed, although the server was up.
@@ -19,15 +20,24 @@ pub const MAX_CATCH_UP: usize = 1_000;
 /// known.
 const COUNTED: u64 = 10_000;
 
+/// What a catch-up makes of occurrences.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CaughtUp {
+    /// Those that fire, oldest first.
+    pub(super) kept: Vec<Timestamp>,
+    /// The row of the others, if there are any.
+    pub(super) missed: Option<MissedRow>,
+}
+
 /// Deals with the occurrences of a job before `until`: gives back those that its policy fires,
-/// oldest first, and leaves the others recorded as missed in its standing. What it gives back is
-/// still to be passed by the caller; those after them are not touched.
+/// and counts the others as missed in its standing; their row is to be stored with it. What fires
+/// is still to be passed by the caller; occurrences after those are not touched.
 pub(super) fn catch_up(
     entry: &mut Entry,
     now: Timestamp,
     until: Timestamp,
     reason: &str,
-) -> Vec<Timestamp> {
+) -> CaughtUp {
     let keep = match entry.job.spec.catch_up {
         CatchUp::Latest => 1,
         CatchUp::All => MAX_CATCH_UP,
@@ -35,14 +45,14 @@ pub(super) fn catch_up(
     };
     let oldest = now.minus(entry.job.spec.catch_up_window);
     let mut walk = Walk { kept: VecDeque::new(), missed: None };
-    let mut counted = 0;
+    let (mut counted, mut exactly) = (0, true);
     let mut at = next_before(entry, until);
     while let Some(occurrence) = at {
         counted += 1;
         // What is beyond the window does not fire, whatever the policy.
         let end = if keep > 1 { oldest.min(until) } else { until };
         if counted > COUNTED && occurrence < end {
-            jump(entry, occurrence, end);
+            exactly &= !jump(entry, occurrence, end);
         }
         // After a jump the occurrence at hand is the latest.
         let occurrence = next_before(entry, until).unwrap_or(occurrence);
@@ -55,9 +65,23 @@ pub(super) fn catch_up(
         at = next_before(entry, until);
     }
     let Walk { kept, missed } = walk;
-    record(entry, missed, reason);
+    let missed = missed.map(|(count, first, last)| MissedRow {
+        job: entry.job.id,
+        no: entry.state.missed.as_ref().map_or(0, |missed| missed.row).saturating_add(1),
+        count,
+        counted_exactly: exactly,
+        first,
+        last,
+        reason: reason.to_owned(),
+        at: now,
+        policy: entry.job.spec.catch_up,
+        fired: kept.len() as u64,
+    });
+    if let Some(row) = &missed {
+        count(entry, row);
+    }
     rewind(entry, &kept);
-    kept.into()
+    CaughtUp { kept: kept.into(), missed }
 }
 
 struct Walk {
@@ -86,8 +110,8 @@ fn next_before(entry: &Entry, until: Timestamp) -> Option<Timestamp> {
 }
 
 /// Leaves out occurrences up to the latest before `until`, found by looking back from there
-/// further and further.
-fn jump(entry: &mut Entry, from: Timestamp, until: Timestamp) {
+/// further and further; tells whether any was left out.
+fn jump(entry: &mut Entry, from: Timestamp, until: Timestamp) -> bool {
     let mut back = Duration::from_secs(1);
     let mut latest = from;
     while until.minus(back) > from {
@@ -101,13 +125,14 @@ fn jump(entry: &mut Entry, from: Timestamp, until: Timestamp) {
         latest = later;
     }
     entry.state.next_due = Some(latest);
+    latest != from
 }
 
-fn record(entry: &mut Entry, missed: Option<(u64, Timestamp, Timestamp)>, reason: &str) {
-    let Some((count, first, last)) = missed else { return };
+fn count(entry: &mut Entry, row: &MissedRow) {
     let before = entry.state.missed.as_ref().map_or(0, |missed| missed.total);
-    let total = before.saturating_add(count);
-    entry.state.missed = Some(Missed { total, first, last, reason: reason.to_owned() });
+    let total = before.saturating_add(row.count);
+    let (first, last, reason) = (row.first, row.last, row.reason.clone());
+    entry.state.missed = Some(Missed { total, first, last, reason, row: row.no });
 }
 
 /// Makes the first of the kept occurrences the next one again: they are passed when they fire.
@@ -155,25 +180,52 @@ mod tests {
     #[test]
     fn latest_keeps_one_and_records_the_others() {
         let mut entry = entry(CatchUp::Latest, 86_400, None);
-        assert_eq!(catch_up(&mut entry, at(55), at(55), "down"), [at(50)]);
+        let caught = catch_up(&mut entry, at(55), at(55), "down");
+        assert_eq!(caught.kept, [at(50)]);
+        let row = MissedRow {
+            job: entry.job.id,
+            no: 1,
+            count: 4,
+            counted_exactly: true,
+            first: at(10),
+            last: at(40),
+            reason: "down".into(),
+            at: at(55),
+            policy: CatchUp::Latest,
+            fired: 1,
+        };
+        assert_eq!(caught.missed, Some(row));
         let missed = entry.state.missed.clone().unwrap();
         assert_eq!((missed.total, missed.first, missed.last), (4, at(10), at(40)));
         assert_eq!((entry.state.next_due, entry.state.occurrences), (Some(at(50)), 4));
         entry.pass(at(50));
         assert_eq!(entry.state.next_due, Some(at(60)));
+        let caught = catch_up(&mut entry, at(85), at(85), "late");
+        let row = caught.missed.unwrap();
+        assert_eq!((row.no, row.count, row.first), (2, 2, at(60)));
+        let missed = entry.state.missed.unwrap();
+        assert_eq!((missed.total, missed.row), (6, 2), "the next row");
+    }
+
+    #[test]
+    fn one_that_is_fired_late_and_none_besides_is_no_row() {
+        let mut entry = entry(CatchUp::Latest, 86_400, None);
+        let caught = catch_up(&mut entry, at(15), at(15), "down");
+        assert_eq!(caught, CaughtUp { kept: vec![at(10)], missed: None });
+        assert_eq!(entry.state.missed, None);
     }
 
     #[test]
     fn all_keeps_what_is_within_the_window() {
         let mut entry = entry(CatchUp::All, 20, None);
-        assert_eq!(catch_up(&mut entry, at(55), at(55), "down"), [at(40), at(50)]);
+        assert_eq!(catch_up(&mut entry, at(55), at(55), "down").kept, [at(40), at(50)]);
         assert_eq!(entry.state.missed.map(|missed| missed.total), Some(3));
     }
 
     #[test]
     fn skip_keeps_none_and_the_count_counts_missed_ones() {
         let mut entry = entry(CatchUp::Skip, 86_400, Some(3));
-        assert!(catch_up(&mut entry, at(55), at(55), "down").is_empty());
+        assert!(catch_up(&mut entry, at(55), at(55), "down").kept.is_empty());
         assert_eq!(entry.state.missed.as_ref().map(|missed| missed.total), Some(3));
         assert_eq!(entry.state.next_due, None, "the count is used up");
     }
@@ -182,8 +234,9 @@ mod tests {
     fn a_very_long_row_before_the_window_is_not_walked_either() {
         let mut entry = entry(CatchUp::All, 25, None);
         let end = 10 * 1_000_000_000;
-        let kept = catch_up(&mut entry, at(end + 5), at(end + 5), "down");
-        assert_eq!(kept, [at(end - 20), at(end - 10), at(end)]);
+        let caught = catch_up(&mut entry, at(end + 5), at(end + 5), "down");
+        assert_eq!(caught.kept, [at(end - 20), at(end - 10), at(end)]);
+        assert!(!caught.missed.unwrap().counted_exactly);
         let missed = entry.state.missed.unwrap();
         assert_eq!((missed.total, missed.last), (COUNTED + 1, at(end - 30)));
     }
@@ -192,7 +245,21 @@ mod tests {
     fn a_very_long_row_is_not_walked_to_its_end() {
         let mut entry = entry(CatchUp::Latest, 86_400, None);
         let now = at(10 * 1_000_000_000 + 5);
-        assert_eq!(catch_up(&mut entry, now, now, "down"), [at(10 * 1_000_000_000)]);
+        let caught = catch_up(&mut entry, now, now, "down");
+        assert_eq!(caught.kept, [at(10 * 1_000_000_000)]);
+        let row = caught.missed.unwrap();
+        assert_eq!((row.count, row.counted_exactly), (COUNTED, false));
         assert_eq!(entry.state.missed.map(|missed| missed.total), Some(COUNTED));
+    }
+
+    #[test]
+    fn a_long_row_that_can_be_counted_is_counted_exactly() {
+        let counted = i64::try_from(COUNTED).unwrap();
+        for (occurrences, exactly) in [(counted + 1, true), (counted + 2, false)] {
+            let mut entry = entry(CatchUp::Latest, 86_400, None);
+            let now = at(occurrences * 10 + 5);
+            let row = catch_up(&mut entry, now, now, "down").missed.unwrap();
+            assert_eq!((row.count, row.counted_exactly), (COUNTED, exactly), "{occurrences}");
+        }
     }
 }

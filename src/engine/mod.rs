@@ -20,6 +20,7 @@ mod input;
 mod jobs;
 mod missed;
 mod overlap;
+mod past;
 mod pause;
 mod queries;
 mod registry;

@@ -1,6 +1,5 @@
 //! Pauses of jobs: they begin, and end when somebody says so or their time has come.
 
-use super::change::Change;
 use super::core::Engine;
 use super::effect::{Reply, RequestError, What};
 use super::input::Pause;
@@ -99,7 +98,7 @@ impl Engine {
         for name in names {
             let Some(mut entry) = self.jobs.find(name).cloned() else { continue };
             change(&mut entry.state.paused);
-            unit.push(Change::PutJobState(entry.job.id, entry.state.clone()));
+            self.put_standing(&mut unit, entry.job.id, entry.state.clone());
             self.jobs.put(entry);
         }
         if !unit.is_empty() {

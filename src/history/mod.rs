@@ -1,12 +1,17 @@
-//! What happened: runs and responses, read for people.
+//! What happened: runs, responses and the past of jobs, read for people.
 //!
 //! Promises: reads the store only and changes nothing; the memory and the records of one read are
 //! bounded, by the constants of this module. A read beside the node sees each run as some commit
 //! left it. May import the domain types and the store.
 
+mod past;
 mod responses;
 mod runs;
 
+pub use past::{
+    DEFAULT_PAST, MAX_PAST, MAX_REVISIONS_BYTES, NAMESAKES, PastQuery, jobs_named, missed,
+    nearest_removed, removed_before, revision, revisions,
+};
 pub use responses::{
     MAX_RESPONSES_BYTES, MAX_RESPONSES_COUNT, MAX_RESPONSES_PAGES, ResponsePage, response,
     responses,

@@ -17,15 +17,23 @@
 //! | `c` + client (u32) | a client, JSON of [`ClientRecord`](crate::ClientRecord) | client number |
 //! | `i` + client id (text) | the client's number, u32 | client id |
 //! | `k` + client (u32) | when it was last here, JSON of [`Presence`](crate::Presence) | client number |
+//! | `v` + job id (16) + revision (u32) | a revision that is no longer the current one (that is `j`), or a removal, JSON of [`JobRevision`](crate::JobRevision) | job id, then revision |
+//! | `x` + job id (16) + row (u64) | a row of missed firings, JSON of [`MissedRow`](crate::MissedRow) | job id, then row |
+//! | `n` + job name + 0 + job id (16) | a removed job that had this name, JSON of [`RemovedJob`](crate::RemovedJob) | name, then job id: the latest job of a name last |
+//! | `o` + time of removal (u64) + job id (16) | the same, for retention | when it was removed |
 //! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
 //!
 //! A run's page is one key (part 0) unless its responses are too many bytes for one value. An
 //! ended run has no `b` and no `d` keys; an open one has at least one `b`.
+//!
+//! A removed job has no `j` and `s` keys, and keeps its `v` and `x` keys for as long as its `n` and
+//! `o` keys are there. No job's name has a byte 0.
 
 use std::ops::Range;
 
-use crate::id::{ClientId, ClientNo, JobId, Serial};
+use crate::id::{ClientId, ClientNo, JobId, JobName, Serial};
+use crate::time::Timestamp;
 
 /// Facts about the store.
 pub const META: u8 = b'm';
@@ -49,6 +57,14 @@ pub const CLIENT: u8 = b'c';
 pub const CLIENT_ID: u8 = b'i';
 /// When clients were last here.
 pub const PRESENCE: u8 = b'k';
+/// Revisions of jobs.
+pub const REVISION: u8 = b'v';
+/// Rows of missed firings.
+pub const MISSED: u8 = b'x';
+/// Removed jobs by name.
+pub const REMOVED: u8 = b'n';
+/// Removed jobs by the time of their removal.
+pub const REMOVAL: u8 = b'o';
 /// The redo log of large units.
 pub const STAGING: u8 = b'z';
 
@@ -116,6 +132,49 @@ pub fn client_id(id: &ClientId) -> Vec<u8> {
 #[must_use]
 pub fn presence(no: ClientNo) -> Vec<u8> {
     of(PRESENCE, &[&no.0.to_be_bytes()])
+}
+
+/// The key of a revision of a job.
+#[must_use]
+pub fn revision(id: JobId, revision: u32) -> Vec<u8> {
+    of(REVISION, &[&id.to_bytes(), &revision.to_be_bytes()])
+}
+
+/// The key of a row of missed firings.
+#[must_use]
+pub fn missed(id: JobId, no: u64) -> Vec<u8> {
+    of(MISSED, &[&id.to_bytes(), &no.to_be_bytes()])
+}
+
+/// The key of a removed job by its name.
+#[must_use]
+pub fn removed(name: &JobName, id: JobId) -> Vec<u8> {
+    of(REMOVED, &[name.as_str().as_bytes(), &[0], &id.to_bytes()])
+}
+
+/// The key of a removed job by the time of its removal; times before 1970 sort as 1970.
+#[must_use]
+pub fn removal(at: Timestamp, id: JobId) -> Vec<u8> {
+    let millis = u64::try_from(at.millis()).unwrap_or(0);
+    of(REMOVAL, &[&millis.to_be_bytes(), &id.to_bytes()])
+}
+
+/// Every removed job that had a name.
+#[must_use]
+pub fn removed_named(name: &JobName) -> Range<Vec<u8>> {
+    under(of(REMOVED, &[name.as_str().as_bytes(), &[0]]))
+}
+
+/// Every removed job that was removed before a moment.
+#[must_use]
+pub fn removed_before(moment: Timestamp) -> Range<Vec<u8>> {
+    all(REMOVAL).start..removal(moment, JobId::from_bytes([0; 16]))
+}
+
+/// Every key of a kind that belongs to a job, of revisions or of rows of missed firings.
+#[must_use]
+pub fn of_job(kind: u8, id: JobId) -> Range<Vec<u8>> {
+    under(of(kind, &[&id.to_bytes()]))
 }
 
 /// The key that is there while a large unit is complete and being applied.
@@ -241,7 +300,6 @@ fn under(prefix: Vec<u8>) -> Range<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Timestamp;
     use proptest::prelude::*;
 
     fn serial(time: u64, low: u128) -> Serial {
@@ -266,6 +324,16 @@ mod tests {
                 (sa, a.2, a.3).cmp(&(sb, b.2, b.3))
             );
             prop_assert_eq!(client(ClientNo(a.2)).cmp(&client(ClientNo(b.2))), a.2.cmp(&b.2));
+            let (ja, jb) = (JobId::from_bytes(sa.to_bytes()), JobId::from_bytes(sb.to_bytes()));
+            prop_assert_eq!(
+                revision(ja, a.2).cmp(&revision(jb, b.2)), (ja, a.2).cmp(&(jb, b.2))
+            );
+            let (na, nb) = (u64::from(a.2) << 20, u64::from(b.2) << 20);
+            prop_assert_eq!(missed(ja, na).cmp(&missed(jb, nb)), (ja, na).cmp(&(jb, nb)));
+            prop_assert_eq!(
+                removal(sa.time(), jb).cmp(&removal(sb.time(), ja)),
+                (sa.time(), jb).cmp(&(sb.time(), ja))
+            );
             prop_assert_eq!(
                 staged(a.2, true, &run(sa)).cmp(&staged(b.2, true, &run(sa))),
                 a.2.cmp(&b.2)
@@ -293,6 +361,22 @@ mod tests {
             let _ = (serial_in(&key), job_in(&key), client_in(&key), chunk_in(&key));
             let _ = (page_in(&key), staged_in(&key), show(&key));
         }
+    }
+
+    #[test]
+    fn a_range_holds_the_removed_jobs_of_its_name_and_no_others() {
+        let name = |text: &str| text.parse::<JobName>().unwrap();
+        let (lowest, highest) = (JobId::from_bytes([0; 16]), JobId::from_bytes([0xff; 16]));
+        let named = removed_named(&name("db"));
+        assert!([lowest, highest].iter().all(|id| named.contains(&removed(&name("db"), *id))));
+        for other in ["d", "dA", "dc", "db/a", "db-", "db0"] {
+            assert!(!named.contains(&removed(&name(other), highest)), "{other}");
+        }
+        let (one, two) = (Timestamp::from_millis(1), Timestamp::from_millis(2));
+        assert!(removed_before(two).contains(&removal(one, highest)));
+        assert!(!removed_before(two).contains(&removal(two, lowest)));
+        assert!(of_job(MISSED, highest).contains(&missed(highest, u64::MAX)));
+        assert!(!of_job(REVISION, highest).contains(&missed(highest, 0)));
     }
 
     #[test]

@@ -18,15 +18,18 @@ use crate::job::{Job, JobState};
 use crate::run::{Counts, Run};
 use crate::time::Timestamp;
 
+mod past;
+pub use past::{job, removed, revision};
+
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
-/// returns. Units share one flush unless one is large or forgets a run.
+/// returns. Units share one flush unless one is large or forgets something.
 ///
 /// After [`StoreError::TooLarge`] or [`StoreError::Invalid`] that unit and those after it are not
 /// written. After any other error it is not known which are: stop, and open the store again.
 pub fn write(store: &dyn Store, units: &[Vec<Change>]) -> Result<(), StoreError> {
     let mut ready = Vec::with_capacity(units.len());
     for unit in units {
-        if unit.iter().any(|change| matches!(change, Change::ForgetRun(_))) {
+        if unit.iter().any(|it| matches!(it, Change::ForgetRun(_) | Change::ForgetJob(_))) {
             // It deletes what it finds, so what comes before must be there to be found.
             staging::write_units(store, std::mem::take(&mut ready))?;
         }
@@ -41,7 +44,8 @@ pub fn write(store: &dyn Store, units: &[Vec<Change>]) -> Result<(), StoreError>
     staging::write_units(store, ready)
 }
 
-/// The operations of one unit. The store is read only to find what a forgotten run has left.
+/// The operations of one unit. The store is read only to find what a forgotten run or job has
+/// left.
 pub fn encode(store: &dyn Store, unit: &[Change]) -> Result<Vec<Op>, StoreError> {
     let mut ops = Vec::with_capacity(unit.len());
     for change in unit {
@@ -71,6 +75,10 @@ pub fn encode(store: &dyn Store, unit: &[Change]) -> Result<Vec<Op>, StoreError>
             }
             Change::PutPresence(no, presence) => ops.push(put_presence(*no, presence)?),
             Change::ForgetRun(serial) => forget(store, &mut ops, *serial)?,
+            Change::PutMissed(_)
+            | Change::PutRevision(_)
+            | Change::PutRemoved(_)
+            | Change::ForgetJob(_) => past::encode(store, &mut ops, change)?,
         }
     }
     Ok(ops)

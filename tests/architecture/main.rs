@@ -13,7 +13,7 @@ use scan::{Source, line_of};
 
 /// Types and pure functions, below everything else; they may use each other.
 const DOMAIN: &str =
-    "client_record forecast id job job_diff json pause run schedule suggest target time";
+    "client_record forecast id job job_diff job_past json pause run schedule suggest target time";
 
 /// Each top-level module and the others that it may import. `domain` stands for [`DOMAIN`].
 /// Imports point upwards here: a module may name only those in rows above its own.
