@@ -10,10 +10,13 @@ use std::time::Duration;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::node::{CallError, Handle};
-use crate::time::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Runs forgotten in one step, at most; the next step follows when the store has written it.
 const STEP: usize = 200;
+
+/// Removed jobs of whose past one step forgets a part, at most.
+const JOBS_STEP: usize = 20;
 
 /// Steps of one round of retention, at most; the rest waits for the next round.
 const STEPS: usize = 50;
@@ -21,7 +24,8 @@ const STEPS: usize = 50;
 /// What to keep and how often to look.
 #[derive(Debug, Clone)]
 pub struct Chores {
-    /// How long ended runs and their responses are kept. Default 90 days.
+    /// How long ended runs and their responses are kept, and the past of jobs after their removal.
+    /// Default 90 days.
     pub keep: Duration,
     /// The time between two rounds of retention. Default 1 minute.
     pub retention_every: Duration,
@@ -91,6 +95,11 @@ where
 /// Forgets what ended longer ago than `keep`, in small steps.
 async fn retain(handle: Handle, keep: Duration) -> Result<(), CallError> {
     let before = SystemClock.now().minus(keep);
+    forget_runs(&handle, before).await?;
+    forget_jobs(&handle, before).await
+}
+
+async fn forget_runs(handle: &Handle, before: Timestamp) -> Result<(), CallError> {
     let mut forgotten = 0;
     for _ in 0..STEPS {
         let old = handle.ended_before(before, STEP).await?;
@@ -105,6 +114,20 @@ async fn retain(handle: Handle, keep: Duration) -> Result<(), CallError> {
     }
     if forgotten > 0 {
         tracing::info!(runs = forgotten, %before, "retention has forgotten ended runs");
+    }
+    Ok(())
+}
+
+/// Forgets the past of jobs that were removed before a moment.
+async fn forget_jobs(handle: &Handle, before: Timestamp) -> Result<(), CallError> {
+    for _ in 0..STEPS {
+        // A job is there until all of its past is forgotten.
+        let old = handle.removed_before(before, JOBS_STEP).await?;
+        if old.is_empty() {
+            break;
+        }
+        tracing::info!(jobs = old.len(), %before, "retention forgets a part of what removed jobs left");
+        handle.forget_jobs(old).await?;
     }
     Ok(())
 }

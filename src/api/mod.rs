@@ -11,6 +11,9 @@
 //! | `/v1/jobs` | `GET` (`after`, `limit`), `POST` (one definition) |
 //! | `/v1/jobs/{name}` | `GET`, `DELETE`; a `/` in the name is written `%2F` |
 //! | `/v1/jobs/{name}/next` | `GET` (`count`): when it fires next |
+//! | `/v1/jobs/{name}/revisions` | `GET` (`before`, `limit`): its definitions, newest first, of removed jobs too |
+//! | `/v1/jobs/{name}/revisions/{n}` | `GET` (`job`: the id of one of several that had the name) |
+//! | `/v1/jobs/{name}/missed` | `GET` (`before`, `limit`): rows of missed firings, newest first |
 //! | `/v1/forecast` | `GET` (`from`, `to`, `target`, `prefix`, `limit`): all that fires in a span |
 //! | `/v1/jobs/{name}/pause` | `POST` (`reason`, `until` or `for`; or no body) |
 //! | `/v1/jobs/{name}/resume`, `…/trigger`, `…/cancel` | `POST` |
@@ -39,6 +42,7 @@ mod guard;
 mod jobs;
 mod limit;
 pub mod message;
+mod past;
 mod runs;
 mod stream;
 #[cfg(test)]
@@ -110,6 +114,9 @@ fn routes() -> Router<Api> {
         .route("/v1/jobs/{name}/trigger", post(jobs::trigger))
         .route("/v1/jobs/{name}/cancel", post(jobs::cancel))
         .route("/v1/jobs/{name}/next", get(forecast::next))
+        .route("/v1/jobs/{name}/revisions", get(past::revisions))
+        .route("/v1/jobs/{name}/revisions/{n}", get(past::revision))
+        .route("/v1/jobs/{name}/missed", get(past::missed))
         .route("/v1/forecast", get(forecast::forecast))
         .route("/v1/pause", post(jobs::pause_all))
         .route("/v1/resume", post(jobs::resume_all))

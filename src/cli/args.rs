@@ -78,7 +78,7 @@ pub(super) enum Command {
     Apply(apply::ApplyArgs),
     /// Run a command on clients now.
     Run(run::RunArgs),
-    /// List, show, foresee, pause, resume, trigger and remove jobs.
+    /// List, show, foresee, explain, pause, resume, trigger and remove jobs.
     Jobs(jobs::JobsArgs),
     /// Foresee all that fires in a span: how much, when most, and what comes next.
     Forecast(forecast::ForecastArgs),

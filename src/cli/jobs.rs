@@ -7,6 +7,7 @@ use super::args::{Global, LIST_LIMIT};
 use super::connect::{connect, read_all};
 use super::error::CliError;
 use super::forecast::{self, NextArgs};
+use super::history::{self, HistoryArgs};
 use super::output::{Field, NOTHING, Out, Tone, complain, moment, note, relative};
 use super::pauses::{self, PauseArgs, Selected};
 use super::{Done, Verdict, show};
@@ -43,6 +44,8 @@ enum JobsCommand {
     },
     /// Show when a job fires next.
     Next(NextArgs),
+    /// Show what was changed of a job, and which firings it missed, the newest first.
+    History(HistoryArgs),
     /// Stop jobs from firing, for a time or until they are resumed.
     Pause(PauseArgs),
     /// Let paused jobs fire again.
@@ -77,6 +80,7 @@ pub(super) async fn execute(args: JobsArgs, global: &Global) -> Done {
         JobsCommand::List(args) => list(&out, &remote, args).await?,
         JobsCommand::Show { name } => show_one(&out, &remote.get(name).await?)?,
         JobsCommand::Next(args) => forecast::next(&out, &remote, args).await?,
+        JobsCommand::History(args) => history::history(&out, &remote, args).await?,
         JobsCommand::Pause(args) => pauses::pause(&out, &remote, args).await?,
         JobsCommand::Resume(args) => pauses::resume(&out, &remote, args).await?,
         JobsCommand::Trigger(Names { names }) => {

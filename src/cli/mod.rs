@@ -23,6 +23,7 @@ mod demo;
 mod error;
 mod forecast;
 mod heat;
+mod history;
 mod jobs;
 mod output;
 mod pauses;

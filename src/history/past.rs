@@ -97,20 +97,15 @@ pub fn revisions(
             break;
         }
     }
-    let mut after: Option<JobRevision> = None;
-    let mut told = Vec::with_capacity(found.len());
-    for (revision, _) in found {
-        if let Some(mut later) = after.replace(revision) {
-            let before = after.as_ref().filter(|it| it.place().no + 1 == later.place().no);
-            compare(store, &mut later, before)?;
-            told.push(later);
-        }
+    let mut found: Vec<JobRevision> = found.into_iter().map(|(revision, _)| revision).collect();
+    for at in 0..found.len() {
+        let (later, earlier) = found.split_at_mut(at + 1);
+        let before = earlier.first().filter(|before| {
+            before.job == later[at].job && before.revision + 1 == later[at].revision
+        });
+        compare(store, &mut later[at], before)?;
     }
-    if let Some(mut last) = after {
-        compare(store, &mut last, None)?;
-        told.push(last);
-    }
-    Ok(told)
+    Ok(found)
 }
 
 /// Adds the revisions of one job before `end`; tells whether there is room for more.

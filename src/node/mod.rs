@@ -10,6 +10,7 @@ mod entropy;
 mod forecast;
 mod handle;
 mod link;
+mod past;
 mod reads;
 mod run_loop;
 mod watch;

@@ -8,6 +8,7 @@
 mod error;
 mod http;
 mod lines;
+mod past;
 mod streams;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ use crate::run::{Counts, Run};
 use crate::time::Timestamp;
 
 mod past;
-pub use past::{job, removed, revision};
+pub use past::{job, revision};
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
 /// returns. Units share one flush unless one is large or forgets something.

@@ -2,7 +2,7 @@
 
 use super::{Op, Order, Store, StoreError, get, key, put, walk};
 use crate::engine::Change;
-use crate::id::{JobId, JobName};
+use crate::id::JobId;
 use crate::job::Job;
 use crate::job_past::{JobRevision, MISSED_KEPT, REVISIONS_KEPT, RemovedJob};
 use crate::store::MAX_OPS;
@@ -78,13 +78,4 @@ pub fn revision(
     revision: u32,
 ) -> Result<Option<JobRevision>, StoreError> {
     get(store, "job revision", &key::revision(id, revision))
-}
-
-/// A removed job that had this name.
-pub fn removed(
-    store: &dyn Store,
-    name: &JobName,
-    id: JobId,
-) -> Result<Option<RemovedJob>, StoreError> {
-    get(store, "removed job", &key::removed(name, id))
 }
