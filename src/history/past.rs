@@ -228,3 +228,6 @@ pub fn nearest_removed(store: &dyn Store, name: &JobName) -> Result<Option<Strin
     }
     Ok(crate::suggest::nearest(name.as_str(), names.iter().map(JobName::as_str)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use fleetcron::engine::{
     Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, Pause, Reply, Request, SessionId,
+    Snapshot,
 };
 use fleetcron::store::{MemoryStore, records};
 use fleetcron::{
@@ -232,6 +233,7 @@ impl World {
         }
         self.now = self.now.plus(Duration::from_millis(self.random.next() % 40_000));
         let snapshot = records::load(&self.store).unwrap();
+        self.check_missed(&snapshot);
         let removed = snapshot.clients.iter().filter(|(record, _)| record.removed_at.is_some());
         self.removed = removed.map(|(record, _)| record.id.clone()).collect();
         self.engine = Engine::restore(snapshot, self.now);
@@ -366,7 +368,26 @@ impl World {
             let counts = self.check_responses(run);
             assert_eq!(run.counts, counts, "run {}", run.serial);
         }
-        assert!(records::load(&self.store).unwrap().open_runs.is_empty());
+        let snapshot = records::load(&self.store).unwrap();
+        assert!(snapshot.open_runs.is_empty());
+        self.check_missed(&snapshot);
+    }
+
+    /// What is counted as missed is the sum of the rows, and no row is left out.
+    fn check_missed(&mut self, snapshot: &Snapshot) {
+        for (job, state) in &snapshot.jobs {
+            let query = history::PastQuery { limit: history::MAX_PAST, ..Default::default() };
+            let name = &job.spec.name;
+            let rows = history::missed(&self.store, name, Some(job.id), &query).unwrap();
+            let sum: u64 = rows.iter().map(|row| row.count).sum();
+            let (total, last) =
+                state.missed.as_ref().map_or((0, 0), |missed| (missed.total, missed.row));
+            assert!(last < fleetcron::MISSED_KEPT, "not all rows of {name} are kept");
+            assert_eq!(sum, total, "{name}: {rows:?}");
+            let numbers: Vec<u64> = rows.iter().map(|row| row.no).collect();
+            assert_eq!(numbers, (1..=last).rev().collect::<Vec<_>>(), "{name}");
+            self.tally.rows = self.tally.rows.max(rows.len());
+        }
     }
 
     /// Every delivery of a run has ended once, and says why; counts the ends.

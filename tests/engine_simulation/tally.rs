@@ -12,6 +12,8 @@ pub(crate) struct Tally {
     pub(crate) torn: usize,
     pub(crate) displaced: usize,
     pub(crate) sent_again: usize,
+    /// Rows of missed firings that one job had.
+    pub(crate) rows: usize,
     pub(crate) ends: BTreeMap<DeliveryState, usize>,
 }
 
@@ -21,6 +23,7 @@ impl Tally {
         self.torn += other.torn;
         self.displaced += other.displaced;
         self.sent_again += other.sent_again;
+        self.rows = self.rows.max(other.rows);
         for (state, n) in &other.ends {
             *self.ends.entry(*state).or_default() += n;
         }
@@ -36,6 +39,7 @@ impl Tally {
         println!("{crashes} crashes, {torn} torn, {displaced} displaced, {sent_again} sent again");
         println!("ends: {:?}", self.ends);
         assert!(crashes > 10 && torn > 5 && displaced > 10 && sent_again > 100, "a calm storm");
+        assert!(self.rows > 3, "hardly any firing was missed: {} rows", self.rows);
         for state in [Succeeded, Failed, Rejected, Cancelled, Expired, Superseded, Skipped, Removed]
         {
             assert!(self.ends.get(&state).is_some_and(|n| *n > 10), "hardly any is {state}");

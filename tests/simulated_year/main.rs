@@ -152,7 +152,7 @@ impl World {
                     assert!(self.started.insert(*serial), "{serial} started twice");
                 }
                 What::Missed { job, missed } => {
-                    let Missed { total, first, last, ref reason } = *missed;
+                    let Missed { total, first, last, ref reason, .. } = *missed;
                     let (first, last) = (first.millis(), last.millis());
                     let row =
                         Row { at: event.at.millis(), total, first, last, reason: reason.clone() };
@@ -364,6 +364,7 @@ impl World {
             }
             let missed = self.missed.remove(&name).unwrap_or_default();
             self.check_job(n, &runs, &missed);
+            self.check_rows(job, &missed);
             let model = &self.model.jobs[n];
             let total = state.missed.as_ref().map_or(0, |missed| missed.total);
             assert_eq!(total, model.missed_total(), "{name}: the stored count of missed ones");
@@ -389,6 +390,23 @@ impl World {
         assert_eq!(dealt, model.dealt as u64, "{name}: fired or missed, each once");
         let over = model.occurrences.iter().filter(|at| **at <= self.wall).count();
         assert!(model.dealt >= over, "{name}: the year is over");
+    }
+}
+
+impl World {
+    /// The stored rows are those that were announced.
+    fn check_rows(&self, job: &fleetcron::Job, announced: &[Row]) {
+        let name = &job.spec.name;
+        let query = history::PastQuery { limit: history::MAX_PAST, ..Default::default() };
+        let mut stored = history::missed(&self.store, name, Some(job.id), &query).unwrap();
+        stored.reverse();
+        let mut total = 0;
+        let rows = stored.into_iter().map(|row| {
+            total += row.count;
+            let (first, last) = (row.first.millis(), row.last.millis());
+            Row { at: row.at.millis(), total, first, last, reason: row.reason }
+        });
+        assert_eq!(rows.collect::<Vec<_>>(), announced, "{name}: stored rows of missed ones");
     }
 }
 

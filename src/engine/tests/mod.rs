@@ -4,6 +4,7 @@ mod attempts;
 mod deliveries;
 mod forecast;
 mod overlap;
+mod past;
 mod pause;
 mod policies;
 mod restart;

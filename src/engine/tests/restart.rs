@@ -105,7 +105,8 @@ fn what_was_missed_is_known_after_a_restart() {
     bench.apply(spec);
     bench.restart(at(35));
     // It would be worked out again, but as what a later start makes of it.
-    assert!(matches!(bench.changes[..], [Change::PutJobState(..)]), "{:?}", bench.changes);
+    let changes = &bench.changes[..];
+    assert!(matches!(changes, [Change::PutJobState(..), Change::PutMissed(_)]), "{changes:?}");
     let state = bench.state("tick");
     assert_eq!(state.missed.as_ref().map(|missed| missed.total), Some(3));
     bench.restart(at(36));

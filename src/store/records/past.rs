@@ -79,3 +79,6 @@ pub fn revision(
 ) -> Result<Option<JobRevision>, StoreError> {
     get(store, "job revision", &key::revision(id, revision))
 }
+
+#[cfg(test)]
+mod tests;
