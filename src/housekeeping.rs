@@ -144,3 +144,58 @@ async fn tell_statistics(handle: Handle) -> Result<(), CallError> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemoryStore, Order, Store, key};
+
+    /// A clock that stands still.
+    struct Then(Timestamp);
+
+    impl Clock for Then {
+        fn now(&self) -> Timestamp {
+            self.0
+        }
+    }
+
+    fn keys(store: &MemoryStore, kind: u8) -> usize {
+        let range = key::all(kind);
+        store.scan(&range.start..&range.end, Order::Up, usize::MAX).unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn what_removed_jobs_leave_is_forgotten_at_the_age_of_runs() {
+        let store = MemoryStore::new();
+        let then = SystemClock.now().minus(Duration::from_secs(100 * 86_400));
+        let node =
+            crate::Node::start_with_clock(Arc::new(store.clone()), Arc::new(Then(then))).unwrap();
+        let handle = node.handle();
+        let job = |n: usize, last: usize| {
+            let rule = crate::Rule::at(then.minus(Duration::from_secs(60)));
+            let (name, target) = (format!("job-{n}").parse().unwrap(), crate::Target::All);
+            let mut spec = crate::JobSpec::new(name, target, "work".parse().unwrap(), rule);
+            spec.catch_up = crate::CatchUp::Skip;
+            spec.description = Some(format!("version {last}"));
+            spec
+        };
+        let apply = async |jobs| {
+            let apply = crate::Apply { jobs, prune: true, dry_run: false };
+            handle.apply(apply).await.unwrap();
+        };
+        for version in 0..3 {
+            apply((0..50).map(|n| job(n, version)).collect()).await;
+        }
+        apply(vec![job(49, 2)]).await;
+        let kept = || [key::REVISION, key::MISSED].map(|kind| keys(&store, kind));
+        let removed = || [key::REMOVED, key::REMOVAL].map(|kind| keys(&store, kind));
+        let before = (kept(), removed());
+        assert_eq!(before, ([49 * 4 + 2, 50], [49, 49]));
+
+        retain(handle.clone(), Duration::from_secs(101 * 86_400)).await.unwrap();
+        assert_eq!((kept(), removed()), before, "not old enough");
+        retain(handle.clone(), Duration::from_secs(99 * 86_400)).await.unwrap();
+        assert_eq!((kept(), removed()), ([2, 1], [0, 0]), "the job that is there keeps its own");
+        node.stop().await.unwrap();
+    }
+}
