@@ -127,6 +127,7 @@ impl Engine {
     fn bring_about(&mut self, specs: Vec<JobSpec>, changes: &[JobChange], entropy: u128) {
         let specs: BTreeMap<JobName, JobSpec> =
             specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+        self.close();
         let mut unit = Vec::new();
         let mut gone = Vec::new();
         for (change, n) in changes.iter().zip(0_u128..) {
@@ -194,6 +195,7 @@ impl Engine {
     pub(super) fn remove_job(&mut self, name: &JobName) -> Result<Reply, RequestError> {
         let job = Arc::clone(&self.job(name)?.job);
         let id = job.id;
+        self.close();
         self.jobs.remove(id);
         let mut unit = Vec::new();
         self.put_removal(&mut unit, &job);

@@ -195,7 +195,15 @@ impl Engine {
 
     /// Takes out what has been decided since the last time.
     pub fn take(&mut self) -> Decision {
-        let mut units = std::mem::take(&mut self.units);
+        self.close();
+        let units = std::mem::take(&mut self.units);
+        Decision { units, effects: std::mem::take(&mut self.effects) }
+    }
+
+    /// Makes units of what has been decided so far, so that what is stored next comes after it.
+    /// Whoever stores a job's standing by itself closes first: it may tell of firings whose runs
+    /// are not yet in a unit.
+    pub(super) fn close(&mut self) {
         let mut runs = self.runs.units();
         let mut alone = Vec::new();
         for (id, serial) in std::mem::take(&mut self.standing) {
@@ -210,9 +218,8 @@ impl Engine {
                 }
             }
         }
-        units.extend(runs.into_values());
-        units.extend(alone);
-        Decision { units, effects: std::mem::take(&mut self.effects) }
+        self.units.extend(runs.into_values());
+        self.units.extend(alone);
     }
 
     /// How much has been decided and not taken out: units, changed runs and effects. Whoever

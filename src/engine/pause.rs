@@ -94,6 +94,7 @@ impl Engine {
 
     /// Changes jobs in one unit, so that a crash leaves all or none of it.
     fn change_pauses(&mut self, names: &[JobName], change: impl Fn(&mut Option<Paused>)) {
+        self.close();
         let mut unit = Vec::with_capacity(names.len());
         for name in names {
             let Some(mut entry) = self.jobs.find(name).cloned() else { continue };

@@ -378,7 +378,9 @@ impl World {
         for (job, state) in &snapshot.jobs {
             let query = history::PastQuery { limit: history::MAX_PAST, ..Default::default() };
             let name = &job.spec.name;
-            let rows = history::missed(&self.store, name, Some(job.id), &query).unwrap();
+            let mut rows = history::missed(&self.store, name, Some(job.id), &query).unwrap();
+            // Earlier jobs of the name, removed since, have rows of their own.
+            rows.retain(|row| row.job == job.id);
             let sum: u64 = rows.iter().map(|row| row.count).sum();
             let (total, last) =
                 state.missed.as_ref().map_or((0, 0), |missed| (missed.total, missed.row));
