@@ -22,13 +22,11 @@ impl FromStr for RevisionNo {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(no @ 1..) => Ok(Self(no)),
-            _ => {
-                let shown: String = text.chars().take(SHOWN).collect();
-                Err(format!("revision {shown:?} is not a number from 1 to {}", u32::MAX))
-            }
+        if let Ok(no @ 1..) = text.parse() {
+            return Ok(Self(no));
         }
+        let shown: String = text.chars().take(SHOWN).collect();
+        Err(format!("revision {shown:?} is not a number from 1 to {}", u32::MAX))
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct HistoryArgs {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Item {
-    Revision(JobRevision),
+    Revision(Box<JobRevision>),
     Missed(MissedRow),
 }
 
@@ -69,7 +69,8 @@ pub(super) async fn history(out: &Out, remote: &Remote, args: HistoryArgs) -> Re
 /// The newest first. What a definition brings about at once comes after it.
 fn merged(missed: Vec<MissedRow>, revisions: Vec<JobRevision>) -> Vec<Item> {
     let missed = missed.into_iter().map(Item::Missed);
-    let mut items: Vec<Item> = missed.chain(revisions.into_iter().map(Item::Revision)).collect();
+    let mut items: Vec<Item> =
+        missed.chain(revisions.into_iter().map(Box::new).map(Item::Revision)).collect();
     items.sort_by_key(|item| std::cmp::Reverse(item.at()));
     items
 }

@@ -209,13 +209,11 @@ impl Engine {
         for (id, serial) in std::mem::take(&mut self.standing) {
             let Some(entry) = self.jobs.get(id) else { continue };
             let state = entry.state.clone();
-            match serial.and_then(|serial| runs.get_mut(&serial)) {
-                Some(unit) => self.put_standing(unit, id, state),
-                None => {
-                    let mut unit = Vec::new();
-                    self.put_standing(&mut unit, id, state);
-                    alone.push(unit);
-                }
+            let mut own = Vec::new();
+            let unit = serial.and_then(|serial| runs.get_mut(&serial)).unwrap_or(&mut own);
+            self.put_standing(unit, id, state);
+            if !own.is_empty() {
+                alone.push(own);
             }
         }
         self.units.extend(runs.into_values());

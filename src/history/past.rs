@@ -156,12 +156,11 @@ fn compare(
         return Ok(());
     };
     let stored;
-    let before = match before {
-        Some(before) => Some(before),
-        None => {
-            stored = records::revision(store, revision.job, revision.revision.saturating_sub(1))?;
-            stored.as_ref()
-        }
+    let before = if before.is_some() {
+        before
+    } else {
+        stored = records::revision(store, revision.job, revision.revision.saturating_sub(1))?;
+        stored.as_ref()
     };
     let before = before.and_then(|before| before.spec.as_ref());
     revision.diff = before.map(|before| job_diff::fields(Some(before), spec));

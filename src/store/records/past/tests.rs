@@ -23,7 +23,7 @@ fn a_row(no: u64) -> MissedRow {
         job: a_job(1).id,
         no,
         count: 3,
-        counted_exactly: no % 2 == 0,
+        counted_exactly: no.is_multiple_of(2),
         first: at(1),
         last: at(2),
         reason: "the server was down".into(),
