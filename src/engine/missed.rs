@@ -1,6 +1,34 @@
 //! What becomes of occurrences that were not fired in time.
 //!
 //! Pure arithmetic over a job and two moments; every walk is bounded.
+//!
+//! # The table
+//!
+//! The job fires every 10 s and has fired at 10 s; what then happens is the row. The cell tells
+//! which firings are made up for and, after `missed`, which are recorded as missed. Each cell has
+//! a test of its name in `tests/policies`, such as `several_missed::latest`. In every cell a
+//! further start of the server makes up for nothing again, and the next firing keeps its phase.
+//!
+//! | row | what happened | `latest` | `all` | `skip` |
+//! | --- | --- | --- | --- | --- |
+//! | `none_missed` | down from 12 to 18 s | none | none | none |
+//! | `one_missed` | down to 25 s | 20 | 20 | none; missed 20 |
+//! | `several_missed` | down to 55 s | 50; missed 20–40 | 20–50 | none; missed 20–50 |
+//! | `longer_than_the_window` | the same, window 25 s | 50; missed 20–40 | 30–50; missed 20 | none; missed 20–50 |
+//! | `all_before_the_window` | the same, window 4 s | none; missed 20–50 | none; missed 20–50 | none; missed 20–50 |
+//! | `more_than_the_cap` | down to 12,005 s | 12,000; missed 20–11,990 | 2,010–12,000 (1,000 of them); missed 20–2,000 | none; missed 20–12,000 |
+//! | `resumed_by_hand` | paused from 12 s, resumed at 55 s | 50; missed 20–40 | 20–50 | none; missed 20–50 |
+//! | `pause_ended` | paused until 35 s | 30; missed 20 | 20–30 | none; missed 20–30 |
+//! | `pause_ended_while_down` | paused until 35 s, down to 55 s | 50; missed 20–40 | 20–50 | none; missed 20–50 |
+//! | `clock_jumped_forward` | the clock is set from 12 to 55 s; 50 is not [`LATE`] and fires as scheduled | 40 (and 50); missed 20–30 | 20–40 (and 50) | none (but 50); missed 20–40 |
+//! | `defined_after_its_moment` | `at` 30 s before its definition | it fires | it fires | none; missed |
+//! | `defined_after_its_start` | `every` with `from` 33 s before its definition | none; 7 is next | none; 7 is next | none; 7 is next |
+//! | `rule_ended` | `end` at 35 s, down to 55 s | 30; missed 20; it has ended | 20–30; it has ended | none; missed 20–30; it has ended |
+//! | `count_ran_out` | `count` of 4, down to 55 s | 40; missed 20–30; it has ended | 20–40; it has ended | none; missed 20–40; it has ended |
+//!
+//! The reason recorded is "the server was down", "the job was paused" (of the whole row, also
+//! where the server was down after the pause's end), "the server was late", or "it had passed when
+//! the job was defined".
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,7 +1,54 @@
 //! What an earlier run of a job that has not ended means for a new one.
 //!
 //! A delivery runs while its client is connected, or away with it. What only waits for a client
-//! that is away stands in nobody's way: no client that never returns can stop a schedule.
+//! that is away stands in nobody's way. A client that took a delivery and went runs it until it
+//! returns with an answer or without the delivery, or is removed from the registry; that it took
+//! it is not stored, so a start of the server, and [`RETURN_GRACE`](super::RETURN_GRACE) after
+//! it, ends it too.
+//!
+//! # The table
+//!
+//! `a` and `b` are the job's clients. The row is where the earlier delivery, of run #1, stands at
+//! `a` when the job fires again as run #2; `b` has ended its own. Each cell has a test of its
+//! name in `tests/policies`, such as `client::skip::sent`; whatever it says, the next firing goes
+//! to both once `a` has ended what it has, has returned without it, or was removed.
+//!
+//! `skip` means: ends as `skipped`, "run #1 has not ended on this client". `replace` means: #1
+//! ends as `superseded`, "run #2 is newer", `a` is asked to stop it if it is connected, or when it
+//! returns with it, and gets #2. `queue` and `send` mean that #1 stays as it is: `queue`, #2
+//! waits at the server until `a` returns; `send`, #2 is sent at once, and the client runs the two
+//! in turn, or with `allow` side by side.
+//!
+//! Scope `client`: `b` gets #2 at once in every cell.
+//!
+//! | `client` | `skip` | `queue` | `replace` | `allow` |
+//! | --- | --- | --- | --- | --- |
+//! | `queued_while_away` | queue | queue | queue | queue |
+//! | `sent` | skip | send | replace | send |
+//! | `accepted` | skip | send | replace | send |
+//! | `ended` | send | send | send | send |
+//! | `away_with_it` | skip | queue | replace | queue |
+//! | `sent_then_away` | queue | queue | queue | queue |
+//! | `lost_and_sent_again` | skip | send | replace | send |
+//! | `cancelled_not_confirmed` | skip | send | replace | send |
+//! | `several_open` | skip (the latest is named) | skip ("run #2 waits on this client already") | replace (all) | send |
+//!
+//! Scope `job`: `never` means that the run is for nobody, "skipped: run #1 has not ended"; `hold`,
+//! that both `a` and `b` get #2 when #1 has ended everywhere. Of two that would be held the second
+//! is for nobody, "skipped: run #2 waits already". What is replaced is replaced everywhere, also
+//! where it only waits.
+//!
+//! | `job` | `skip` | `queue` | `replace` | `allow` |
+//! | --- | --- | --- | --- | --- |
+//! | `queued_while_away` | queue | queue | replace | queue |
+//! | `sent` | never | hold | replace | send |
+//! | `accepted` | never | hold | replace | send |
+//! | `ended` | send | send | send | send |
+//! | `away_with_it` | never | hold | replace | queue |
+//! | `sent_then_away` | queue | queue | replace | queue |
+//! | `lost_and_sent_again` | never | hold | replace | send |
+//! | `cancelled_not_confirmed` | never | hold | replace | send |
+//! | `several_open` | never (the latest is named) | hold | replace (all) | send |
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -8,4 +8,5 @@
 
 mod bench;
 mod catch_up;
+mod documented;
 mod overlap;
