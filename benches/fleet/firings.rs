@@ -1,0 +1,106 @@
+//! Firings as the processes that run them tell of them, and what they come to.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use fleetcron::Timestamp;
+
+use super::moment::Anchor;
+use super::options::JobArgs;
+
+/// The handler of a job was called.
+#[derive(Debug, Clone, Copy)]
+struct Firing {
+    job: u32,
+    scheduled_at: Timestamp,
+    late_micros: i64,
+}
+
+/// Notes firings while they come, and prints them when all is over.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    anchor: Anchor,
+    firings: Mutex<Vec<Firing>>,
+}
+
+impl Notes {
+    pub(crate) fn new(anchor: Anchor) -> Self {
+        Self { anchor, firings: Mutex::new(Vec::with_capacity(100_000)) }
+    }
+
+    /// A firing has come now.
+    pub(crate) fn note(&self, job: u32, scheduled_at: Timestamp) {
+        let late_micros = self.anchor.later_than(scheduled_at);
+        self.firings.lock().unwrap().push(Firing { job, scheduled_at, late_micros });
+    }
+
+    /// One line each: job, scheduled time in milliseconds, lateness in microseconds.
+    pub(crate) fn print(&self) {
+        let mut text = String::new();
+        for Firing { job, scheduled_at, late_micros } in self.firings.lock().unwrap().iter() {
+            writeln!(text, "{job} {} {late_micros}", scheduled_at.millis()).unwrap();
+        }
+        print!("{text}");
+    }
+}
+
+/// What a number of firings comes to.
+#[derive(Debug)]
+pub(crate) struct Firings {
+    pub(crate) expected: usize,
+    /// Different ones that came.
+    pub(crate) came: usize,
+    /// Those that came again.
+    pub(crate) doubled: usize,
+    /// Sorted, in milliseconds; of each the first time that it came.
+    late: Vec<f64>,
+}
+
+impl Firings {
+    /// From what a process printed.
+    pub(crate) fn parse(text: &str, expected: usize) -> Self {
+        let mut first: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+        let mut doubled = 0;
+        for line in text.lines() {
+            let mut numbers = line.split(' ').map(|number| number.parse::<i64>().unwrap());
+            let mut next = || numbers.next().expect("three numbers a line");
+            let (job, scheduled_at, late_micros) = (next(), next(), next());
+            if first.contains_key(&(job, scheduled_at)) {
+                doubled += 1;
+            } else {
+                first.insert((job, scheduled_at), late_micros);
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "lateness is far below 2^52 µs")]
+        let mut late: Vec<f64> = first.values().map(|micros| *micros as f64 / 1_000.0).collect();
+        late.sort_by(f64::total_cmp);
+        Self { expected, came: late.len(), doubled, late }
+    }
+
+    pub(crate) fn missing(&self) -> usize {
+        self.expected.saturating_sub(self.came)
+    }
+
+    /// The lateness that so many in a thousand do not exceed, in milliseconds; none came: NaN.
+    pub(crate) fn per_mille(&self, per_mille: usize) -> f64 {
+        let rank = (self.came * per_mille).div_ceil(1_000).max(1);
+        self.late.get(rank - 1).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// Runs a scheduler in a process of its own, and takes what it printed.
+pub(crate) fn in_process(part: &str, args: &JobArgs) -> Firings {
+    let (jobs, seconds) = (args.jobs.to_string(), args.seconds.to_string());
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([part, "--jobs", &jobs, "--seconds", &seconds])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    child.stdout.take().expect("it is piped").read_to_string(&mut text).unwrap();
+    assert!(child.wait().unwrap().success(), "{part} has failed");
+    Firings::parse(&text, args.jobs as usize * args.seconds as usize)
+}

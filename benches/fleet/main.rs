@@ -1,0 +1,79 @@
+//! Measurements of the whole: the real server as a process, its clients as another, each beside a
+//! baseline that is measured in the same invocation.
+//!
+//! `cargo bench --bench fleet -- --quick`. What the columns mean and what was measured so far is
+//! in `benches/README.md`. Ends with 1 if a benchmark found a fault, such as a firing that did not
+//! come, and with 2 if it could not be begun.
+//!
+//! Imports the library's public interface only.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a measurement, run by hand: it fails by a panic and prints what it found"
+)]
+
+mod cron_scheduler;
+mod firings;
+mod lateness;
+mod load;
+mod moment;
+mod options;
+mod report;
+mod server;
+mod timer_loop;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use options::{Options, Part};
+
+/// A benchmark: its name, and what makes one repeat of it.
+struct Benchmark {
+    name: &'static str,
+    run: fn(&Options) -> Vec<report::Figure>,
+}
+
+const BENCHMARKS: &[Benchmark] = &[Benchmark { name: "lateness", run: lateness::run }];
+
+fn main() -> ExitCode {
+    // A wrong option is named on standard error, and the end is 2.
+    let options = Options::parse();
+    if let Some(part) = &options.part {
+        return in_part(part);
+    }
+    let wanted =
+        |benchmark: &&Benchmark| options.only.as_ref().is_none_or(|only| only == benchmark.name);
+    let mut faults = Vec::new();
+    for benchmark in BENCHMARKS.iter().filter(wanted) {
+        let repeats = (1..=options.repeats).map(|n| {
+            eprintln!("{}: {n} of {}", benchmark.name, options.repeats);
+            (benchmark.run)(&options)
+        });
+        let rows = report::rows(repeats.collect());
+        faults.extend(rows.iter().filter_map(report::Row::fault));
+        if options.json {
+            report::print_json(&rows);
+        } else {
+            report::print_table(&rows);
+        }
+    }
+    for fault in &faults {
+        eprintln!("fault: {fault}");
+    }
+    ExitCode::from(u8::from(!faults.is_empty()))
+}
+
+/// The benchmark has started itself to be one part of a measurement.
+fn in_part(part: &Part) -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        match part {
+            Part::Clients(args) => load::clients(args).await,
+            Part::CronScheduler(args) => cron_scheduler::fire(args).await,
+            Part::TimerLoop(args) => timer_loop::fire(args).await,
+        }
+    });
+    ExitCode::SUCCESS
+}

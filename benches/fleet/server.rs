@@ -1,0 +1,81 @@
+//! The server as a process, on a directory of its own beside the build.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use fleetcron::access::{self, Access};
+use fleetcron::api::message::ClientRequest;
+use fleetcron::remote::Remote;
+use tempfile::TempDir;
+
+use super::load;
+
+/// A running server. It ends, and its data with it, when this is dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// Where clients connect.
+    pub(crate) listen: String,
+    access: Access,
+    _directory: TempDir,
+}
+
+impl Server {
+    /// Starts one, and waits until it serves.
+    pub(crate) fn start() -> Self {
+        // Beside the build: the store shall be on a disk, and `/tmp` need not be on one.
+        let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let data = directory.path().join("data");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fleetcron"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "json"])
+            .arg("--data")
+            .arg(&data)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let listen = log.by_ref().find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line.ok()?).ok()?;
+            (line["message"] == "serving").then(|| line["listen"].as_str().map(str::to_owned))?
+        });
+        // A pipe that nobody reads would stop the server when it is full.
+        std::thread::spawn(move || log.for_each(drop));
+        let access = Access::load(&data.join(access::FILE)).unwrap();
+        let listen = listen.expect("the server says where it listens");
+        Self { child, listen, access, _directory: directory }
+    }
+
+    pub(crate) fn remote(&self) -> Remote {
+        Remote::new(&self.access.server, &self.access.token).unwrap()
+    }
+
+    /// Defines as many clients.
+    pub(crate) async fn define(&self, clients: usize) {
+        let remote = self.remote();
+        for number in 0..clients {
+            let id = load::name(number).parse().unwrap();
+            let token = Some(load::token(number));
+            remote.add_client(ClientRequest { id, groups: [].into(), token }).await.unwrap();
+        }
+    }
+
+    /// The processor time that it has used, in seconds.
+    pub(crate) fn processor_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // After the name in brackets, user and system time are the 12th and 13th field, in ticks
+        // of 10 ms on every Linux.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = |n| fields.split_whitespace().nth(n).unwrap().parse::<f64>().unwrap();
+        (ticks(11) + ticks(12)) / 100.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
