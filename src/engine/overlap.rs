@@ -2,9 +2,9 @@
 //!
 //! A delivery runs while its client is connected, or away with it. What only waits for a client
 //! that is away stands in nobody's way. A client that took a delivery and went runs it until it
-//! returns with an answer or without the delivery, or is removed from the registry; that it took
-//! it is not stored, so a start of the server, and [`RETURN_GRACE`](super::RETURN_GRACE) after
-//! it, ends it too.
+//! returns with an answer or without the delivery, is removed from the registry, or the job's
+//! limit of how long a command may run is over; that it took it is not stored, so a start of the
+//! server, and [`RETURN_GRACE`](super::RETURN_GRACE) after it, ends it too.
 //!
 //! # The table
 //!

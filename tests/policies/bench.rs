@@ -11,8 +11,8 @@ use fleetcron::engine::{
 };
 use fleetcron::store::{MemoryStore, records};
 use fleetcron::{
-    ClientId, DeliveryState, JobSpec, JobState, Json, Missed, Outcome, Proof, Rule, Run, Serial,
-    Timestamp, history,
+    Attempt, ClientId, DeliveryState, JobSpec, JobState, Json, Missed, Outcome, Proof, Rule, Run,
+    Serial, Timestamp, history,
 };
 
 /// The job is defined at this moment.
@@ -192,7 +192,7 @@ impl Bench {
         if !keeps {
             client.holds.clear();
         }
-        let taken = client.holds.iter().copied().collect();
+        let taken = client.holds.iter().copied().map(Attempt::from).collect();
         let client = id.parse().unwrap();
         self.input(Input::Connect { call, session, client, proof: Proof::Vouched, taken });
     }
@@ -221,7 +221,7 @@ impl Bench {
     /// A client takes what it was sent.
     pub(crate) fn accept(&mut self, id: &str, run: usize) {
         let (session, serial) = (self.session(id), self.serial(run));
-        self.input(Input::Accepted { session, serial });
+        self.input(Input::Accepted { session, attempt: serial.into() });
     }
 
     /// A client ends what it was sent.
@@ -234,7 +234,7 @@ impl Bench {
         let session = self.session(id);
         assert!(self.client(id).holds.remove(&serial), "{id} has {serial}");
         let outcome = Outcome::succeeded(Json::null());
-        self.input(Input::Responded { session, serial, outcome });
+        self.input(Input::Responded { session, attempt: serial.into(), outcome });
     }
 
     /// Lets both clients end all that they have, the oldest first, until nothing more comes.
