@@ -1,6 +1,7 @@
 //! Firings as the processes that run them tell of them, and what they come to.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -68,10 +69,11 @@ impl Firings {
             let mut numbers = line.split(' ').map(|number| number.parse::<i64>().unwrap());
             let mut next = || numbers.next().expect("three numbers a line");
             let (job, scheduled_at, late_micros) = (next(), next(), next());
-            if first.contains_key(&(job, scheduled_at)) {
-                doubled += 1;
-            } else {
-                first.insert((job, scheduled_at), late_micros);
+            match first.entry((job, scheduled_at)) {
+                Entry::Occupied(_) => doubled += 1,
+                Entry::Vacant(vacant) => {
+                    vacant.insert(late_micros);
+                }
             }
         }
         #[expect(clippy::cast_precision_loss, reason = "lateness is far below 2^52 µs")]

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             eprintln!("{}: {n} of {}", benchmark.name, options.repeats);
             (benchmark.run)(&options)
         });
-        let rows = report::rows(repeats.collect());
+        let rows = report::rows(&repeats.collect::<Vec<_>>());
         faults.extend(rows.iter().filter_map(report::Row::fault));
         if options.json {
             report::print_json(&rows);

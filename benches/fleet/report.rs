@@ -84,7 +84,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// One row for each figure of the repeats, which all have the same figures in the same order.
-pub(crate) fn rows(repeats: Vec<Vec<Figure>>) -> Vec<Row> {
+pub(crate) fn rows(repeats: &[Vec<Figure>]) -> Vec<Row> {
     let row = |n| Row::of(&repeats.iter().map(|repeat| &repeat[n]).collect::<Vec<_>>());
     (0..repeats[0].len()).map(row).collect()
 }

@@ -293,16 +293,16 @@ impl Bench {
         if let Some(open) = open.iter().find(|delivery| delivery.client == client) {
             return open.state.to_string();
         }
-        let text = match history::response(&self.store, serial, &client).unwrap() {
-            Some(response) => match (response.outcome.state, response.outcome.reason) {
+        let text = if let Some(response) = history::response(&self.store, serial, &client).unwrap()
+        {
+            match (response.outcome.state, response.outcome.reason) {
                 (DeliveryState::Succeeded, None) => "succeeded".to_owned(),
                 (state, reason) => format!("{state}: {}", reason.expect("an end has a reason")),
-            },
-            None => {
-                let run = history::run(&self.store, serial).unwrap().expect("the run is stored");
-                assert!(run.ended_at.is_some() && run.counts.total == 0, "{run:?}");
-                format!("never: {}", run.reason.expect("a run for nobody has a reason"))
             }
+        } else {
+            let run = history::run(&self.store, serial).unwrap().expect("the run is stored");
+            assert!(run.ended_at.is_some() && run.counts.total == 0, "{run:?}");
+            format!("never: {}", run.reason.expect("a run for nobody has a reason"))
         };
         self.numbered(text)
     }
