@@ -4,12 +4,14 @@
 //! asking from any moment between two of them gives the same next one. `croner` reads the
 //! expression and finds matching times on a wall clock without time zone; what a time zone's
 //! changes do to them is decided here, because croner counts lists and ranges such as `0,30` as
-//! interval patterns and gives up in gaps of more than two hours. Imports times and suggestions.
+//! interval patterns and gives up in gaps of more than two hours. Imports times, suggestions and
+//! [`super::wall`].
 
-use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeDelta, TimeZone};
-use chrono_tz::{GapInfo, Tz};
+use chrono::{DateTime, LocalResult, NaiveDateTime, TimeZone};
+use chrono_tz::Tz;
 
 use super::cron_text::{self, Pattern};
+use super::wall::{self, END_OF_SEARCH, Fold, gap_end};
 use crate::suggest;
 use crate::time::Timestamp;
 
@@ -69,9 +71,6 @@ impl PartialEq for Cron {
 
 impl Eq for Cron {}
 
-/// The last year of which croner knows anything is 5000; the search ends before it.
-const END_OF_SEARCH: i64 = 95_617_584_000_000;
-
 impl Cron {
     /// Reads an expression and an IANA time zone name. An expression that can never fire, such
     /// as `0 0 30 2 *`, is not valid.
@@ -112,31 +111,9 @@ impl Cron {
         let next = if self.pattern.interval {
             self.next_interval(&after)
         } else {
-            self.next_fixed(&after)
+            wall::next_fixed(&after, |wall, inclusive| self.pattern.next_wall(wall, inclusive))
         };
         next.map(Timestamp::from).filter(|at| at.millis() < END_OF_SEARCH)
-    }
-
-    /// Every matching wall clock time stands for one instant: itself, the first of two, or the
-    /// end of its gap.
-    fn next_fixed(&self, after: &DateTime<Tz>) -> Option<DateTime<Tz>> {
-        let mut wall = self.wall_after(after.naive_local())?;
-        loop {
-            match self.time_zone.from_local_datetime(&wall) {
-                LocalResult::Single(at) if at > *after => return Some(at),
-                LocalResult::Ambiguous(first, _) if first > *after => return Some(first),
-                // In the second half of a repeated range: it has fired in the first.
-                LocalResult::Ambiguous(first, second) => {
-                    let fold = Fold::between(&first, &second);
-                    wall = self.wall_from(fold.wall_end)?;
-                }
-                LocalResult::None => match gap_end(wall, self.time_zone) {
-                    Some(end) if end > *after => return Some(end),
-                    _ => wall = self.wall_after(wall)?,
-                },
-                LocalResult::Single(_) => wall = self.wall_after(wall)?,
-            }
-        }
     }
 
     /// Every instant whose wall clock time matches is an occurrence.
@@ -189,44 +166,4 @@ impl Cron {
 /// Reads the name of a time zone.
 pub(super) fn zone(name: &str) -> Result<Tz, InvalidCron> {
     name.parse().map_err(|_| InvalidCron::TimeZone(cron_text::shown(name)))
-}
-
-/// The first instant after the gap in which `wall` lies.
-fn gap_end(wall: NaiveDateTime, time_zone: Tz) -> Option<DateTime<Tz>> {
-    GapInfo::new(&wall, &time_zone)?.end
-}
-
-/// A range of wall clock times that occurs twice.
-struct Fold {
-    /// Its first time.
-    wall_start: NaiveDateTime,
-    /// The first time that occurs once again.
-    wall_end: NaiveDateTime,
-}
-
-impl Fold {
-    /// The fold in which one wall clock time is both `first` and `second`: the moment at which
-    /// the offset changes is found by halving the time between them.
-    fn between(first: &DateTime<Tz>, second: &DateTime<Tz>) -> Self {
-        let (before, after) = (first.offset().fix(), second.offset().fix());
-        let shift = i64::from(before.local_minus_utc()) - i64::from(after.local_minus_utc());
-        let mut low = first.timestamp();
-        let mut high = second.timestamp();
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            let at =
-                DateTime::from_timestamp(middle, 0).map(|at| at.with_timezone(&first.timezone()));
-            // Moments between two valid ones are valid; `None` would end the search as well.
-            if at.is_some_and(|at| at.offset().fix() == before) {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        // `second` may carry milliseconds, the change itself has none.
-        let fraction = TimeDelta::nanoseconds(i64::from(second.timestamp_subsec_nanos()));
-        let since_change = TimeDelta::seconds(second.timestamp() - high) + fraction;
-        let wall_start = second.naive_local() - since_change;
-        Self { wall_start, wall_end: wall_start + TimeDelta::seconds(shift) }
-    }
 }

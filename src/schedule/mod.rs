@@ -34,18 +34,24 @@ mod cron;
 mod cron_text;
 mod days;
 mod filter;
+mod rrule;
+mod rrule_set;
+mod rrule_text;
 mod rule;
 mod rule_check;
 mod rule_serde;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod wall;
 mod window;
 
 pub use cron::{Cron, InvalidCron};
 pub use cron_text::MAX_EXPRESSION;
 pub use days::{DateRange, MAX_DATES, Weekdays};
 pub use filter::{Exclude, Filter};
+pub use rrule::{InvalidRRule, RRule};
+pub use rrule_text::{MAX_INTERVAL, MAX_RRULE};
 pub use rule::{InvalidRule, MAX_PASSED_OVER, MAX_PERIOD, MAX_RULES, MIN_PERIOD, Rule, When};
 pub(crate) use rule_serde::RULE_FIELDS;
 pub use window::{MAX_WINDOWS, Window};
