@@ -224,7 +224,7 @@ fn first_due(mut entry: Entry, now: Timestamp) -> Entry {
         {
             now.minus(Duration::from_millis(1))
         }
-        When::Now | When::Every { .. } | When::Cron(_) | When::Any(_) => now,
+        When::Now | When::Every { .. } | When::Cron(_) | When::RRule(_) | When::Any(_) => now,
     };
     entry.state.next_due = entry.next_after(after);
     entry

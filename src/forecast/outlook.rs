@@ -64,6 +64,7 @@ impl Outlook {
     pub(super) fn time_zone(&self) -> Option<String> {
         match &self.job.spec.rule.when {
             When::Cron(cron) => Some(cron.time_zone().to_owned()),
+            When::RRule(rrule) => Some(rrule.time_zone().to_owned()),
             _ => None,
         }
     }

@@ -106,8 +106,14 @@ fn field(name: &str, offset: usize, value: &Spanned<DeValue<'_>>) -> RawField {
     };
     // Parameters are the command's own affair: any date will do there.
     let moments = name != "params";
-    let mut place =
-        Place { path: name.to_owned(), offset, moments, depth: 0, problems: Vec::new() };
+    let mut place = Place {
+        path: name.to_owned(),
+        offset,
+        moments,
+        local: false,
+        depth: 0,
+        problems: Vec::new(),
+    };
     let value = place.convert(value);
     RawField { name: name.to_owned(), offset, value, inner, problems: place.problems }
 }
@@ -123,6 +129,8 @@ struct Place {
     offset: usize,
     /// Dates and times must be moments: have an offset.
     moments: bool,
+    /// The field is the beginning of a recurrence rule: a local time or a date.
+    local: bool,
     depth: usize,
     problems: Vec<Problem>,
 }
@@ -168,15 +176,18 @@ impl Place {
                     None => self.problem(format!("number {float} has no JSON form")),
                 }
             }
-            DeValue::Datetime(datetime) => self.moment(*datetime),
+            DeValue::Datetime(datetime) => self.time(*datetime),
             DeValue::Array(items) => {
                 let items = items.iter().enumerate();
                 items.map(|(at, v)| self.within(&format!("[{at}]"), v.span().start, v)).collect()
             }
             DeValue::Table(table) => {
+                let recurs = table.contains_key("rrule");
                 let fields = table.iter().map(|(key, value)| {
                     let name = key.get_ref();
+                    self.local = recurs && name == "from";
                     let value = self.within(&format!(".{name}"), key.span().start, value);
+                    self.local = false;
                     (name.to_string(), value)
                 });
                 Value::Object(fields.collect())
@@ -185,13 +196,14 @@ impl Place {
     }
 
     /// A date or time as RFC 3339 text.
-    fn moment(&mut self, mut datetime: Datetime) -> Value {
+    fn time(&mut self, mut datetime: Datetime) -> Value {
         if let Some(time) = &mut datetime.time {
             // TOML may leave out the seconds, RFC 3339 may not.
             time.second.get_or_insert(0);
         }
         let plain = match (datetime.date, datetime.time) {
-            (Some(_), None) => self.path.contains(".exclude.dates["),
+            (Some(_), None) => self.local || self.path.contains(".exclude.dates["),
+            (Some(_), Some(_)) => self.local,
             (None, Some(_)) => self.path.contains(".within["),
             _ => false,
         };

@@ -217,7 +217,8 @@ impl Shared {
     }
 
     fn is_over(&self, period: i64) -> bool {
-        let end = NaiveDate::from_ymd_opt(LAST_YEAR, 1, 2).map(|end| end.min(self.last_wall.date()));
+        let end =
+            NaiveDate::from_ymd_opt(LAST_YEAR, 1, 2).map(|end| end.min(self.last_wall.date()));
         end.is_none_or(|end| period > self.parts.period_of(end))
     }
 
@@ -241,7 +242,7 @@ impl Shared {
 
 /// The parts with what the standard takes from the beginning: a time of the day always, a day if
 /// no part names any.
-fn derived(mut parts: Parts, from: NaiveDateTime) -> Parts {
+pub(super) fn derived(mut parts: Parts, from: NaiveDateTime) -> Parts {
     if parts.hours == 0 {
         parts.hours = 1 << from.hour();
     }
@@ -269,8 +270,7 @@ fn derived(mut parts: Parts, from: NaiveDateTime) -> Parts {
 }
 
 pub(super) fn read(rrule: &str) -> Result<Written, InvalidRRule> {
-    Written::read(rrule)
-        .map_err(|problem| InvalidRRule::Rule { rrule: quoted(rrule), problem })
+    Written::read(rrule).map_err(|problem| InvalidRRule::Rule { rrule: quoted(rrule), problem })
 }
 
 /// Reads a local date-time without offset, or a date, which is its midnight.

@@ -188,7 +188,8 @@ fn numbers(
     let mut found = Vec::new();
     for item in value.split(',') {
         let sign_fits = signed || !item.starts_with(['+', '-']);
-        let number = number(item).filter(|n| sign_fits && range.contains(n) && (!signed || *n != 0));
+        let number =
+            number(item).filter(|n| sign_fits && range.contains(n) && (!signed || *n != 0));
         found.push(number.ok_or_else(|| {
             let range = if signed {
                 format!("1 to {high} or -1 to {low}")
@@ -366,11 +367,7 @@ impl fmt::Display for Written {
 }
 
 #[expect(clippy::ptr_arg, reason = "callers collect into it")]
-fn write_list<T: ToString>(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    items: &Vec<T>,
-) -> fmt::Result {
+fn write_list<T: ToString>(f: &mut fmt::Formatter<'_>, name: &str, items: &Vec<T>) -> fmt::Result {
     if items.is_empty() {
         return Ok(());
     }

@@ -1,7 +1,8 @@
 //! The rule of a job, as computed with.
 //!
 //! Promises: a rule that is read or made by its constructors is valid, and no moment, however
-//! far, makes it panic or wrap. Imports times, [`super::cron`] and [`super::filter`].
+//! far, makes it panic or wrap. Imports times, [`super::cron`],
+//! [`super::rrule`] and [`super::filter`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use chrono_tz::Tz;
 
 use super::cron::{Cron, InvalidCron};
 use super::filter::{Exclude, Filter};
+use super::rrule::{InvalidRRule, RRule};
 use super::window::Window;
 use crate::time::Timestamp;
 
@@ -30,8 +32,9 @@ pub const MAX_PASSED_OVER: usize = 10_000;
 /// When a job fires.
 ///
 /// Written as `"now"`, or as a table with one of `at`, `every` (with optional `from`), `cron`
-/// (with optional `time_zone`) or `any` (a list of rules), and optional `start`, `end`, `count`,
-/// `exclude` and `within`; a list of rules alone stands for a table with `any`:
+/// (with optional `time_zone`), `rrule` (with `from` and optional `time_zone`) or `any` (a list of
+/// rules), and optional `start`, `end`, `count`, `exclude` and `within`; a list of rules alone
+/// stands for a table with `any`:
 ///
 /// ```
 /// # use fleetcron::Rule;
@@ -40,6 +43,7 @@ pub const MAX_PASSED_OVER: usize = 10_000;
 ///     r#"{"at": "2026-12-01T02:00:00Z"}"#,
 ///     r#"{"every": "5m", "from": "2026-12-01T00:00:00Z", "count": 10}"#,
 ///     r#"{"cron": "30 6 * * mon-fri", "time_zone": "Europe/Berlin"}"#,
+///     r#"{"rrule": "FREQ=MONTHLY;BYDAY=2TU", "from": "2026-01-13T09:00"}"#,
 ///     r#"[{"cron": "0 6 * * mon-fri"}, {"cron": "0 9 * * sat,sun"}]"#,
 ///     r#"{"every": "5m", "within": [{"weekdays": ["mon-fri"], "from": "08:00", "to": "18:00"}],
 ///         "exclude": {"dates": ["2026-12-24..2027-01-06"]}, "time_zone": "Europe/Berlin"}"#,
@@ -78,6 +82,8 @@ pub enum When {
     },
     /// By the calendar.
     Cron(Cron),
+    /// By a recurrence rule of RFC 5545.
+    RRule(RRule),
     /// At the occurrences of any of several rules, 1 to [`MAX_RULES`], each moment once. None of
     /// them has a count, or a list within.
     Any(Vec<Rule>),
@@ -87,7 +93,7 @@ pub enum When {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRule {
     /// Not exactly one of the kinds.
-    #[error("rule has {0}; write exactly one of at, every, cron or any, or \"now\"")]
+    #[error("rule has {0}; write exactly one of at, every, cron, rrule or any, or \"now\"")]
     Kind(String),
     /// A field that its kind does not have.
     #[error("rule has {field} without {needs}")]
@@ -97,6 +103,12 @@ pub enum InvalidRule {
         /// The field that it belongs to.
         needs: &'static str,
     },
+    /// A recurrence rule without its beginning.
+    #[error("rrule has no from; write the local time at which it begins, such as 2026-01-13T09:00")]
+    NoFrom,
+    /// A phase of `every` that is no moment.
+    #[error("from {0} has no offset; every needs a moment, such as {0}Z")]
+    LocalFrom(String),
     /// A period below [`MIN_PERIOD`], above [`MAX_PERIOD`] or with a fraction of a millisecond.
     #[error("every {0:?} is not valid: write whole milliseconds, 100ms to 100 years")]
     Period(Duration),
@@ -138,6 +150,9 @@ pub enum InvalidRule {
     /// A cron expression or time zone that is none.
     #[error(transparent)]
     Cron(#[from] InvalidCron),
+    /// A recurrence rule that is none, or never fires.
+    #[error(transparent)]
+    RRule(#[from] InvalidRRule),
 }
 
 impl From<When> for Rule {
@@ -168,6 +183,12 @@ impl Rule {
     /// Fires by the calendar; `time_zone` is an IANA name such as `Europe/Berlin`.
     pub fn cron(expression: &str, time_zone: &str) -> Result<Self, InvalidRule> {
         Ok(When::Cron(Cron::new(expression, time_zone)?).into())
+    }
+
+    /// Fires by a recurrence rule of RFC 5545 that begins at a local time such as
+    /// `2026-01-13T09:00`; `time_zone` is an IANA name such as `Europe/Berlin`.
+    pub fn rrule(rrule: &str, from: &str, time_zone: &str) -> Result<Self, InvalidRule> {
+        Ok(When::RRule(RRule::new(rrule, from, time_zone)?).into())
     }
 
     /// Fires at the occurrences of each of the rules, each moment once.
@@ -242,6 +263,7 @@ impl When {
             Self::At(at) => Some(*at).filter(|at| *at > after),
             Self::Every { period, from } => next_in_phase(*period, from.unwrap_or(anchor), after),
             Self::Cron(cron) => cron.next_after(after),
+            Self::RRule(rrule) => rrule.next_after(after),
             Self::Any(rules) => {
                 rules.iter().filter_map(|rule| rule.search(after, anchor, passed)).min()
             }

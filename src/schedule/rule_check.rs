@@ -3,6 +3,8 @@
 //! Promises: a rule that is checked can fire, as far as that can be told before its job exists.
 //! Imports times and [`super::rule`].
 
+use chrono_tz::Tz;
+
 use super::filter::Filter;
 use super::rule::{InvalidRule, MAX_PASSED_OVER, MAX_PERIOD, MAX_RULES, MIN_PERIOD, Rule, When};
 use crate::time::Timestamp;
@@ -50,15 +52,10 @@ impl Rule {
         match &self.when {
             When::Now => {
                 let field = if filter.exclude.is_some() { "exclude" } else { "within" };
-                Err(InvalidRule::Stray { field, needs: "at, every, cron or any" })
+                Err(InvalidRule::Stray { field, needs: "at, every, cron, rrule or any" })
             }
-            When::Cron(cron) if cron.parts().1 != filter.time_zone => {
-                let (own, other) = (cron.time_zone(), filter.time_zone);
-                Err(InvalidRule::Filter(format!(
-                    "cron is in time zone {own}, its exclude and within are in {other}; \
-                     write the same"
-                )))
-            }
+            When::Cron(cron) => check_zone("cron", cron.parts().1, filter),
+            When::RRule(rrule) => check_zone("rrule", rrule.zone(), filter),
             When::At(at) if !filter.is_open(*at) => {
                 let wall = filter.local(*at).map(|at| at.format(", %a %F %T").to_string());
                 let wall = wall.unwrap_or_default();
@@ -89,6 +86,16 @@ impl Rule {
     }
 }
 
+fn check_zone(kind: &str, own: Tz, filter: &Filter) -> Result<(), InvalidRule> {
+    let other = filter.time_zone;
+    if own == other {
+        return Ok(());
+    }
+    Err(InvalidRule::Filter(format!(
+        "{kind} is in time zone {own}, its exclude and within are in {other}; write the same"
+    )))
+}
+
 fn check_list(rules: &[Rule]) -> Result<(), InvalidRule> {
     if rules.is_empty() || rules.len() > MAX_RULES {
         return Err(InvalidRule::Rules(rules.len()));
@@ -114,7 +121,7 @@ impl When {
     fn has_anchor(&self) -> bool {
         match self {
             Self::Now | Self::Every { from: None, .. } => true,
-            Self::At(_) | Self::Every { .. } | Self::Cron(_) => false,
+            Self::At(_) | Self::Every { .. } | Self::Cron(_) | Self::RRule(_) => false,
             Self::Any(rules) => rules.iter().any(|rule| rule.when.has_anchor()),
         }
     }

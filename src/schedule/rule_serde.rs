@@ -2,10 +2,11 @@
 //!
 //! Promises: what is written is read back as the same rule; a field that is wrong is refused
 //! while it is read, so that an error's path (`rule.cron`) leads to it. Imports times,
-//! [`super::rule`] and [`super::cron`].
+//! [`super::rule`], [`super::cron`] and [`super::rrule`].
 
 use std::time::Duration;
 
+use chrono::NaiveDateTime;
 use chrono_tz::Tz;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
@@ -14,17 +15,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::cron::{self, Cron, InvalidCron};
 use super::cron_text::Pattern;
 use super::filter::Exclude;
+use super::rrule::{self, InvalidRRule, RRule};
+use super::rrule_text::Written;
 use super::rule::{InvalidRule, MAX_RULES, Rule, When};
 use super::rule_check::check_in_list;
 use super::window::Window;
-use crate::time::{Timestamp, duration};
+use crate::time::{InvalidTime, Timestamp, duration};
 
 /// The fields of a rule that is written as a table.
-pub(crate) const RULE_FIELDS: [&str; 12] = [
+pub(crate) const RULE_FIELDS: [&str; 13] = [
     "at",
     "every",
     "from",
     "cron",
+    "rrule",
     "any",
     "time_zone",
     "now",
@@ -48,9 +52,11 @@ struct Table {
     )]
     every: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<Timestamp>,
+    from: Option<Beginning>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cron: Option<Expression>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rrule: Option<Recurrence>,
     #[serde(skip_serializing_if = "Option::is_none")]
     any: Option<List>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,6 +101,70 @@ impl TryFrom<String> for Expression {
 impl Serialize for Expression {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0.expression)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Recurrence(Written);
+
+impl TryFrom<String> for Recurrence {
+    type Error = InvalidRRule;
+    fn try_from(text: String) -> Result<Self, InvalidRRule> {
+        rrule::read(&text).map(Self)
+    }
+}
+
+impl Serialize for Recurrence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// When a rule begins: the phase of `every`, a moment, or the first day of `rrule`, a local time.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+enum Beginning {
+    Moment(Timestamp),
+    Local(NaiveDateTime),
+}
+
+impl TryFrom<String> for Beginning {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match (rrule::read_from(&text), text.parse()) {
+            (Ok(local), _) => Ok(Self::Local(local)),
+            (_, Ok(moment)) => Ok(Self::Moment(moment)),
+            (Err(local), Err(moment)) => {
+                let moment: InvalidTime = moment;
+                Err(format!("{moment}; {local}"))
+            }
+        }
+    }
+}
+
+impl Serialize for Beginning {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Moment(at) => at.serialize(serializer),
+            Self::Local(at) => serializer.serialize_str(&rrule::write_from(*at)),
+        }
+    }
+}
+
+impl Beginning {
+    fn moment(self) -> Result<Timestamp, InvalidRule> {
+        match self {
+            Self::Moment(at) => Ok(at),
+            Self::Local(at) => Err(InvalidRule::LocalFrom(at.format("%FT%T").to_string())),
+        }
+    }
+
+    fn local(self) -> Result<NaiveDateTime, InvalidRule> {
+        match self {
+            Self::Local(at) => Ok(at),
+            Self::Moment(at) => Err(InvalidRRule::From(at.to_string()).into()),
+        }
     }
 }
 
@@ -184,6 +254,7 @@ impl Table {
             ("at", self.at.is_some()),
             ("every", self.every.is_some()),
             ("cron", self.cron.is_some()),
+            ("rrule", self.rrule.is_some()),
             ("any", self.any.is_some()),
         ]
         .into_iter()
@@ -198,26 +269,30 @@ impl TryFrom<Table> for Rule {
     fn try_from(table: Table) -> Result<Self, InvalidRule> {
         match table.kinds().as_slice() {
             [_] => {}
-            [] => return Err(InvalidRule::Kind("none of at, every, cron and any".into())),
+            [] => return Err(InvalidRule::Kind("none of at, every, cron, rrule and any".into())),
             several => return Err(InvalidRule::Kind(several.join(" and "))),
         }
-        if table.from.is_some() && table.every.is_none() {
-            return Err(InvalidRule::Stray { field: "from", needs: "every" });
+        let dated = table.cron.is_some() || table.rrule.is_some();
+        if table.from.is_some() && table.every.is_none() && table.rrule.is_none() {
+            return Err(InvalidRule::Stray { field: "from", needs: "every or rrule" });
         }
         let filtered = table.exclude.is_some() || table.within.is_some();
-        if table.time_zone.is_some() && table.cron.is_none() && !filtered {
+        if table.time_zone.is_some() && !dated && !filtered {
             return Err(InvalidRule::Stray {
                 field: "time_zone",
-                needs: "cron, exclude or within",
+                needs: "cron, rrule, exclude or within",
             });
         }
         let zone = table.time_zone.map_or(Tz::UTC, |zone| zone.0);
         let when = if let Some(at) = table.at {
             When::At(at)
         } else if let Some(period) = table.every {
-            When::Every { period, from: table.from }
+            When::Every { period, from: table.from.map(Beginning::moment).transpose()? }
         } else if let Some(Expression(pattern)) = table.cron {
             When::Cron(Cron::from_parts(pattern, zone))
+        } else if let Some(Recurrence(written)) = table.rrule {
+            let from = table.from.ok_or(InvalidRule::NoFrom)?.local()?;
+            When::RRule(RRule::from_parts(written, from, zone)?)
         } else if let Some(List(rules)) = table.any {
             When::Any(rules)
         } else {
@@ -239,12 +314,17 @@ impl From<&Rule> for Table {
             When::At(at) => table.at = Some(*at),
             When::Every { period, from } => {
                 table.every = Some(*period);
-                table.from = *from;
+                table.from = from.map(Beginning::Moment);
             }
             When::Cron(cron) => {
                 let (pattern, zone) = cron.parts();
                 table.cron = Some(Expression(pattern.clone()));
                 table.time_zone = Some(Zone(zone));
+            }
+            When::RRule(rrule) => {
+                table.rrule = Some(Recurrence(rrule.written().clone()));
+                table.from = Some(Beginning::Local(rrule.local_from()));
+                table.time_zone = Some(Zone(rrule.zone()));
             }
             When::Any(rules) => table.any = Some(List(rules.clone())),
         }
@@ -286,7 +366,7 @@ impl<'de> Visitor<'de> for RuleVisitor {
     type Value = Rule;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("\"now\", a table with one of at, every, cron or any, or a list of such")
+        f.write_str("\"now\", a table with one of at, every, cron, rrule or any, or a list of such")
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Rule, E> {

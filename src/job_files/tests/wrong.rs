@@ -121,7 +121,7 @@ fn a_rule_is_told_as_a_whole_when_no_field_of_it_is_wrong() {
     let job = |rule: &str| toml(&format!("name='a'\ntarget='all'\ncommand='x'\nrule={rule}"));
     assert_errors(
         job("{}"),
-        &["jobs/a.toml:4: job \"a\": rule: rule has none of at, every, cron and any"],
+        &["jobs/a.toml:4: job \"a\": rule: rule has none of at, every, cron, rrule and any"],
     );
     assert_errors(
         job("'soon'"),

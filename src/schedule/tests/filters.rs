@@ -151,7 +151,10 @@ fn a_rule_that_its_filter_never_lets_fire_is_refused_with_the_reason() {
             r#"{"any": [{"cron": "@daily"}, {"cron": "0 1 * * *"}], "within": [{"from": "02:00"}]}"#,
             "rule never fires",
         ),
-        (r#"{"now": true, "within": [{"to": "12:00"}]}"#, "within without at, every, cron or any"),
+        (
+            r#"{"now": true, "within": [{"to": "12:00"}]}"#,
+            "within without at, every, cron, rrule or any",
+        ),
     ] {
         let error = serde_json::from_str::<Rule>(text).unwrap_err().to_string();
         assert!(error.contains(problem), "{text}: {error}");

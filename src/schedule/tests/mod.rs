@@ -5,6 +5,8 @@ mod expressions;
 mod filters;
 mod lists;
 mod properties;
+mod rrule_rfc;
+mod rrules;
 mod walks;
 mod written;
 mod zones;

@@ -9,7 +9,7 @@ struct Holder {
     rule: Rule,
 }
 
-const RULES: [&str; 13] = [
+const RULES: [&str; 16] = [
     r#""now""#,
     r#"{"now":true,"end":"2027-01-01T00:00:00.000Z"}"#,
     r#"{"at":"2026-12-01T02:00:00.000Z"}"#,
@@ -23,6 +23,9 @@ const RULES: [&str; 13] = [
     r#"{"every":"5m","time_zone":"UTC","exclude":{"dates":["2026-12-24","2026-12-26..2027-01-06"]}}"#,
     r#"{"cron":"@hourly","time_zone":"Europe/Berlin","exclude":{"weekdays":["mon-wed","sat","sun"]},"within":[{"weekdays":["thu","fri"],"from":"08:00","to":"18:00"},{"from":"22:30:15"},{"to":"02:00"}]}"#,
     r#"{"any":[{"every":"1h"},{"every":"7m","time_zone":"Asia/Tokyo","within":[{"from":"22:00","to":"06:00"}]}],"time_zone":"UTC","exclude":{"weekdays":["sun"]}}"#,
+    r#"{"from":"2026-01-13T09:00","rrule":"FREQ=MONTHLY;BYDAY=2TU","time_zone":"Europe/Stockholm"}"#,
+    r#"{"from":"2026-01-13T00:00:07","rrule":"FREQ=YEARLY;INTERVAL=2;BYMONTH=1,12;BYMONTHDAY=-1,5;BYDAY=MO,-1FR,2TU;BYHOUR=0,23;BYMINUTE=0,59;BYSECOND=1;BYSETPOS=-1,1;WKST=SU;UNTIL=20301224T235959Z","time_zone":"UTC","exclude":{"dates":["2026-12-24"]}}"#,
+    r#"[{"every":"1h"},{"from":"1999-01-01T00:00","rrule":"FREQ=YEARLY;BYWEEKNO=-1,20;UNTIL=20990101","time_zone":"UTC"}]"#,
 ];
 
 #[test]
@@ -41,8 +44,8 @@ fn a_bad_rule_is_told_with_its_field_and_value() {
     for (text, field, problem) in [
         (r#""soon""#, ".", "invalid value: string \"soon\", expected \"now\", a table with"),
         ("17", ".", "invalid type: integer `17`"),
-        ("{}", ".", "rule has none of at, every, cron and any"),
-        (r#"{"now": false}"#, ".", "rule has none of at, every, cron and any"),
+        ("{}", ".", "rule has none of at, every, cron, rrule and any"),
+        (r#"{"now": false}"#, ".", "rule has none of at, every, cron, rrule and any"),
         (r#"{"every": "1s", "cron": "@daily"}"#, ".", "rule has every and cron; write exactly one"),
         (r#"{"evry": "1s"}"#, "evry", "unknown field `evry`"),
         (r#"{"every": "99ms"}"#, "every", "every 99ms is not valid"),
@@ -75,6 +78,36 @@ fn a_bad_rule_is_told_with_its_field_and_value() {
             "[0]",
             "count 3 stands in a list of rules, which are counted together; write it beside the \
              list: { any = [ … ], count = 3 }",
+        ),
+        (r#"{"rrule": "FREQ=DAILY"}"#, ".", "rrule has no from; write the local time"),
+        (
+            r#"{"rrule": "FREQ=DAILY", "from": "2026-01-13T09:00:00Z"}"#,
+            ".",
+            "from \"2026-01-13T09:00:00.000Z\" is not valid beside rrule; write a local time",
+        ),
+        (
+            r#"{"every": "1h", "from": "2026-01-13T09:00"}"#,
+            ".",
+            "from 2026-01-13T09:00:00 has no offset; every needs a moment, such as \
+             2026-01-13T09:00:00Z",
+        ),
+        (r#"{"rrule": "FREQ=DAILY", "from": "soon"}"#, "from", "time \"soon\" is not valid"),
+        (r#"{"rrule": "FREQ=DAILY", "from": "1899-01-01"}"#, "from", "of the years 1900 to 4999"),
+        (r#"{"rrule": "FREQ=DAYLY", "from": "2026-01-13"}"#, "rrule", "FREQ=DAYLY is not valid"),
+        (
+            r#"{"rrule": "FREQ=DAILY", "from": "2026-01-13", "cron": "@daily"}"#,
+            ".",
+            "rule has cron and rrule",
+        ),
+        (
+            r#"{"rrule": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "from": "2026-01-13"}"#,
+            ".",
+            "it never fires: no day has all that its parts ask for",
+        ),
+        (
+            r#"{"rrule": "FREQ=DAILY", "from": "2026-01-13", "end": "2026-01-01T00:00:00Z"}"#,
+            ".",
+            "rule never fires: it has no occurrence between start and end",
         ),
         (r#"{"any": {"every": "1s"}}"#, "any", "invalid type: map, expected a list of rules"),
     ] {
