@@ -29,6 +29,20 @@
 //! | every weekday: `0 0 */2 * sun-sat` | each day, since each matches | as if the weekday were `*`: every other day |
 //! | short month: `0 0 1,30 * *`, `0 0 31 2 fri` | each day that matches | leaves out days at the beginning of the month after one that has no 30th; never fires, weekdays or not, when no month has the day |
 //! | clock change: `0 12 1 * *` in Stockholm | at 12:00 | on the day of a change, or when one lies since the last firing, an hour off, or twice |
+//!
+//! # How recurrence rules differ from dateutil
+//!
+//! `tests/dateutil.test.sh` compares thousands of random rules with the `rrule` of dateutil 2.9, in
+//! the same way. All differences:
+//!
+//! | difference | here | dateutil |
+//! | --- | --- | --- |
+//! | parts that do not go together: `FREQ=WEEKLY;BYMONTHDAY=1`, `FREQ=DAILY;BYSETPOS=1` | refused, as RFC 5545 forbids them | read as it may be |
+//! | week without a day: `FREQ=YEARLY;BYWEEKNO=20` | the weekday of the beginning, from which the RFC takes what is not written | each day of the week |
+//! | weekday with a number and without: `BYDAY=FR,1MO` | each that is either | those that are both, so none |
+//! | position in the first week: `FREQ=WEEKLY;BYDAY=MO,WE,FR;BYSETPOS=1` from a Wednesday | counted in the whole week: next Monday | counted from the beginning: that Wednesday |
+//! | day as the end: `UNTIL=20261224` | the day is part of it | its midnight is the end |
+//! | week counted from the end: `BYWEEKNO=-52` | the first week of a year of 52 weeks, also its days in December | without its days in December |
 
 mod cron;
 mod cron_text;

@@ -195,7 +195,7 @@ impl Shared {
     /// The first time at or after `earliest`, which has no fraction of a second.
     fn next_wall(&self, from: NaiveDateTime, earliest: NaiveDateTime) -> Option<NaiveDateTime> {
         let earliest = earliest.max(from);
-        if earliest > self.last_wall {
+        if earliest > self.last_wall || self.parts.is_beyond_positions() {
             return None;
         }
         let first = self.parts.period_of(from.date());

@@ -104,6 +104,9 @@ impl Parts {
             Freq::Daily => first.succ_opt()?,
             _ => self.first_day(period + 1)?,
         };
+        if self.freq == Freq::Daily && !self.has(first) {
+            return Some(Times { parts: self, days: Vec::new(), positions: None });
+        }
         let days: Vec<NaiveDate> =
             first.iter_days().take_while(|date| *date < end).filter(|d| self.has(*d)).collect();
         let all = days.len() * self.times_of_day();
@@ -149,6 +152,18 @@ impl Parts {
         let from_start = (number - 1) / 7 + 1;
         let from_end = (length - number) / 7 + 1;
         nth == from_start.cast_signed() || nth == -from_end.cast_signed()
+    }
+
+    /// Whether no period can have enough times for any of the positions.
+    pub(super) fn is_beyond_positions(&self) -> bool {
+        let days = match self.freq {
+            Freq::Daily => 1,
+            Freq::Weekly => 7.min(self.days.len()),
+            Freq::Monthly => 31,
+            Freq::Yearly => 366,
+        };
+        let most = days * self.times_of_day();
+        !self.positions.is_empty() && self.positions.iter().all(|at| position(*at, most).is_none())
     }
 
     /// How many times a day has.

@@ -126,9 +126,39 @@ fn the_rules_of_the_readme_are_read() {
     let section = readme.split("\n### Rules\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let examples: Vec<&str> =
         section.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
     for example in examples {
         let text = format!("name='a'\ntarget='all'\ncommand='x'\n{example}");
         assert!(toml(&text).is_ok(), "{example}: {}", toml(&text).unwrap_err());
+    }
+}
+
+#[test]
+fn the_beginning_of_a_recurrence_rule_is_a_local_time_or_a_day() {
+    let job = |rule: &str| {
+        toml(&format!("name='a'\ntarget='all'\ncommand='x'\n{rule}")).map(|jobs| {
+            let spec = jobs[0].spec.clone();
+            spec.rule
+        })
+    };
+    let daily = |from| Rule::rrule("FREQ=DAILY", from, "UTC").unwrap();
+    for (written, from) in [
+        ("2026-01-13T09:00:00", "2026-01-13T09:00"),
+        ("2026-01-13 09:00:07", "2026-01-13T09:00:07"),
+        ("2026-01-13", "2026-01-13"),
+        ("'2026-01-13T09:00'", "2026-01-13T09:00"),
+    ] {
+        let rule = job(&format!("[rule]\nfrom={written}\nrrule='FREQ=DAILY'")).unwrap();
+        assert_eq!(rule, daily(from), "{written}");
+        let list = format!("rule.any=[{{rrule='FREQ=DAILY', from={written}}}, {{every='1h'}}]");
+        assert!(job(&list).is_ok(), "{list}");
+    }
+    for bad in [
+        "[rule]\nfrom=09:00:00\nrrule='FREQ=DAILY'",
+        "[rule]\nfrom=2026-01-13T09:00:00Z\nrrule='FREQ=DAILY'",
+        "[rule]\nfrom=2026-01-13T09:00:00\nevery='1h'",
+        "[rule]\nfrom=2026-01-13\nend=2026-01-14T00:00:00\nrrule='FREQ=DAILY'",
+    ] {
+        assert!(job(bad).is_err(), "{bad}");
     }
 }
