@@ -21,6 +21,9 @@ pub const MAX_PARAMS: usize = 48 * 1024;
 /// The most bytes that a job's description may have.
 pub const MAX_DESCRIPTION: usize = 1_024;
 
+/// The most bytes that a job's definition may have, as JSON text: less than a value of the store.
+pub const MAX_DEFINITION: usize = 60 * 1024;
+
 /// The longest `spread` and the longest `jitter`: one day.
 pub const MAX_SPREAD: Duration = Duration::from_secs(86_400);
 
@@ -46,6 +49,11 @@ impl Command {
         }
     }
 }
+
+/// A definition above [`MAX_DEFINITION`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the definition has {0} bytes as JSON; the most is {MAX_DEFINITION}")]
+pub struct DefinitionTooLarge(usize);
 
 /// Parameters above [`MAX_PARAMS`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -238,6 +246,16 @@ impl JobSpec {
     #[must_use]
     pub fn policy(&self) -> Policy {
         Policy { retry: self.retry, timeout: self.timeout, delivery: self.delivery }
+    }
+
+    /// That the definition as a whole is within [`MAX_DEFINITION`]: each field has its limit, but
+    /// a rule's lists can be many.
+    pub fn check_size(&self) -> Result<(), DefinitionTooLarge> {
+        // What a type of our own holds can be written as JSON.
+        match serde_json::to_vec(self).map_or(usize::MAX, |text| text.len()) {
+            size if size > MAX_DEFINITION => Err(DefinitionTooLarge(size)),
+            _ => Ok(()),
+        }
     }
 
     /// The command with its parameters, within the limit.

@@ -152,8 +152,9 @@ pub use id::{
     ClientId, ClientNo, CommandName, GroupName, InvalidName, InvalidUlid, JobId, JobName, Serial,
 };
 pub use job::{
-    CATCH_UP_WINDOW, CatchUp, Command, Job, JobSpec, JobState, JobStatus, JobView, MAX_DESCRIPTION,
-    MAX_PARAMS, MAX_SPREAD, Missed, Offline, OnClientCrash, Overlap, OverlapScope, ParamsTooLarge,
+    CATCH_UP_WINDOW, CatchUp, Command, DefinitionTooLarge, Job, JobSpec, JobState, JobStatus,
+    JobView, MAX_DEFINITION, MAX_DESCRIPTION, MAX_PARAMS, MAX_SPREAD, Missed, Offline,
+    OnClientCrash, Overlap, OverlapScope, ParamsTooLarge,
 };
 pub use job_past::{
     InvalidPlace, JobRevision, MISSED_KEPT, MissedRow, Place, REVISIONS_KEPT, RemovedJob,

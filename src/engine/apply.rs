@@ -257,6 +257,7 @@ fn check(specs: &[JobSpec]) -> Result<BTreeSet<JobName>, RequestError> {
         };
         spec.command().map_err(|error| invalid(&error))?;
         spec.policy().check().map_err(|error| invalid(&error))?;
+        spec.check_size().map_err(|error| invalid(&error))?;
     }
     Ok(names)
 }

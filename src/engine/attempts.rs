@@ -12,6 +12,7 @@ use super::change::{Mark, PageEntry};
 use super::core::Engine;
 use super::effect::{Effect, What};
 use super::input::SessionId;
+use super::sessions::Session;
 use crate::id::{ClientNo, Serial};
 use crate::policy::DeliveryMode;
 use crate::run::{Attempt, DeliveryState, Outcome, Response};
@@ -32,6 +33,13 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
+    /// A connection has ended that was to be looked at.
+    pub(super) fn forget(&mut self, session: SessionId, at: Option<Timestamp>) {
+        if let Some(at) = at {
+            self.accept.remove(&(at, session));
+        }
+    }
+
     /// The first of all.
     pub(super) fn next(&self) -> Option<Timestamp> {
         let accept = self.accept.first().map(|(at, _)| *at);
@@ -61,6 +69,19 @@ impl Engine {
         {
             run.mark(Mark::Sent, no);
         }
+    }
+
+    /// Forgets a delivery of a connection that has ended; tells whether it had been sent.
+    pub(super) fn forget_sent(&mut self, session: SessionId, serial: Serial) -> bool {
+        let sent = self.sessions.get_mut(&session).is_some_and(|link| link.forget(serial));
+        self.unwatch(session);
+        sent
+    }
+
+    /// Does not look at a connection any more whose client has taken all.
+    pub(super) fn unwatch(&mut self, session: SessionId) {
+        let at = self.sessions.get_mut(&session).and_then(Session::unwatch);
+        self.deadlines.forget(session, at);
     }
 
     /// A client has begun to run a delivery: its time runs from now on. A client that returns
@@ -208,8 +229,7 @@ impl Engine {
         let client = self.registry.get(no)?;
         let (id, session) = (client.record.id.clone(), client.session);
         self.to_pump.extend(session);
-        let sent =
-            session.filter(|id| self.sessions.get_mut(id).is_some_and(|link| link.forget(serial)));
+        let sent = session.filter(|id| self.forget_sent(*id, serial));
         self.waves.entry((at, serial)).or_default().insert(no.0);
         let response = Response { serial, client: id, at: now, attempt, retried, outcome };
         self.notify(What::AttemptEnded { job, command, response, next_at: at });

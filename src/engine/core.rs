@@ -313,8 +313,7 @@ impl Engine {
             self.ended.extend(ended.map(|counts| EndedRun { job, serial, counts }));
         }
         self.to_pump.extend(session);
-        let sent =
-            session.filter(|id| self.sessions.get_mut(id).is_some_and(|link| link.forget(serial)));
+        let sent = session.filter(|id| self.forget_sent(*id, serial));
         let outcome = glimpse(outcome);
         let response = Response { serial, client: id, at, attempt, retried, outcome };
         self.notify(What::DeliveryEnded { job: job.clone(), command, response });

@@ -8,7 +8,7 @@ use super::change::Mark;
 use super::core::Engine;
 use super::effect::{CloseReason, Effect, Reply, RequestError, What};
 use super::input::{CallId, SessionId};
-use super::sessions::{InFlight, Session};
+use super::sessions::Session;
 use crate::client_record::Proof;
 use crate::id::{ClientId, ClientNo, JobId, JobName, Serial};
 use crate::job::Offline;
@@ -98,7 +98,7 @@ impl Engine {
         self.runs.accept(serial, no);
         let attempt = self.attempt_of(serial, no).number;
         if let Some(link) = self.sessions.get_mut(&session) {
-            link.in_flight.insert(serial, InFlight { attempt, accept_by: None });
+            link.holds(serial, attempt);
         }
         let cancelled = self.runs.get(serial).is_some_and(|run| {
             run.run.cancelled_at.is_some() || run.is_marked(Mark::Cancelled, no)
@@ -161,6 +161,7 @@ impl Engine {
     /// A connection has ended: what had been sent waits for the client's return.
     pub(super) fn disconnect(&mut self, session: SessionId, reason: String) {
         let Some(link) = self.sessions.remove(&session) else { return };
+        self.deadlines.forget(session, link.watched);
         let no = link.client;
         let Some(client) = self.registry.get(no) else { return };
         if client.session != Some(session) {
@@ -181,12 +182,10 @@ impl Engine {
     /// client says that it has lost it.
     pub(super) fn accepted(&mut self, session: SessionId, attempt: Attempt) {
         let Some(link) = self.sessions.get_mut(&session) else { return };
-        if let Some(sent) = link.in_flight.get_mut(&attempt.serial)
-            && sent.attempt == attempt.number
-        {
-            sent.accept_by = None;
+        if link.taken(attempt) {
             let no = link.client;
             self.runs.accept(attempt.serial, no);
+            self.unwatch(session);
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::SessionId;
 use crate::id::{ClientNo, Serial};
+use crate::run::Attempt;
 use crate::time::Timestamp;
 
 /// Deliveries that one client may hold unanswered; the others wait in the engine.
@@ -21,8 +22,10 @@ pub(super) struct Session {
     pub(super) waiting: BTreeSet<Serial>,
     /// Sent.
     pub(super) in_flight: BTreeMap<Serial, InFlight>,
-    /// When it is looked at for deliveries that were not taken in time.
+    /// When it is looked at for deliveries that were not taken in time; `None` while all are.
     pub(super) watched: Option<Timestamp>,
+    /// How many of those sent the client has not taken.
+    untaken: usize,
 }
 
 /// A delivery that was sent over a connection.
@@ -36,7 +39,13 @@ pub(super) struct InFlight {
 
 impl Session {
     pub(super) fn new(client: ClientNo) -> Self {
-        Self { client, waiting: BTreeSet::new(), in_flight: BTreeMap::new(), watched: None }
+        Self {
+            client,
+            waiting: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            watched: None,
+            untaken: 0,
+        }
     }
 
     /// Takes the next delivery to send, if the window has room.
@@ -56,6 +65,7 @@ impl Session {
         accept_by: Timestamp,
     ) -> Option<Timestamp> {
         self.in_flight.insert(serial, InFlight { attempt, accept_by: Some(accept_by) });
+        self.untaken += 1;
         if self.watched.is_some_and(|at| at <= accept_by) {
             return None;
         }
@@ -74,10 +84,37 @@ impl Session {
         (late, next.map(|by| by.max(now.plus(LOOK_AGAIN))))
     }
 
+    /// Notes that the client returned with an attempt.
+    pub(super) fn holds(&mut self, serial: Serial, attempt: u32) {
+        self.in_flight.insert(serial, InFlight { attempt, accept_by: None });
+    }
+
+    /// Notes that the client has taken an attempt; tells whether it had been sent.
+    pub(super) fn taken(&mut self, attempt: Attempt) -> bool {
+        let Attempt { serial, number } = attempt;
+        let Some(sent) = self.in_flight.get_mut(&serial).filter(|sent| sent.attempt == number)
+        else {
+            return false;
+        };
+        if sent.accept_by.take().is_some() {
+            self.untaken -= 1;
+        }
+        true
+    }
+
     /// Forgets a delivery that has ended; tells whether it had been sent.
     pub(super) fn forget(&mut self, serial: Serial) -> bool {
         self.waiting.remove(&serial);
-        self.in_flight.remove(&serial).is_some()
+        let sent = self.in_flight.remove(&serial);
+        if sent.as_ref().is_some_and(|sent| sent.accept_by.is_some()) {
+            self.untaken -= 1;
+        }
+        sent.is_some()
+    }
+
+    /// Whether it is to be looked at though the client has taken all; it is not any longer.
+    pub(super) fn unwatch(&mut self) -> Option<Timestamp> {
+        self.watched.take_if(|_| self.untaken == 0)
     }
 }
 

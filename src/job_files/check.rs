@@ -75,6 +75,7 @@ fn within_limits(raw: &RawJob, spec: JobSpec) -> Result<JobSpec, Vec<Problem>> {
     };
     spec.command().map_err(|error| problem("params", error.to_string()))?;
     spec.policy().check().map_err(|error| problem("retry", error.to_string()))?;
+    spec.check_size().map_err(|error| vec![Problem::at(raw.offset, error.to_string())])?;
     Ok(spec)
 }
 

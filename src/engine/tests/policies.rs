@@ -291,3 +291,20 @@ fn disconnect_keeps_what_was_sent_for_the_return() {
     bench.disconnect(1);
     assert_eq!(bench.connect("a", 2, &[]), [serial], "sent again until answered");
 }
+
+#[test]
+fn a_definition_that_the_store_could_not_keep_is_refused() {
+    let mut bench = Bench::new();
+    let ranges = |year: u32| {
+        let days = (1..=12).flat_map(|month| (1..=27).step_by(2).map(move |day| (month, day)));
+        let dates: Vec<String> =
+            days.map(|(month, day)| format!("{year}-{month:02}-{day:02}")).collect();
+        serde_json::json!({ "every": "1h", "exclude": { "dates": dates } })
+    };
+    let rules: Vec<_> = (2030..2062).map(ranges).collect();
+    let mut spec = every("tick", "all", 60);
+    spec.rule = serde_json::from_value(rules.into()).unwrap();
+    let apply = Apply { jobs: vec![spec], prune: false, dry_run: false };
+    let error = bench.ask(Request::Apply(apply)).unwrap_err().to_string();
+    assert!(error.starts_with("job \"tick\": the definition has "), "{error}");
+}
