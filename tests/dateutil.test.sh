@@ -41,5 +41,5 @@ if [ "$(cat "$venv/installed" 2>/dev/null)" != "$wanted" ]; then
 fi
 
 echo "dateutil.test.sh: seed $seed"
-"$venv/bin/python" tests/dateutil/cases.py "$seed" 4000 >"$dir/cases.tsv"
+"$venv/bin/python" tests/dateutil/cases.py "$seed" 3000 >"$dir/cases.tsv"
 FLEETCRON_DATEUTIL_CASES=$PWD/$dir/cases.tsv cargo test --locked --test dateutil -- --nocapture

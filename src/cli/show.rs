@@ -138,8 +138,8 @@ pub(super) fn rule(rule: &Rule) -> String {
         When::Now => "now".to_owned(),
         When::At(at) => format!("at {at}"),
         When::Every { period, .. } => format!("every {}", duration::format(*period)),
-        When::RRule(rrule) => {
-            format!("rrule {rrule} from {} {}", rrule.from(), rrule.time_zone())
+        When::RRule(recurrence) => {
+            format!("rrule {recurrence} from {} {}", recurrence.from(), recurrence.time_zone())
         }
         When::Cron(cron) => format!("cron {} {}", cron.expression(), cron.time_zone()),
         When::Any(rules) => rules.iter().map(self::rule).collect::<Vec<_>>().join("; "),

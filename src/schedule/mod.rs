@@ -42,7 +42,7 @@
 //! | weekday with a number and without: `BYDAY=FR,1MO` | each that is either | those that are both, so none |
 //! | position in the first week: `FREQ=WEEKLY;BYDAY=MO,WE,FR;BYSETPOS=1` from a Wednesday | counted in the whole week: next Monday | counted from the beginning: that Wednesday |
 //! | day as the end: `UNTIL=20261224` | the day is part of it | its midnight is the end |
-//! | week counted from the end: `BYWEEKNO=-52` | the first week of a year of 52 weeks, also its days in December | without its days in December |
+//! | week at the turn of the year: `BYWEEKNO=53`, `BYWEEKNO=-52` | numbered in its own year, whose weeks are counted | days of January before the first week may take a wrong number, and those of December that belong to the first week have none from the end |
 
 mod cron;
 mod cron_text;

@@ -321,10 +321,10 @@ impl From<&Rule> for Table {
                 table.cron = Some(Expression(pattern.clone()));
                 table.time_zone = Some(Zone(zone));
             }
-            When::RRule(rrule) => {
-                table.rrule = Some(Recurrence(rrule.written().clone()));
-                table.from = Some(Beginning::Local(rrule.local_from()));
-                table.time_zone = Some(Zone(rrule.zone()));
+            When::RRule(recurrence) => {
+                table.rrule = Some(Recurrence(recurrence.written().clone()));
+                table.from = Some(Beginning::Local(recurrence.local_from()));
+                table.time_zone = Some(Zone(recurrence.zone()));
             }
             When::Any(rules) => table.any = Some(List(rules.clone())),
         }

@@ -9,18 +9,18 @@ const ZONE: &str = "America/New_York";
 /// Local times from the beginning on, as `1997-09-02` or `1997-09-02 10:00` (default 09:00); with
 /// `…` at the end the rule goes on, else it has ended.
 fn assert_example(rrule: &str, from: &str, expected: &str) {
-    let rule = RRule::new(rrule, from, ZONE).unwrap_or_else(|error| panic!("{error}"));
+    let recurring = RRule::new(rrule, from, ZONE).unwrap_or_else(|error| panic!("{error}"));
     let goes_on = expected.ends_with('…');
     let expected: Vec<String> = expected
         .trim_end_matches('…')
         .split(',')
-        .map(|at| at.trim())
+        .map(str::trim)
         .filter(|at| !at.is_empty())
         .map(|at| if at.len() == 10 { format!("{at} 09:00") } else { at.to_owned() })
         .collect();
     let mut after = Timestamp::MIN;
     let found = std::iter::from_fn(|| {
-        after = rule.next_after(after)?;
+        after = recurring.next_after(after)?;
         let local = after.to_chrono()?.with_timezone(&chrono_tz::America::New_York);
         Some(local.format("%Y-%m-%d %H:%M").to_string())
     });
@@ -46,9 +46,9 @@ fn daily() {
         from,
         &month("1997-09", &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
     );
-    let rule = RRule::new("FREQ=DAILY;UNTIL=19971224T000000Z", from, ZONE).unwrap();
-    assert_eq!(rule.next_after(at("1997-12-22T14:00Z")), Some(at("1997-12-23T14:00Z")));
-    assert_eq!(rule.next_after(at("1997-12-23T14:00Z")), None);
+    let recurring = RRule::new("FREQ=DAILY;UNTIL=19971224T000000Z", from, ZONE).unwrap();
+    assert_eq!(recurring.next_after(at("1997-12-22T14:00Z")), Some(at("1997-12-23T14:00Z")));
+    assert_eq!(recurring.next_after(at("1997-12-23T14:00Z")), None);
     assert_example(
         "FREQ=DAILY;INTERVAL=2",
         from,
@@ -76,9 +76,9 @@ fn weekly() {
     let ten =
         [("1997-09", &[2, 9, 16, 23, 30][..]), ("1997-10", &[7, 14, 21, 28]), ("1997-11", &[4])];
     assert_example("FREQ=WEEKLY;COUNT=10", from, &months(&ten));
-    let rule = RRule::new("FREQ=WEEKLY;UNTIL=19971224T000000Z", from, ZONE).unwrap();
-    assert_eq!(rule.next_after(at("1997-12-16T14:00Z")), Some(at("1997-12-23T14:00Z")));
-    assert_eq!(rule.next_after(at("1997-12-23T14:00Z")), None);
+    let recurring = RRule::new("FREQ=WEEKLY;UNTIL=19971224T000000Z", from, ZONE).unwrap();
+    assert_eq!(recurring.next_after(at("1997-12-16T14:00Z")), Some(at("1997-12-23T14:00Z")));
+    assert_eq!(recurring.next_after(at("1997-12-23T14:00Z")), None);
     assert_example(
         "FREQ=WEEKLY;INTERVAL=2;WKST=SU",
         from,
@@ -268,6 +268,6 @@ fn every_twenty_minutes_of_a_working_day() {
     let rrule = "FREQ=DAILY;BYHOUR=9,10,11,12,13,14,15,16;BYMINUTE=0,20,40";
     let times = "1997-09-02 09:00,1997-09-02 09:20,1997-09-02 09:40,1997-09-02 10:00…";
     assert_example(rrule, "1997-09-02T09:00", times);
-    let rule = RRule::new(rrule, "1997-09-02T09:00", ZONE).unwrap();
-    assert_eq!(rule.next_after(at("1997-09-02T20:40Z")), Some(at("1997-09-03T13:00Z")));
+    let recurring = RRule::new(rrule, "1997-09-02T09:00", ZONE).unwrap();
+    assert_eq!(recurring.next_after(at("1997-09-02T20:40Z")), Some(at("1997-09-03T13:00Z")));
 }
