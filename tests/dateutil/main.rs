@@ -68,14 +68,14 @@ impl Case {
     /// What fleetcron says of another rule, until the horizon.
     fn ours_of(&self, rrule: &str, moment: NaiveDateTime, how_many: usize) -> Said {
         let from = self.from.format("%Y-%m-%dT%H:%M:%S").to_string();
-        let rule = match RRule::new(rrule, &from, "UTC") {
-            Ok(rule) => rule,
+        let found = match RRule::new(rrule, &from, "UTC") {
+            Ok(found) => found,
             Err(error) if error.to_string().contains("never fires") => return Ok(Vec::new()),
             Err(error) => return Err(error.to_string()),
         };
         let mut at = Timestamp::from(moment.and_utc());
         let next = || {
-            at = rule.next_after(at)?;
+            at = found.next_after(at)?;
             Some(at.to_chrono()?.naive_utc()).filter(|at| *at <= self.horizon)
         };
         Ok(std::iter::from_fn(next).take(how_many).collect())
