@@ -9,8 +9,11 @@ use std::sync::Mutex;
 
 use fleetcron::Timestamp;
 
-use super::moment::Anchor;
+use super::moment::WallClock;
 use super::options::JobArgs;
+
+/// Above this many microseconds of drift the clock was set: timers cannot have known of it.
+const MAX_DRIFT: i64 = 1_000;
 
 /// The handler of a job was called.
 #[derive(Debug, Clone, Copy)]
@@ -23,18 +26,18 @@ struct Firing {
 /// Notes firings while they come, and prints them when all is over.
 #[derive(Debug)]
 pub(crate) struct Notes {
-    anchor: Anchor,
+    clock: WallClock,
     firings: Mutex<Vec<Firing>>,
 }
 
 impl Notes {
-    pub(crate) fn new(anchor: Anchor) -> Self {
-        Self { anchor, firings: Mutex::new(Vec::with_capacity(100_000)) }
+    pub(crate) fn new(clock: WallClock) -> Self {
+        Self { clock, firings: Mutex::new(Vec::with_capacity(100_000)) }
     }
 
     /// A firing has come now.
     pub(crate) fn note(&self, job: u32, scheduled_at: Timestamp) {
-        let late_micros = self.anchor.later_than(scheduled_at);
+        let late_micros = self.clock.later_than(scheduled_at);
         self.firings.lock().unwrap().push(Firing { job, scheduled_at, late_micros });
     }
 
@@ -45,6 +48,10 @@ impl Notes {
             writeln!(text, "{job} {} {late_micros}", scheduled_at.millis()).unwrap();
         }
         print!("{text}");
+        let drift = self.clock.drift_micros();
+        if drift.abs() > MAX_DRIFT {
+            eprintln!("the wall clock was set by {drift} µs while it was measured by");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use fleetcron::{JobSpec, Overlap, Rule, Timestamp};
 
 use super::firings::{self, Firings};
 use super::load::{self, Load};
-use super::moment::Anchor;
+use super::moment::WallClock;
 use super::options::{JobArgs, Options};
 use super::report::Figure;
 use super::server::Server;
@@ -24,6 +24,10 @@ const SECONDS_QUICK: u32 = 10;
 
 /// Jobs in one request, which has a limit of bytes.
 const JOBS_AT_ONCE: usize = 250;
+
+/// What is shown of all lateness. A minimum below 0 would tell of a clock that was set meanwhile.
+const PER_MILLE: [(&str, usize); 5] =
+    [("min", 0), ("p50", 500), ("p99", 990), ("p99.9", 999), ("max", 1_000)];
 
 /// From the last firing to the end: what is later counts as missing.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Vec<Figure> {
     let timers = firings::in_process("timer-loop", &args);
     let mut figures = Vec::new();
     for (baseline, other) in [("tokio-cron-scheduler", &cron), ("sleep_until", &timers)] {
-        for (name, per_mille) in [("p50", 500), ("p99", 990), ("p99.9", 999), ("max", 1_000)] {
+        for (name, per_mille) in PER_MILLE {
             let name = format!("lateness.{name} / {baseline}");
             let (value, other) = (fleet.per_mille(per_mille), other.per_mille(per_mille));
             figures.push(Figure::new(name, value, "ms").beside(other));
@@ -71,17 +75,17 @@ async fn by_the_server(args: &JobArgs) -> (Firings, f64) {
     let server = Server::start();
     server.define(CLIENTS).await;
     let load = Load::start(&server.listen, CLIENTS);
-    let anchor = Anchor::set();
-    let begin = anchor.whole_second_in(DEFINING);
+    let clock = WallClock::watch();
+    let begin = clock.whole_second_in(DEFINING);
     let jobs: Vec<JobSpec> = (0..args.jobs).map(|n| job(n, begin, args.seconds)).collect();
     for jobs in jobs.chunks(JOBS_AT_ONCE) {
         let apply = Apply { jobs: jobs.to_vec(), prune: false, dry_run: false };
         server.remote().apply(apply).await.unwrap();
     }
-    assert!(anchor.later_than(begin) < 0, "the jobs are defined in time");
-    tokio::time::sleep_until(anchor.instant_of(begin).into()).await;
+    assert!(clock.later_than(begin) < 0, "the jobs are defined in time");
+    tokio::time::sleep_until(clock.instant_of(begin).into()).await;
     let before = server.processor_seconds();
-    let end = anchor.instant_of(begin.plus(Duration::from_secs(args.seconds.into())));
+    let end = clock.instant_of(begin.plus(Duration::from_secs(args.seconds.into())));
     tokio::time::sleep_until(end.into()).await;
     let processor = (server.processor_seconds() - before) / f64::from(args.seconds);
     tokio::time::sleep_until((end + PATIENCE).into()).await;

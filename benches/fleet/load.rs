@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
 use super::firings::Notes;
-use super::moment::Anchor;
+use super::moment::WallClock;
 use super::options::ClientArgs;
 
 /// The command that the clients handle.
@@ -33,7 +33,7 @@ pub(crate) fn token(number: usize) -> String {
 
 /// Connects, says so, notes what comes until its standard input ends, and prints it.
 pub(crate) async fn clients(args: &ClientArgs) {
-    let notes = Arc::new(Notes::new(Anchor::set()));
+    let notes = Arc::new(Notes::new(WallClock::watch()));
     let mut handles = Vec::new();
     for number in 0..args.clients {
         let notes = Arc::clone(&notes);

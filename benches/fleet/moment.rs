@@ -1,61 +1,53 @@
 //! The wall clock in microseconds: the library's clock tells milliseconds, which is too coarse to
 //! measure how late a timer is.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fleetcron::Timestamp;
-use fleetcron::time::{Clock as _, SystemClock};
 
-/// A moment at which the wall clock went to its next millisecond, and the monotonic time of it.
+/// The wall clock, watched since a moment: on some machines it is set while a benchmark runs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Anchor {
-    wall: Timestamp,
-    instant: Instant,
+pub(crate) struct WallClock {
+    since_micros: i64,
+    since: Instant,
 }
 
-impl Anchor {
-    /// Waits, awake, for the next millisecond to begin. If this was interrupted, what is measured
-    /// by it looks earlier than it was, so the best of a few is taken.
-    pub(crate) fn set() -> Self {
-        let turns = (0..20).map(|_| Self::next_turn());
-        // The one with the least monotonic time for its wall time saw its turn soonest.
-        let first = Self::next_turn();
-        turns.fold(first, |best, one| {
-            let wall = one.wall.since(best.wall);
-            if one.instant - best.instant < wall { one } else { best }
-        })
-    }
-
-    fn next_turn() -> Self {
-        let before = SystemClock.now();
-        loop {
-            let (instant, wall) = (Instant::now(), SystemClock.now());
-            if wall != before {
-                return Self { wall, instant };
-            }
-            std::hint::spin_loop();
-        }
+impl WallClock {
+    pub(crate) fn watch() -> Self {
+        Self { since_micros: micros(), since: Instant::now() }
     }
 
     /// Microseconds since 1970.
-    pub(crate) fn micros(&self) -> i64 {
-        let passed = i64::try_from(self.instant.elapsed().as_micros()).unwrap();
-        self.wall.millis() * 1_000 + passed
+    pub(crate) fn micros(self) -> i64 {
+        micros()
+    }
+
+    /// How far it has gone from where it would be by the monotonic clock, in microseconds.
+    pub(crate) fn drift_micros(self) -> i64 {
+        let passed = i64::try_from(self.since.elapsed().as_micros()).unwrap();
+        micros() - self.since_micros - passed
     }
 
     /// How much later than a moment it is, in microseconds; before it: negative.
-    pub(crate) fn later_than(&self, moment: Timestamp) -> i64 {
-        self.micros() - moment.millis() * 1_000
+    pub(crate) fn later_than(self, moment: Timestamp) -> i64 {
+        micros() - moment.millis() * 1_000
     }
 
-    /// The monotonic time of a moment that is to come.
-    pub(crate) fn instant_of(&self, moment: Timestamp) -> Instant {
-        self.instant + moment.since(self.wall)
+    /// The monotonic time of a moment, as far as it is to come: as things stand now.
+    pub(crate) fn instant_of(self, moment: Timestamp) -> Instant {
+        let to_come = u64::try_from(-self.later_than(moment)).unwrap_or(0);
+        Instant::now() + Duration::from_micros(to_come)
     }
 
     /// The first whole second that is at least so far away.
-    pub(crate) fn whole_second_in(&self, least: Duration) -> Timestamp {
-        let micros = self.micros() + i64::try_from(least.as_micros()).unwrap();
+    pub(crate) fn whole_second_in(self, least: Duration) -> Timestamp {
+        let micros = micros() + i64::try_from(least.as_micros()).unwrap();
         Timestamp::from_millis((micros / 1_000_000 + 1) * 1_000)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the library's clock tells milliseconds only")]
+fn micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    i64::try_from(since.as_micros()).unwrap()
 }
