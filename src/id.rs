@@ -142,6 +142,10 @@ name! {
     JobName, "job name", 128, "._/-", "[A-Za-z0-9._/-]"
 }
 name! {
+    /// The name of a calendar: 1 to 64 characters of `[A-Za-z0-9._:-]`.
+    CalendarName, "calendar name", 64, "._:-", "[A-Za-z0-9._:-]"
+}
+name! {
     /// The name of a command, by which both ends find its handler: 1 to 128 characters of
     /// `[A-Za-z0-9._/-]`.
     CommandName, "command name", 128, "._/-", "[A-Za-z0-9._/-]"

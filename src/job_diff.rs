@@ -1,4 +1,4 @@
-//! What differs between two definitions of a job.
+//! What differs between two definitions of a job, or of a calendar.
 //!
 //! Promises: equal definitions have no differences; the differences are sorted by field; defaults
 //! that are not written are not listed. Imports domain types.
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::calendar::Calendar;
 use crate::job::JobSpec;
 
 /// One field of a definition, before and after, as JSON text.
@@ -28,9 +29,29 @@ pub fn fields(before: Option<&JobSpec>, after: &JobSpec) -> Vec<FieldChange> {
     if before == Some(after) {
         return Vec::new();
     }
-    let mut old = before.map(flattened).unwrap_or_default();
+    differences(before.map(flattened).unwrap_or_default(), flattened(after))
+}
+
+/// The fields of a calendar that change, as [`fields`] tells those of a job.
+#[must_use]
+pub fn calendar_fields(before: Option<&Calendar>, after: &Calendar) -> Vec<FieldChange> {
+    let flattened = |calendar| {
+        let mut fields = BTreeMap::new();
+        // Names, texts and dates always have a JSON form.
+        if let Ok(value) = serde_json::to_value(calendar) {
+            flatten(String::new(), &value, &mut fields);
+        }
+        fields
+    };
+    differences(before.map(flattened).unwrap_or_default(), flattened(after))
+}
+
+fn differences(
+    mut old: BTreeMap<String, String>,
+    new: BTreeMap<String, String>,
+) -> Vec<FieldChange> {
     let mut changes = Vec::new();
-    for (field, after) in flattened(after) {
+    for (field, after) in new {
         let before = old.remove(&field);
         if before.as_ref() != Some(&after) {
             changes.push(FieldChange { field, before, after: Some(after) });

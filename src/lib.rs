@@ -66,6 +66,7 @@
 //! | command | a name and a JSON parameter | [`Command`] |
 //! | job | a stored command with a target, a rule and policies | [`JobSpec`], [`Job`] |
 //! | rule | `now`, `at`, `every` or `cron`, with optional start, end and count | [`Rule`] |
+//! | calendar | days, under a name, that the rules of many jobs leave out | [`Calendar`] |
 //! | run | one firing of a job, or one submitted command, to all its targets | [`Run`], [`Serial`] |
 //! | delivery | one run for one client | [`DeliveryState`] |
 //! | response | how a delivery ended, recorded by serial and client | [`Response`] |
@@ -112,6 +113,7 @@
 pub mod access;
 pub mod agent;
 pub mod api;
+mod calendar;
 #[doc(hidden)]
 pub mod cli;
 pub mod client;
@@ -141,6 +143,7 @@ mod target;
 pub mod time;
 pub mod wire;
 
+pub use calendar::{Calendar, CalendarRecord, CalendarView, InvalidCalendar};
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
 pub use engine::{
     Apply, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup,
@@ -149,7 +152,8 @@ pub use engine::{
 pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};
 pub use id::{
-    ClientId, ClientNo, CommandName, GroupName, InvalidName, InvalidUlid, JobId, JobName, Serial,
+    CalendarName, ClientId, ClientNo, CommandName, GroupName, InvalidName, InvalidUlid, JobId,
+    JobName, Serial,
 };
 pub use job::{
     CATCH_UP_WINDOW, CatchUp, Command, DefinitionTooLarge, Job, JobSpec, JobState, JobStatus,

@@ -82,7 +82,8 @@ async fn a_dry_run_shows_each_field_before_and_after_and_changes_nothing() {
 
     let json =
         server.cli(&["apply", &directory, "--dry-run", "--output", "json"]).await.ok().json();
-    let backup = json.as_array().unwrap().iter().find(|change| change["name"] == "backup").unwrap();
+    let backup =
+        json["jobs"].as_array().unwrap().iter().find(|change| change["name"] == "backup").unwrap();
     let cron = backup["fields"].as_array().unwrap().iter().find(|it| it["field"] == "rule.cron");
     let expected = json!({
         "field": "rule.cron", "before": "\"0 3 * * *\"", "after": "\"30 4 * * *\"",
@@ -127,4 +128,94 @@ async fn a_target_that_nobody_has_is_warned_of() {
     let ran = server.cli(&["apply", file.to_str().unwrap()]).await.ok();
     assert!(ran.stderr.contains("warning: job lost: "), "{ran:?}");
     assert!(ran.stderr.contains("bd"), "{ran:?}");
+}
+
+const HOLIDAYS: &str = r#"
+[[calendar]]
+name = "holidays"
+description = "Days off"
+dates = ["2100-01-01"]
+
+[[job]]
+name = "daily"
+target = "all"
+command = "disk.report"
+[job.rule]
+cron = "0 6 * * *"
+start = 2100-01-01T00:00:00Z
+exclude = { calendars = ["holidays"] }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calendars_are_applied_with_the_jobs_that_name_them() {
+    let (server, directory) = applied().await;
+    write(server.home(), "jobs/holidays.toml", HOLIDAYS);
+    let ran = server.cli(&["apply", &directory]).await.ok();
+    let summary = "calendars: 1 created, 0 updated; 0 unchanged. \
+                   Jobs: 1 created, 0 updated, 0 removed; 3 unchanged\n";
+    assert!(
+        ran.stdout.contains("+ calendar holidays\n") && ran.stdout.ends_with(summary),
+        "{ran:?}"
+    );
+    let ran = server.cli(&["jobs", "show", "daily"]).await.ok();
+    assert!(ran.stdout.contains("except calendar:holidays UTC"), "{ran:?}");
+
+    write(server.home(), "jobs/holidays.toml", &HOLIDAYS.replace("01-01\"", "01-01..2100-01-02\""));
+    let ran = server.cli(&["apply", &directory, "--dry-run"]).await.ok();
+    for line in [
+        "~ calendar holidays",
+        "    dates: [\"2100-01-01\"] → [\"2100-01-01..2100-01-02\"]",
+        "    daily: 2100-01-02 06:00:00Z, 2100-01-03 06:00:00Z, 2100-01-04 06:00:00Z → \
+         2100-01-03 06:00:00Z, 2100-01-04 06:00:00Z, 2100-01-05 06:00:00Z",
+    ] {
+        assert!(ran.stdout.lines().any(|shown| shown == line), "{line}\n{}", ran.stdout);
+    }
+    // Its files gone, a calendar stays, even when the jobs are pruned.
+    server.cli(&["apply", &directory]).await.ok();
+    std::fs::remove_file(server.home().join("jobs/holidays.toml")).unwrap();
+    server.cli(&["apply", &directory, "--prune"]).await.ok();
+    assert_eq!(names(&server).await, ["backup", "report", "uptime"]);
+    let ran = server.cli(&["calendars"]).await.ok();
+    let row: Vec<&str> = ran.stdout.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+    assert_eq!(row[..2], ["holidays", "0"], "{ran:?}");
+    assert_eq!(row[3..], ["2100-01-01..2100-01-02", "Days", "off"], "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_calendar_is_shown_and_removed_unless_a_job_names_it() {
+    let server = Server::new().await;
+    let file = write(server.home(), "holidays.toml", HOLIDAYS);
+    let file = file.to_str().unwrap();
+    server.cli(&["apply", file]).await.ok();
+    let ran = server.cli(&["calendars", "show", "holidays"]).await.ok();
+    for part in ["holidays", "Days off", "2100-01-01", "revision"] {
+        assert!(ran.stdout.contains(part), "{part}: {ran:?}");
+    }
+    let json = server.cli(&["calendars", "list", "--output", "json"]).await.ok().json();
+    assert_eq!((&json[0]["spec"]["name"], &json[0]["jobs"]), (&json!("holidays"), &json!(1)));
+    let ran = server.cli(&["calendars", "remove", "holidays"]).await;
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.stderr.contains("calendar \"holidays\" is used by 1 job: daily"), "{ran:?}");
+    let ran = server.cli(&["calendars", "show", "holiday"]).await;
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.stderr.contains("did you mean \"holidays\"?"), "{ran:?}");
+
+    // A day that ends a job for good is told.
+    let once = HOLIDAYS.replace("cron = \"0 6 * * *\"", "at = 2100-01-02T06:00:00Z");
+    std::fs::write(file, &once).unwrap();
+    server.cli(&["apply", file]).await.ok();
+    let calendar = once.split("[[job]]").next().unwrap().replace("01-01", "01-02");
+    let alone = write(server.home(), "calendar.toml", &calendar);
+    let ran = server.cli(&["apply", alone.to_str().unwrap()]).await.ok();
+    assert!(ran.stdout.contains("    daily ends\n"), "{ran:?}");
+
+    let unknown = HOLIDAYS.split("[[job]]").nth(1).unwrap().replace("holidays", "holydays");
+    let unknown = write(server.home(), "unknown.toml", &format!("[[job]]{unknown}"));
+    let ran = server.cli(&["apply", unknown.to_str().unwrap()]).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("no calendar named \"holydays\"; did you mean"), "{ran:?}");
+
+    server.cli(&["jobs", "remove", "daily"]).await.ok();
+    let ran = server.cli(&["calendars", "remove", "holidays"]).await.ok();
+    assert_eq!(ran.stdout, "removed holidays\n");
 }

@@ -5,6 +5,7 @@
 
 mod common;
 
+use fleetcron::Page;
 use fleetcron::api::{MAX_BODY, MAX_WAIT};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -46,12 +47,16 @@ fn post(path: &str, body: &str, refusal: (u16, &'static str, &'static str)) -> C
     case((Method::POST, path), Some((JSON, body)), refusal)
 }
 
+fn put(path: &str, body: &str, refusal: (u16, &'static str, &'static str)) -> Case {
+    case((Method::PUT, path), Some((JSON, body)), refusal)
+}
+
 /// A path whose body was forgotten.
 fn empty(path: &str, refusal: (u16, &'static str, &'static str)) -> Case {
     case((Method::POST, path), None, refusal)
 }
 
-/// A server with a job, a client, a group and a run.
+/// A server with a job, a calendar, a client, a group and a run.
 async fn server() -> Server {
     let server = Server::new().await;
     server.define("web-01", &["web"]).await;
@@ -59,6 +64,8 @@ async fn server() -> Server {
         "name": "backup", "target": "group:web", "command": "work", "rule": { "every": "1h" },
     });
     apply(&server.remote(), vec![job(backup)]).await;
+    let holidays = json!({ "name": "holidays-se", "dates": ["2026-12-24"] });
+    server.remote().put_calendar(serde_json::from_value(holidays).unwrap()).await.unwrap();
     server.remote().submit(work("client:web-01", 0)).await.unwrap();
     server
 }
@@ -87,6 +94,8 @@ async fn check(server: &Server, cases: Vec<Case>) {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // None of it has changed anything.
+    let calendars = server.remote().calendars(Page::first()).await.unwrap();
+    assert_eq!(calendars.iter().map(|view| view.record.revision).collect::<Vec<_>>(), [1]);
     let status = server.remote().status().await.unwrap();
     assert_eq!((status.jobs, status.jobs_active, status.clients_defined), (1, 1, 1));
     assert_eq!((status.runs_open, status.deliveries_open), (1, 1));
@@ -95,6 +104,8 @@ async fn check(server: &Server, cases: Vec<Case>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_named_with_a_suggestion() {
     let near_job = (404, "not_found", "no job named \"backpu\"; did you mean \"backup\"?");
+    let near_calendar =
+        (404, "not_found", "no calendar named \"holidays-es\"; did you mean \"holidays-se\"?");
     let near_client = (404, "not_found", "no client named \"web-1\"; did you mean \"web-01\"?");
     let near_group = (404, "not_found", "no group named \"wep\"; did you mean \"web\"?");
     let no_run = (404, "not_found", "no run named \"01JD0000000000000000000000\"");
@@ -118,6 +129,16 @@ async fn what_is_not_there_is_named_with_a_suggestion() {
         ),
         get("/v1/forecast?target=group:wep", near_group),
         get("/v1/forecast?target=client:web-1", near_client),
+        get("/v1/calendars/holidays-es", near_calendar),
+        delete("/v1/calendars/holidays-es", near_calendar),
+        delete(
+            "/v1/calendars",
+            (405, "method_not_allowed", "path \"/v1/calendars\" has no method DELETE"),
+        ),
+        empty(
+            "/v1/calendars/holidays-se",
+            (405, "method_not_allowed", "path \"/v1/calendars/holidays-se\" has no method POST"),
+        ),
         get("/v1/clients/web-1", near_client),
         delete("/v1/clients/web-1", near_client),
         post("/v1/clients/web-1/groups", r#"{"add": ["web"]}"#, near_client),
@@ -183,6 +204,11 @@ async fn names_and_query_parameters_are_checked() {
         get("/v1/runs/SERIAL?wait=soon", (400, "bad_request", "query parameter wait=\"soon\"")),
         get("/v1/runs/SERIAL?wait=2m", (400, "bad_request", "the longest is 1m")),
         get("/v1/runs/SERIAL/responses?follow=y", (400, "bad_request", "follow=\"y\"")),
+        get("/v1/calendars?limit=0", (400, "bad_request", "it is 1 to 1000")),
+        get("/v1/calendars?after=a%20b", (400, "bad_request", "query parameter after=\"a b\"")),
+        get("/v1/calendars?name=x", (400, "bad_request", "\"name\"; this path has after, limit")),
+        get("/v1/calendars/a%20b", (422, "invalid", "calendar name \"a b\" is not valid")),
+        put("/v1/calendars/a%20b", "{}", (422, "invalid", "calendar name \"a b\" is not valid")),
         get("/v1/clients?group=a%20b", (400, "bad_request", "query parameter group=\"a b\"")),
     ];
     assert_eq!(MAX_WAIT.as_secs(), 60);
@@ -287,6 +313,54 @@ async fn bodies_are_checked_field_by_field() {
         post("/v1/pause", r#"{"jobs": "all", "for": "0s"}"#, (422, "invalid", "for 0s: ")),
         post("/v1/resume", r#"{"reason": "x"}"#, (422, "invalid", "unknown field `reason`")),
         post("/v1/clients/web-01/groups", "[]", (422, "invalid", "the body is not a JSON object")),
+    ];
+    check(&server().await, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calendars_are_checked_field_by_field() {
+    let path = "/v1/calendars/holidays-se";
+    let job = |exclude: &str| {
+        let rule = format!(r#"{{"cron": "0 6 * * *", "exclude": {exclude}}}"#);
+        format!(r#"{{"name": "new", "target": "all", "command": "work", "rule": {rule}}}"#)
+    };
+    let dates = format!(r#"{{"dates": {:?}}}"#, vec!["2026-12-24"; 1_001]);
+    let names: Vec<String> = (0..17).map(|n| format!("c{n}")).collect();
+    let closed = r#"{"calendars": [{"name": "all", "weekdays": ["mon-sun"]}],
+        "jobs": [{"name": "new", "target": "all", "command": "work",
+                  "rule": {"cron": "0 6 * * *", "exclude": {"calendars": ["all"]}}}]}"#;
+    let no_day = "calendar \"holidays-se\": it has no day; write dates or weekdays";
+    let cases = vec![
+        put(path, "{", (400, "bad_request", "the body is not JSON: ")),
+        put(path, "{}", (422, "invalid", no_day)),
+        put(path, r#"{"dates": []}"#, (422, "invalid", no_day)),
+        put(path, r#"{"weekdays": []}"#, (422, "invalid", "weekdays: weekdays is empty")),
+        put(path, r#"{"weekdays": ["any"]}"#, (422, "invalid", "weekdays: weekday \"any\"")),
+        put(path, r#"{"dates": ["2026-13-01"]}"#, (422, "invalid", "dates[0]: date \"2026-13-")),
+        put(path, r#"{"date": ["2026-12-01"]}"#, (422, "invalid", "unknown field `date`")),
+        put(path, &dates, (422, "invalid", "it has 1001 dates; the most is 1000")),
+        put(
+            path,
+            r#"{"name": "other", "dates": ["2026-12-01"]}"#,
+            (422, "invalid", "name \"other\" is not that of the path, \"holidays-se\""),
+        ),
+        put("/v1/calendars", "{}", (405, "method_not_allowed", "has no method PUT")),
+        post(
+            "/v1/jobs",
+            &job(r#"{"calendars": ["holidays-es"]}"#),
+            (422, "invalid", "job \"new\": rule.exclude: no calendar named \"holidays-es\"; did"),
+        ),
+        post(
+            "/v1/jobs",
+            &job(&format!(r#"{{"calendars": {names:?}}}"#)),
+            (422, "invalid", "rule.exclude: exclude has 17 calendars; the most is 16"),
+        ),
+        post("/v1/apply", closed, (422, "invalid", "job \"new\": with the days of its calendars")),
+        post(
+            "/v1/apply",
+            r#"{"calendars": [{"name": "x"}], "jobs": []}"#,
+            (422, "invalid", "calendars[0]: calendar \"x\": it has no day"),
+        ),
     ];
     check(&server().await, cases).await;
 }

@@ -15,8 +15,8 @@ use fleetcron::node::{OUTBOUND, ToSession};
 use fleetcron::remote::{Remote, RemoteError};
 use fleetcron::store::MemoryStore;
 use fleetcron::{
-    DeliveryState, Handle, JobName, JobSelection, JobSpec, JobStatus, Json, Node, Outcome, Pause,
-    PauseTerms, Proof, Rule, Submission, Timestamp, TokenHash,
+    Calendar, CalendarName, DeliveryState, Handle, JobName, JobSelection, JobSpec, JobStatus, Json,
+    Node, Outcome, Pause, PauseTerms, Proof, Rule, Submission, Timestamp, TokenHash,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
@@ -126,8 +126,8 @@ async fn open_deliveries_are_shown_and_cancelled() {
 async fn jobs_are_applied_listed_paused_and_removed() {
     let World { node, remote, .. } = &world().await;
     let jobs = vec![job("db/backup"), job("cleanup")];
-    let apply = Apply { jobs: jobs.clone(), prune: false, dry_run: true };
-    let planned = remote.apply(apply.clone()).await.unwrap();
+    let apply = Apply { jobs: jobs.clone(), dry_run: true, ..Apply::default() };
+    let planned = remote.apply(apply.clone()).await.unwrap().jobs;
     assert!(planned.iter().all(|change| change.action == JobAction::Create));
     assert!(remote.list(Page::first()).await.unwrap().is_empty(), "a dry run does nothing");
     remote.apply(Apply { dry_run: false, ..apply }).await.unwrap();
@@ -172,7 +172,7 @@ async fn what_is_to_come_is_told_alike_by_the_handle_and_over_http() {
     hourly.target = "group:web".parse().unwrap();
     let mut cron = job("report");
     cron.rule = Rule::cron("30 6 * * *", "Europe/Stockholm").unwrap();
-    let apply = Apply { jobs: vec![hourly, cron], prune: false, dry_run: false };
+    let apply = Apply { jobs: vec![hourly, cron], ..Apply::default() };
     remote.apply(apply).await.unwrap();
     remote.pause(name("report")).await.unwrap();
 
@@ -216,16 +216,16 @@ async fn a_dry_run_tells_how_the_next_firings_change() {
         job.rule.start = Some("2100-01-01T00:00:00Z".parse().unwrap());
         job
     };
-    let apply = |jobs: Vec<JobSpec>, dry_run| Apply { jobs, prune: false, dry_run };
+    let apply = |jobs: Vec<JobSpec>, dry_run| Apply { jobs, dry_run, ..Apply::default() };
     let jobs = vec![with("same", 1), with("other", 1)];
-    let done = remote.apply(apply(jobs, false)).await.unwrap();
+    let done = remote.apply(apply(jobs, false)).await.unwrap().jobs;
     assert!(done.iter().all(|change| change.next.is_none()), "what is done needs no forecast");
 
     let mut described = with("same", 1);
     described.description = Some("as before".to_owned());
     let jobs = vec![with("new", 7), described, with("other", 9)];
     let before = remote.next_firings(name("other"), 3).await.unwrap().firings;
-    let planned = remote.apply(apply(jobs.clone(), true)).await.unwrap();
+    let planned = remote.apply(apply(jobs.clone(), true)).await.unwrap().jobs;
     let next = |at: usize| planned[at].next.clone();
     let minutes = |firings: &[Timestamp]| {
         firings.iter().map(|at| at.to_string()[14..16].to_owned()).collect::<Vec<_>>()
@@ -238,6 +238,61 @@ async fn a_dry_run_tells_how_the_next_firings_change() {
     node.handle().apply(apply(jobs, false)).await.unwrap();
     let after = remote.next_firings(name("other"), 3).await.unwrap().firings;
     assert_eq!(after, other.after, "what was planned is what comes");
+}
+
+#[tokio::test]
+async fn calendars_are_put_used_listed_and_removed() {
+    let World { node, remote, .. } = &world().await;
+    let calendar = |dates: &[&str]| -> Calendar {
+        serde_json::from_value(json!({ "name": "holidays", "dates": dates })).unwrap()
+    };
+    let holidays: CalendarName = "holidays".parse().unwrap();
+    let change = remote.put_calendar(calendar(&["2100-01-01"])).await.unwrap();
+    assert_eq!((change.action, change.jobs), (JobAction::Create, 0));
+    let mut report = job("report");
+    let rule = json!({
+        "cron": "0 6 * * *", "start": "2100-01-01T00:00:00Z",
+        "exclude": { "calendars": ["holidays"] },
+    });
+    report.rule = serde_json::from_value(rule).unwrap();
+    let jobs = vec![report];
+    remote.apply(Apply { jobs: jobs.clone(), ..Apply::default() }).await.unwrap();
+    let next = async || remote.next_firings(name("report"), 1).await.unwrap().firings;
+    let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+    assert_eq!(next().await, [at("2100-01-02T06:00:00Z")], "the first is left out");
+
+    let calendars = vec![calendar(&["2100-01-01..2100-01-05"])];
+    let mut apply = Apply { calendars, jobs, dry_run: true, ..Apply::default() };
+    let planned = remote.apply(apply.clone()).await.unwrap();
+    assert_eq!(planned, node.handle().apply(apply.clone()).await.unwrap());
+    let moved = &planned.calendars[0].moved[0];
+    let after = moved.next.as_ref().unwrap().after.clone();
+    assert_eq!((moved.job.as_str(), after[0]), ("report", at("2100-01-06T06:00:00Z")));
+    assert_eq!(planned.jobs[0].action, JobAction::Keep);
+    assert_eq!(next().await, [at("2100-01-02T06:00:00Z")], "a dry run changes nothing");
+    apply.dry_run = false;
+    let applied = remote.apply(apply).await.unwrap();
+    assert_eq!((applied.calendars[0].moves(), &applied.calendars[0].moved[0].next), (1, &None));
+    assert_eq!(remote.next_firings(name("report"), 3).await.unwrap().firings, after);
+    let query = ForecastQuery {
+        from: Some(at("2100-01-01T00:00:00Z")),
+        to: Some(at("2100-01-08T00:00:00Z")),
+        ..ForecastQuery::default()
+    };
+    let foreseen = remote.forecast(query).await.unwrap();
+    assert_eq!(foreseen.total.firings, 2, "a forecast leaves the days out as well");
+
+    let view = remote.calendar(holidays.clone()).await.unwrap();
+    assert_eq!((view.record.revision, view.jobs), (2, 1));
+    assert_eq!(remote.calendars(Page::first()).await.unwrap(), [view.clone()]);
+    let after = Page { after: Some(holidays.clone()), limit: 1 };
+    assert!(node.handle().calendars(after).await.unwrap().is_empty());
+    let error = remote.remove_calendar(holidays.clone()).await.unwrap_err();
+    assert_eq!(error.to_string(), "calendar \"holidays\" is used by 1 job: report");
+    assert_eq!(kind(error), "conflict");
+    remote.remove(name("report")).await.unwrap();
+    remote.remove_calendar(holidays.clone()).await.unwrap();
+    assert_eq!(kind(remote.calendar(holidays).await.unwrap_err()), "not_found");
 }
 
 #[tokio::test]
@@ -302,7 +357,7 @@ async fn what_happens_is_told_to_those_who_watch() {
     let adding = tokio::spawn(async move {
         for number in 0.. {
             let job = job(&format!("job-{number}"));
-            let apply = Apply { jobs: vec![job], prune: false, dry_run: false };
+            let apply = Apply { jobs: vec![job], ..Apply::default() };
             if remote.apply(apply).await.is_err() {
                 return;
             }

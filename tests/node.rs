@@ -271,7 +271,7 @@ async fn a_job_fires_though_nobody_asks() {
     let rule = Rule::every(Duration::from_secs(1)).unwrap();
     let name = "tick".parse().unwrap();
     let spec = JobSpec::new(name, "all".parse().unwrap(), "noop".parse().unwrap(), rule);
-    handle.apply(Apply { jobs: vec![spec], prune: false, dry_run: false }).await.unwrap();
+    handle.apply(Apply { jobs: vec![spec], ..Apply::default() }).await.unwrap();
     // Ten seconds is how long the loop sleeps when it does not look at what is due.
     let fired = tokio::time::timeout(Duration::from_secs(8), async {
         while !matches!(events.recv().await.unwrap().what, What::RunStarted { .. }) {}
@@ -344,7 +344,7 @@ async fn with_jobs(clock: &Arc<Standing>) -> Node {
         spec.catch_up = catch_up;
         spec
     });
-    let apply = Apply { jobs: jobs.collect(), prune: false, dry_run: false };
+    let apply = Apply { jobs: jobs.collect(), ..Apply::default() };
     node.handle().apply(apply).await.unwrap();
     node
 }

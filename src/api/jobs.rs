@@ -8,7 +8,7 @@ use super::Api;
 use super::error::{ApiError, ErrorKind};
 use super::extract::{Body, MAX_APPLY_BODY, OptionalBody, Params, Segment};
 use super::message::{PauseRequest, ResumeRequest};
-use crate::engine::{Apply, JobChange, Pause};
+use crate::engine::{Applied, Apply, JobChange, Pause};
 use crate::id::JobName;
 use crate::job::{JobSpec, JobView};
 use crate::pause::{PauseTerms, SelectionChange};
@@ -29,9 +29,9 @@ pub(super) async fn put(
     Body(spec): Body<JobSpec>,
 ) -> Result<Json<JobChange>, ApiError> {
     let name = spec.name.clone();
-    let apply = Apply { jobs: vec![spec], prune: false, dry_run: false };
-    let changes = api.handle.apply(apply).await?;
-    let change = changes.into_iter().find(|change| change.name == name);
+    let apply = Apply { jobs: vec![spec], ..Apply::default() };
+    let applied = api.handle.apply(apply).await?;
+    let change = applied.jobs.into_iter().find(|change| change.name == name);
     change.map(Json).ok_or_else(|| {
         let message = format!("the apply of job {name:?} tells no change of it");
         ApiError::new(ErrorKind::Internal, message)
@@ -41,7 +41,7 @@ pub(super) async fn put(
 pub(super) async fn apply(
     State(api): State<Api>,
     Body(apply): Body<Apply, MAX_APPLY_BODY>,
-) -> Result<Json<Vec<JobChange>>, ApiError> {
+) -> Result<Json<Applied>, ApiError> {
     Ok(Json(api.handle.apply(apply).await?))
 }
 

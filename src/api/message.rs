@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::Calendar;
 use crate::client_record::ClientView;
-use crate::id::{ClientId, GroupName};
+use crate::id::{CalendarName, ClientId, GroupName};
 use crate::pause::{JobSelection, PauseTerms};
+use crate::schedule::{DateRange, Weekdays};
 use crate::time::{Timestamp, duration};
 
 /// The body of every answer that is not a success.
@@ -75,6 +77,37 @@ pub struct GroupsChange {
     /// Groups to be in no longer.
     #[serde(default)]
     pub remove: BTreeSet<GroupName>,
+}
+
+/// A calendar under the name in the path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalendarRequest {
+    /// That name again; it may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<CalendarName>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Days, and ranges of days.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dates: Vec<DateRange>,
+    /// Weekdays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weekdays: Option<Weekdays>,
+}
+
+impl CalendarRequest {
+    /// The calendar, under a name that must be its own if it has one.
+    pub(super) fn named(self, path: CalendarName) -> Result<Calendar, String> {
+        let Self { name, description, dates, weekdays } = self;
+        match name.filter(|name| *name != path) {
+            Some(name) => Err(format!("name {name:?} is not that of the path, {path:?}")),
+            None => {
+                Calendar::new(path, description, dates, weekdays).map_err(|error| error.to_string())
+            }
+        }
+    }
 }
 
 /// Jobs to pause, and on which terms.

@@ -19,7 +19,9 @@
 //! | `/v1/jobs/{name}/resume`, `…/trigger`, `…/cancel` | `POST` |
 //! | `/v1/pause` | `POST` (`jobs`: `all` or `db/`; `reason`, `until` or `for`) |
 //! | `/v1/resume` | `POST` (`jobs`) |
-//! | `/v1/apply` | `POST` (`jobs`, `prune`, `dry_run`) |
+//! | `/v1/apply` | `POST` (`calendars`, `jobs`, `prune`, `dry_run`) |
+//! | `/v1/calendars` | `GET` (`after`, `limit`) |
+//! | `/v1/calendars/{name}` | `GET`, `PUT` (`description`, `dates`, `weekdays`), `DELETE` |
 //! | `/v1/runs` | `GET` (`job`, `before`, `after`, `limit`), `POST` (a submission) |
 //! | `/v1/runs/{serial}` | `GET` (`wait`, up to 1 minute: answers when the run has ended) |
 //! | `/v1/runs/{serial}/responses` | `GET` (`follow`), NDJSON |
@@ -34,6 +36,7 @@
 //! May import the domain types, `engine`, `history`, `node` and `access`.
 
 mod auth;
+mod calendars;
 mod clients;
 mod error;
 mod extract;
@@ -121,6 +124,11 @@ fn routes() -> Router<Api> {
         .route("/v1/pause", post(jobs::pause_all))
         .route("/v1/resume", post(jobs::resume_all))
         .route("/v1/apply", post(jobs::apply))
+        .route("/v1/calendars", get(calendars::list))
+        .route(
+            "/v1/calendars/{name}",
+            get(calendars::get).put(calendars::put).delete(calendars::remove),
+        )
         .route("/v1/runs", get(runs::list).post(runs::submit))
         .route("/v1/runs/{serial}", get(runs::get))
         .route("/v1/runs/{serial}/responses", get(runs::responses))

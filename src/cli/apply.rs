@@ -1,4 +1,5 @@
-//! `fleetcron apply`: brings about the jobs that files define, and shows the difference first.
+//! `fleetcron apply`: brings about the jobs and calendars that files define, and shows the
+//! difference first.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +11,9 @@ use super::error::CliError;
 use super::forecast::short;
 use super::output::{Out, Tone, note};
 use super::{Done, Verdict};
-use crate::engine::{Apply, JobAction, JobChange, NextChange};
-use crate::job::JobSpec;
+use crate::engine::{
+    Applied, Apply, CalendarChange, FieldChange, JobAction, JobChange, NextChange,
+};
 use crate::job_files::read_dir_or_file;
 use crate::time::Timestamp;
 
@@ -31,29 +33,72 @@ pub(super) struct ApplyArgs {
 
 pub(super) async fn execute(args: ApplyArgs, global: &Global) -> Done {
     let out = Out::new(global);
-    let jobs = load(&args.path)?;
+    let apply = Apply { prune: args.prune, dry_run: true, ..load(&args.path)? };
     let remote = connect(global)?;
-    let apply = Apply { jobs, prune: args.prune, dry_run: true };
-    let mut changes = remote.apply(apply.clone()).await?;
+    let mut applied = remote.apply(apply.clone()).await?;
     if !out.is_json() {
-        show(&out, &changes, args.dry_run)?;
+        for change in &applied.calendars {
+            show_calendar(&out, change, args.dry_run)?;
+        }
+        show(&out, &applied.jobs, args.dry_run)?;
     }
-    let changing = changes.iter().any(|change| change.action != JobAction::Keep);
-    if !args.dry_run && changing {
-        changes = remote.apply(Apply { dry_run: false, ..apply }).await?;
+    if !args.dry_run && is_change(&applied) {
+        applied = remote.apply(Apply { dry_run: false, ..apply }).await?;
     }
     if out.is_json() {
-        out.json(&changes)?;
+        out.json(&applied)?;
     } else {
-        out.line(&summary(&changes, args.dry_run))?;
+        out.line(&summary(&applied, args.dry_run))?;
     }
     Ok(Verdict::Succeeded)
 }
 
-/// The job definitions of a file, or of all files of a directory.
-pub(super) fn load(path: &Path) -> Result<Vec<JobSpec>, CliError> {
+/// The definitions of a file, or of all files of a directory, to be applied without prune.
+pub(super) fn load(path: &Path) -> Result<Apply, CliError> {
     let loaded = read_dir_or_file(path).map_err(|errors| CliError::Usage(errors.to_string()))?;
-    Ok(loaded.into_iter().map(|job| job.spec).collect())
+    Ok(Apply {
+        calendars: loaded.calendars.into_iter().map(|calendar| calendar.spec).collect(),
+        jobs: loaded.jobs.into_iter().map(|job| job.spec).collect(),
+        ..Apply::default()
+    })
+}
+
+fn is_change(applied: &Applied) -> bool {
+    let calendars = applied.calendars.iter().map(|change| change.action);
+    let mut actions = calendars.chain(applied.jobs.iter().map(|change| change.action));
+    actions.any(|action| action != JobAction::Keep)
+}
+
+fn show_calendar(out: &Out, change: &CalendarChange, foresee: bool) -> Result<(), CliError> {
+    let (sign, tone) = match change.action {
+        JobAction::Create => ("+", Tone::Good),
+        JobAction::Update => ("~", Tone::Busy),
+        JobAction::Remove | JobAction::Keep => return Ok(()),
+    };
+    out.toned(&format!("{sign} calendar {}", change.name), tone)?;
+    if change.action == JobAction::Update {
+        for line in differences(&change.fields) {
+            out.line(&line)?;
+        }
+    }
+    moved(out, change, foresee)
+}
+
+/// The jobs that a change of a calendar moves.
+fn moved(out: &Out, change: &CalendarChange, foresee: bool) -> Result<(), CliError> {
+    for moved in &change.moved {
+        let next = moved.next.as_ref().filter(|_| foresee);
+        let next = next.map(|next| format!("    {}: {}", moved.job, both(next)));
+        match (moved.after, next) {
+            (None, _) => out.toned(&format!("    {} ends", moved.job), Tone::Bad)?,
+            (Some(_), Some(next)) => out.line(&next)?,
+            (Some(after), None) => out.line(&format!("    {} → {}", moved.job, short(after)))?,
+        }
+    }
+    match change.more {
+        0 => Ok(()),
+        more => out.line(&format!("    and {more} more jobs")),
+    }
 }
 
 fn show(out: &Out, changes: &[JobChange], foresee: bool) -> Result<(), CliError> {
@@ -78,29 +123,35 @@ fn show(out: &Out, changes: &[JobChange], foresee: bool) -> Result<(), CliError>
 
 /// The fields of an update, before and after; what a new job has is in its file.
 fn fields(change: &JobChange) -> Vec<String> {
+    if change.action == JobAction::Update { differences(&change.fields) } else { Vec::new() }
+}
+
+fn differences(fields: &[FieldChange]) -> Vec<String> {
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
-    let updated = change.action == JobAction::Update;
-    change
-        .fields
-        .iter()
-        .filter(|_| updated)
-        .map(|field| {
-            format!("    {}: {} → {}", field.field, shown(&field.before), shown(&field.after))
-        })
-        .collect()
+    let line = |field: &FieldChange| {
+        format!("    {}: {} → {}", field.field, shown(&field.before), shown(&field.after))
+    };
+    fields.iter().map(line).collect()
 }
 
 /// How the next firings change.
 fn next(change: &JobChange) -> Option<String> {
-    let shown = |firings: &[Timestamp]| match firings {
+    let next = change.next.as_ref()?;
+    Some(match change.action {
+        JobAction::Create => format!("    next: {}", listed(&next.after)),
+        _ => format!("    next: {}", both(next)),
+    })
+}
+
+fn both(NextChange { before, after }: &NextChange) -> String {
+    format!("{} → {}", listed(before), listed(after))
+}
+
+fn listed(firings: &[Timestamp]) -> String {
+    match firings {
         [] => "none".to_owned(),
         firings => firings.iter().map(|at| short(*at)).collect::<Vec<_>>().join(", "),
-    };
-    let NextChange { before, after } = change.next.as_ref()?;
-    Some(match change.action {
-        JobAction::Create => format!("    next: {}", shown(after)),
-        _ => format!("    next: {} → {}", shown(before), shown(after)),
-    })
+    }
 }
 
 fn warn(change: &JobChange) {
@@ -109,17 +160,35 @@ fn warn(change: &JobChange) {
     }
 }
 
-fn summary(changes: &[JobChange], dry_run: bool) -> String {
-    let count = |action| changes.iter().filter(|change| change.action == action).count();
+fn summary(applied: &Applied, dry_run: bool) -> String {
+    let count = |action| applied.jobs.iter().filter(|change| change.action == action).count();
     let (creates, updates) = (count(JobAction::Create), count(JobAction::Update));
     let (removes, keeps) = (count(JobAction::Remove), count(JobAction::Keep));
+    let calendars = calendars(&applied.calendars, dry_run);
     if dry_run {
         format!(
-            "dry run: {creates} to create, {updates} to update, {removes} to remove; \
+            "dry run: {calendars}{creates} to create, {updates} to update, {removes} to remove; \
              {keeps} unchanged"
         )
     } else {
-        format!("{creates} created, {updates} updated, {removes} removed; {keeps} unchanged")
+        format!(
+            "{calendars}{creates} created, {updates} updated, {removes} removed; {keeps} unchanged"
+        )
+    }
+}
+
+/// What becomes of the calendars, to stand before the jobs; nothing when there are none.
+fn calendars(changes: &[CalendarChange], dry_run: bool) -> String {
+    if changes.is_empty() {
+        return String::new();
+    }
+    let count = |action| changes.iter().filter(|change| change.action == action).count();
+    let (creates, updates) = (count(JobAction::Create), count(JobAction::Update));
+    let keeps = count(JobAction::Keep);
+    if dry_run {
+        format!("calendars: {creates} to create, {updates} to update; {keeps} unchanged. Jobs: ")
+    } else {
+        format!("calendars: {creates} created, {updates} updated; {keeps} unchanged. Jobs: ")
     }
 }
 
@@ -161,9 +230,14 @@ mod tests {
 
     #[test]
     fn the_summary_counts_each_action() {
-        let changes = [JobAction::Create, JobAction::Keep, JobAction::Keep].map(change);
-        assert_eq!(summary(&changes, false), "1 created, 0 updated, 0 removed; 2 unchanged");
-        assert!(summary(&changes, true).starts_with("dry run: 1 to create, 0 to update"));
+        let jobs = [JobAction::Create, JobAction::Keep, JobAction::Keep].map(change).to_vec();
+        let mut applied = Applied { jobs, ..Applied::default() };
+        assert_eq!(summary(&applied, false), "1 created, 0 updated, 0 removed; 2 unchanged");
+        assert!(summary(&applied, true).starts_with("dry run: 1 to create, 0 to update"));
+        let calendar = serde_json::json!({ "name": "se", "action": "update" });
+        applied.calendars.push(serde_json::from_value(calendar).unwrap());
+        let told = "calendars: 0 created, 1 updated; 0 unchanged. Jobs: 1 created, 0 updated,";
+        assert!(summary(&applied, false).starts_with(told), "{}", summary(&applied, false));
     }
 
     #[test]

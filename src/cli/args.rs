@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{agent, apply, clients, demo, forecast, jobs, run, runs, serve, status};
+use super::{agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status};
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
 #[derive(Debug, Parser)]
@@ -74,7 +74,7 @@ pub(super) enum Command {
     Serve(serve::ServeArgs),
     /// Run the programs that this machine's own list allows, when the server says so.
     Agent(agent::AgentArgs),
-    /// Bring about the jobs that files define.
+    /// Bring about the jobs and calendars that files define.
     Apply(apply::ApplyArgs),
     /// Run a command on clients now.
     Run(run::RunArgs),
@@ -86,6 +86,8 @@ pub(super) enum Command {
     Runs(runs::RunsArgs),
     /// List, show, add, group and remove clients.
     Clients(clients::ClientsArgs),
+    /// List, show and remove calendars: days that many jobs leave out. Files and apply set them.
+    Calendars(calendars::CalendarsArgs),
     /// Count everything.
     Status,
 }
@@ -108,6 +110,7 @@ impl Command {
             Self::Forecast(args) => forecast::execute(args, global).await,
             Self::Runs(args) => runs::execute(args, global).await,
             Self::Clients(args) => clients::execute(args, global).await,
+            Self::Calendars(args) => calendars::execute(args, global).await,
             Self::Status => status::execute(global).await,
         }
     }

@@ -17,6 +17,7 @@
 mod agent;
 mod apply;
 mod args;
+mod calendars;
 mod clients;
 mod connect;
 mod demo;

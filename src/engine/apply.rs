@@ -1,10 +1,11 @@
-//! Changes of the jobs: apply, remove.
+//! Changes of calendars and jobs: apply, remove.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::MAX_JOBS;
+use super::applied::{Applied, Planned};
 use super::change::Change;
 use super::core::Engine;
 use super::effect::{JobAction, JobChange, Plan, Reply, RequestError};
@@ -22,8 +23,12 @@ use crate::time::Timestamp;
 
 impl Engine {
     /// Brings about a set of definitions: all of it or nothing.
-    pub(super) fn apply(&mut self, apply: Apply, entropy: u128) -> Result<Reply, RequestError> {
+    pub(super) fn apply(&mut self, mut apply: Apply, entropy: u128) -> Result<Reply, RequestError> {
         let wanted = check(&apply.jobs)?;
+        let calendars = self.rebinding(&apply.calendars)?;
+        for spec in &mut apply.jobs {
+            calendars.calendars().bind_checked(spec)?;
+        }
         let removed: Vec<JobName> = if apply.prune {
             let stored = self.jobs.after(None).map(|entry| entry.job.spec.name.clone());
             stored.filter(|name| !wanted.contains(name)).collect()
@@ -36,11 +41,29 @@ impl Engine {
             let message = format!("the store would hold more than {MAX_JOBS} jobs");
             return Err(RequestError::Limit(message));
         }
+        let own = self.with_other_rules(&apply.jobs, &changes);
         if apply.dry_run {
-            return Ok(Reply::Planned(self.plans(&apply.jobs, changes)));
+            let calendars = self.calendar_plans(calendars, &own);
+            return Ok(Reply::Planned(Planned {
+                calendars,
+                jobs: self.plans(&apply.jobs, changes),
+            }));
         }
-        self.bring_about(apply.jobs, &changes, entropy);
-        Ok(Reply::Applied(changes))
+        self.close();
+        let mut unit = Vec::new();
+        let calendars = self.rebind(calendars, &own, &mut unit);
+        self.bring_about(apply.jobs, &changes, entropy, unit);
+        Ok(Reply::Applied(Applied { calendars, jobs: changes }))
+    }
+
+    /// The stored jobs that get another rule or are removed.
+    fn with_other_rules(&self, specs: &[JobSpec], changes: &[JobChange]) -> BTreeSet<JobName> {
+        let specs = specs.iter().map(Some).chain(std::iter::repeat(None));
+        let other = |(change, spec): &(&JobChange, Option<&JobSpec>)| {
+            let stored = self.jobs.find(&change.name);
+            spec.is_none_or(|spec| stored.is_some_and(|it| it.job.spec.rule != spec.rule))
+        };
+        changes.iter().zip(specs).filter(other).map(|(change, _)| change.name.clone()).collect()
     }
 
     /// The changes with the outlooks of those that are new or get another rule.
@@ -124,11 +147,16 @@ impl Engine {
         warnings
     }
 
-    fn bring_about(&mut self, specs: Vec<JobSpec>, changes: &[JobChange], entropy: u128) {
+    /// Adds to the unit what the jobs' changes store, and stores it.
+    fn bring_about(
+        &mut self,
+        specs: Vec<JobSpec>,
+        changes: &[JobChange],
+        entropy: u128,
+        mut unit: Vec<Change>,
+    ) {
         let specs: BTreeMap<JobName, JobSpec> =
             specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect();
-        self.close();
-        let mut unit = Vec::new();
         let mut gone = Vec::new();
         for (change, n) in changes.iter().zip(0_u128..) {
             let spec = specs.get(&change.name).cloned();

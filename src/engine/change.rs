@@ -6,8 +6,9 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::Effect;
+use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
-use crate::id::{ClientNo, JobId, Serial};
+use crate::id::{CalendarName, ClientNo, JobId, Serial};
 use crate::job::{Job, JobState};
 use crate::job_past::{JobRevision, MissedRow, RemovedJob};
 use crate::run::{Counts, Outcome, Run};
@@ -75,6 +76,10 @@ pub enum Change {
     PutRemoved(RemovedJob),
     /// A bounded part of the past of a removed job is gone, in the end all of it.
     ForgetJob(RemovedJob),
+    /// A calendar.
+    PutCalendar(Arc<CalendarRecord>),
+    /// A calendar is gone.
+    RemoveCalendar(CalendarName),
 }
 
 /// What a mark on an open delivery says.
@@ -135,6 +140,8 @@ pub struct Snapshot {
     pub open_runs: Vec<OpenRunRecord>,
     /// The highest serial of any run.
     pub last_serial: Option<Serial>,
+    /// Every calendar.
+    pub calendars: Vec<CalendarRecord>,
 }
 
 /// A run with open deliveries, as the store gives it back.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::attempts::Deadlines;
+use super::calendars::Calendars;
 use super::change::{Change, Decision, OpenRunRecord, PageEntry, Snapshot};
 use super::effect::{Effect, Event, Reply, RequestError, What};
 use super::input::{CallId, Input, Request, SessionId};
@@ -49,6 +50,7 @@ pub struct Engine {
     pub(super) held: Held,
     pub(super) waves: Waves,
     pub(super) deadlines: Deadlines,
+    pub(super) calendars: Calendars,
     /// Connections whose windows may have got room.
     pub(super) to_pump: BTreeSet<SessionId>,
     pub(super) last_serial: Serial,
@@ -79,6 +81,7 @@ impl Engine {
             held: Held::default(),
             waves: Waves::new(),
             deadlines: Deadlines::default(),
+            calendars: Calendars::default(),
             to_pump: BTreeSet::new(),
             last_serial: snapshot.last_serial.unwrap_or(Serial::from_bytes([0; 16])),
             deliveries_open: 0,
@@ -92,7 +95,11 @@ impl Engine {
         for (record, presence) in snapshot.clients {
             engine.registry.restore(record, presence);
         }
-        for (job, state) in snapshot.jobs {
+        for record in snapshot.calendars {
+            engine.calendars.put(Arc::new(record));
+        }
+        for (mut job, state) in snapshot.jobs {
+            engine.calendars.bind(&mut job.spec.rule);
             engine.jobs.put(Entry { job: Arc::new(job), state });
         }
         for record in snapshot.open_runs {
@@ -249,6 +256,8 @@ impl Engine {
             Request::GroupClient(change) => self.group_client(&change),
             Request::ForgetRuns(serials) => Ok(self.forget_runs(serials)),
             Request::ForgetJobs(jobs) => Ok(self.forget_jobs(jobs)),
+            Request::PutCalendar(calendar) => self.put_calendar(calendar),
+            Request::RemoveCalendar(name) => self.remove_calendar(&name),
             question => self.answer(question),
         }
     }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::applied::{Applied, CalendarChange, Planned};
 use super::input::{CallId, SessionId};
+use crate::calendar::CalendarView;
 use crate::client_record::ClientView;
 use crate::forecast::{Outlook, Span};
-use crate::id::{ClientId, CommandName, JobName, Serial};
+use crate::id::{CalendarName, ClientId, CommandName, JobName, Serial};
 use crate::job::{Command, JobView, Missed, OnClientCrash};
 use crate::job_diff::FieldChange;
 use crate::pause::SelectionChange;
@@ -100,9 +102,9 @@ pub enum Reply {
     /// It is done.
     Done,
     /// What changed.
-    Applied(Vec<JobChange>),
+    Applied(Applied),
     /// What would change.
-    Planned(Vec<Plan>),
+    Planned(Planned),
     /// One job.
     Job(Box<JobView>),
     /// Jobs.
@@ -127,6 +129,12 @@ pub enum Reply {
     Outlooks(Outlooks),
     /// The connection stands.
     Connected,
+    /// What a calendar's change does.
+    CalendarPut(Box<CalendarChange>),
+    /// One calendar.
+    Calendar(Box<CalendarView>),
+    /// Calendars.
+    Calendars(Vec<CalendarView>),
 }
 
 /// What would become of one job, and where it would then stand.
@@ -318,15 +326,24 @@ pub enum What {
         /// Why.
         reason: String,
     },
+    /// A calendar's definition changed.
+    Calendar {
+        /// The calendar.
+        calendar: CalendarName,
+        /// `created`, `updated` or `removed`.
+        change: String,
+        /// How many jobs have another next firing by it, or none any more.
+        moved: u64,
+    },
 }
 
 /// A request that cannot be met. The message names the thing and the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// No such job, client, group or run.
+    /// No such job, client, group, run or calendar.
     #[error("no {what} named {name:?}{}", crate::suggest::hint(.suggestion.as_deref()))]
     NotFound {
-        /// `job`, `client`, `group`, `run` or `group of jobs`.
+        /// `job`, `client`, `group`, `run`, `group of jobs` or `calendar`.
         what: &'static str,
         /// What was asked for.
         name: String,

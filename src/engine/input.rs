@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::Calendar;
 use crate::client_record::{Proof, TokenHash};
 use crate::forecast::ForecastQuery;
-use crate::id::{ClientId, GroupName, JobName, Serial};
+use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
 use crate::job::JobSpec;
 use crate::job_past::RemovedJob;
 use crate::pause::{JobSelection, PauseTerms};
@@ -84,7 +85,7 @@ pub enum Input {
 /// What a caller can ask.
 #[derive(Debug, Clone)]
 pub enum Request {
-    /// Create, change and, with `prune`, remove jobs: all or nothing.
+    /// Create and change calendars and jobs and, with `prune`, remove jobs: all or nothing.
     Apply(Apply),
     /// Remove a job; its queued deliveries end as `removed`.
     RemoveJob(JobName),
@@ -149,13 +150,21 @@ pub enum Request {
     ForgetRuns(Vec<Serial>),
     /// Forget a part of the past of each of these removed jobs.
     ForgetJobs(Vec<RemovedJob>),
+    /// Create or change a calendar.
+    PutCalendar(Calendar),
+    /// Remove a calendar that no job uses.
+    RemoveCalendar(CalendarName),
+    /// One calendar.
+    Calendar(CalendarName),
+    /// Calendars in the order of their names.
+    Calendars(Page<CalendarName>),
 }
 
-/// A set of job definitions to bring about.
+/// A set of definitions to bring about.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Apply {
-    /// The definitions; each name once.
+    /// The jobs; each name once.
     pub jobs: Vec<JobSpec>,
     /// Remove every job that is not among them.
     #[serde(default)]
@@ -163,6 +172,9 @@ pub struct Apply {
     /// Only tell what would change.
     #[serde(default)]
     pub dry_run: bool,
+    /// Calendars; each name once. They are there before the jobs, and are never removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calendars: Vec<Calendar>,
 }
 
 /// A job to pause.

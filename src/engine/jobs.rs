@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::forecast::{self, Outlook};
-use crate::id::{JobId, JobName};
+use crate::id::{CalendarName, JobId, JobName};
 use crate::job::{Job, JobState, JobView};
 use crate::time::Timestamp;
 
@@ -62,7 +62,12 @@ pub(super) struct Jobs {
     names: BTreeMap<JobName, JobId>,
     due: BTreeSet<(Timestamp, JobId)>,
     waking: BTreeSet<(Timestamp, JobId)>,
+    /// The jobs whose rules name a calendar.
+    users: BTreeMap<CalendarName, BTreeSet<JobId>>,
 }
+
+/// What a calendar that no job uses has.
+static NOBODY: BTreeSet<JobId> = BTreeSet::new();
 
 impl Jobs {
     pub(super) fn len(&self) -> usize {
@@ -113,6 +118,7 @@ impl Jobs {
     pub(super) fn put(&mut self, entry: Entry) {
         let id = entry.job.id;
         self.unindex(id);
+        self.put_user(&entry.job);
         self.names.insert(entry.job.spec.name.clone(), id);
         if let Some(due) = entry.due() {
             self.due.insert((due, id));
@@ -126,6 +132,7 @@ impl Jobs {
     pub(super) fn remove(&mut self, id: JobId) -> Option<Entry> {
         self.unindex(id);
         let entry = self.entries.remove(&id)?;
+        self.remove_user(&entry.job);
         self.names.remove(&entry.job.spec.name);
         Some(entry)
     }
@@ -137,6 +144,36 @@ impl Jobs {
         }
         if let Some(wakes) = entry.wakes() {
             self.waking.remove(&(wakes, id));
+        }
+    }
+
+    /// The jobs whose rules name a calendar.
+    pub(super) fn users(&self, calendar: &CalendarName) -> &BTreeSet<JobId> {
+        self.users.get(calendar).unwrap_or(&NOBODY)
+    }
+
+    fn put_user(&mut self, job: &Arc<Job>) {
+        let before = self.entries.get(&job.id).map(|entry| Arc::clone(&entry.job));
+        // A change of its standing alone, as with every firing.
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, job)) {
+            return;
+        }
+        if let Some(before) = before {
+            self.remove_user(&before);
+        }
+        for calendar in job.spec.rule.calendars() {
+            self.users.entry(calendar.clone()).or_default().insert(job.id);
+        }
+    }
+
+    fn remove_user(&mut self, job: &Job) {
+        for calendar in job.spec.rule.calendars() {
+            if let Some(users) = self.users.get_mut(calendar) {
+                users.remove(&job.id);
+                if users.is_empty() {
+                    self.users.remove(calendar);
+                }
+            }
         }
     }
 

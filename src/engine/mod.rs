@@ -7,8 +7,10 @@
 //!
 //! May import the domain types and `schedule`, nothing else of fleetcron.
 
+mod applied;
 mod apply;
 mod attempts;
+mod calendars;
 mod change;
 mod clients;
 mod core;
@@ -34,6 +36,7 @@ use std::time::Duration;
 
 pub use self::core::{EVENT_RESULT, Engine};
 pub use crate::job_diff::FieldChange;
+pub use applied::{Applied, CalendarChange, CalendarPlan, Moved, Planned};
 pub use attempts::RUN_GRACE;
 pub use change::{CHUNK, Change, Decision, Mark, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot};
 pub use effect::{
@@ -60,6 +63,12 @@ pub const MAX_OPEN: usize = 10_000;
 /// After a start, nothing that had been sent before expires for so long: clients that hold
 /// deliveries get time to return and say so.
 pub const RETURN_GRACE: Duration = Duration::from_secs(30);
+
+/// Calendars that one store holds, at most; an apply that would go above is refused.
+pub const MAX_CALENDARS: usize = 10_000;
+
+/// Jobs that the answer to a change of a calendar names, at most; the others are counted.
+pub const MAX_MOVED: usize = 1_000;
 
 fn not_found<'a>(
     what: &'static str,

@@ -29,6 +29,8 @@ impl Engine {
             Request::OpenDeliveries(serial) => Ok(self.open_deliveries_of(serial)),
             Request::GetClient(id) => Ok(Reply::Client(self.client(&id)?.view())),
             Request::ListClients { page, group } => self.list_clients(&page, group.as_ref()),
+            Request::Calendar(name) => Ok(Reply::Calendar(Box::new(self.calendar(&name)?))),
+            Request::Calendars(page) => Ok(self.list_calendars(&page)),
             Request::Status => Ok(Reply::Status(self.status())),
             Request::Outlook(name) => self.outlook(&name),
             Request::Outlooks { query, after } => self.outlooks(&query, after.as_ref()),

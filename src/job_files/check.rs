@@ -102,7 +102,7 @@ fn check_field(mut field: RawField, problems: &mut Vec<Problem>) {
 }
 
 /// The place of the innermost part of a field that a path leads through and whose place is known.
-fn place(field: &RawField, path: &str) -> usize {
+pub(super) fn place(field: &RawField, path: &str) -> usize {
     let inner = path.strip_prefix(&field.name).unwrap_or_default();
     let leads_through = |part: &str| {
         let rest = inner.strip_prefix(part);
@@ -131,7 +131,7 @@ fn take_unknown_rule_fields(rule: &mut RawField, problems: &mut Vec<Problem>) {
     }
 }
 
-fn unknown(name: &str, known: &[&str]) -> String {
+pub(super) fn unknown(name: &str, known: &[&str]) -> String {
     if known == JOB_FIELDS && RULE_FIELDS.contains(&name) {
         return format!("is not a field of a job; write it in rule, as rule.{name}");
     }

@@ -8,7 +8,8 @@ const SHOWN: usize = 160;
 
 /// One thing that is wrong.
 ///
-/// Written `file:line: job "name": field: problem`, without the parts that are not known.
+/// Written `file:line: job "name": field: problem`, without the parts that are not known; of a
+/// calendar with `calendar` in place of `job`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobFileError {
     /// The file, or the directory.
@@ -17,6 +18,8 @@ pub struct JobFileError {
     pub line: Option<usize>,
     /// The name of the job, as written.
     pub job: Option<String>,
+    /// The name of the calendar, as written.
+    pub calendar: Option<String>,
     /// The field's path, such as `rule.cron`.
     pub field: Option<String>,
     /// What is wrong, with the value.
@@ -39,8 +42,10 @@ impl fmt::Display for JobFileError {
             write!(f, ":{line}")?;
         }
         f.write_str(": ")?;
-        if let Some(job) = &self.job {
-            write!(f, "job {:?}: ", job.chars().take(SHOWN).collect::<String>())?;
+        for (what, name) in [("job", &self.job), ("calendar", &self.calendar)] {
+            if let Some(name) = name {
+                write!(f, "{what} {:?}: ", name.chars().take(SHOWN).collect::<String>())?;
+            }
         }
         if let Some(field) = &self.field {
             write!(f, "{}: ", field.chars().take(SHOWN).collect::<String>())?;

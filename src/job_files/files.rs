@@ -5,17 +5,17 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::lines::Lines;
-use super::{Format, JobFileErrors, LoadedJob, MAX_FILE, MAX_JOBS, Problem, Reading};
+use super::{Format, JobFileErrors, Loaded, MAX_FILE, MAX_JOBS, Problem, Reading};
 
 /// The deepest nesting of directories.
 const MAX_DEPTH: usize = 32;
 
-/// Reads the jobs of a file, or of all `.toml` and `.json` files in a directory and the
+/// Reads the jobs and calendars of a file, or of all `.toml` and `.json` files in a directory and the
 /// directories below it, in the order of their names.
 ///
 /// Hidden files and directories, other files, and links to directories are left out. A directory
-/// without any job file is an error, and so are two jobs of the same name.
-pub fn read_dir_or_file(path: &Path) -> Result<Vec<LoadedJob>, JobFileErrors> {
+/// without any job file is an error, and so are two jobs, or two calendars, of the same name.
+pub fn read_dir_or_file(path: &Path) -> Result<Loaded, JobFileErrors> {
     let mut reading = Reading::default();
     match fs::metadata(path) {
         Err(error) => reading.io_error(path, &error),

@@ -13,27 +13,26 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::lines::Lines;
-use super::{Found, Problem, RawField, RawJob};
+use super::{CALENDARS, Found, JOBS, Kind, Problem, RawField, RawJob};
 
 const WRITTEN_TWICE: &str = "is written twice";
 
-/// Finds the jobs of a text.
+/// Finds the jobs and calendars of a text.
 pub(super) fn jobs(text: &str) -> Found {
     let document = Document { text };
-    match document.jobs() {
-        Ok(raw_jobs) => {
-            let mut found = Vec::new();
-            let mut problems = Vec::new();
-            for raw in raw_jobs {
-                match document.job(raw) {
-                    Ok(job) => found.push(job),
-                    Err(problem) => problems.push(problem),
-                }
-            }
-            (found, problems)
+    let lists = match document.lists() {
+        Ok(lists) => lists,
+        Err(problem) => return Found::problem(problem),
+    };
+    let mut found = Found::default();
+    for (kind, raw) in lists {
+        match document.job(raw) {
+            Ok(raw) if kind == Kind::Job => found.jobs.push(raw),
+            Ok(raw) => found.calendars.push(raw),
+            Err(problem) => found.problems.push(problem),
         }
-        Err(problem) => (Vec::new(), vec![problem]),
     }
+    found
 }
 
 /// The fields of an object, in order and with repetitions.
@@ -55,7 +54,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     type Value = Fields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a job: an object")
+        f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
@@ -72,24 +71,33 @@ struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// The raw text of each job.
-    fn jobs(&self) -> Result<Vec<&'a str>, Problem> {
+    /// The raw text of each job and of each calendar.
+    fn lists(&self) -> Result<Vec<(Kind, &'a str)>, Problem> {
+        let jobs = |raw| Ok(self.list(raw)?.into_iter().map(|raw| (Kind::Job, raw)).collect());
         if self.text.trim_start().starts_with('[') {
-            return self.list(self.text);
+            return jobs(self.text);
         }
         let fields: Fields<'a> = self.read(self.text)?;
-        match fields.0.as_slice() {
-            [] => Ok(Vec::new()),
-            [(key, value)] if key.0 == "job" => self.list(value.get()),
-            several => match several.iter().find(|(key, _)| key.0 == "job") {
-                Some((key, value)) => Err(Problem::field(
-                    self.offset_of_key(key, value),
-                    "job",
-                    "stands beside other fields; write either one job or a list of jobs",
-                )),
-                None => Ok(vec![self.text]),
-            },
+        let is_list = |key: &Key<'_>| [JOBS, CALENDARS].contains(&key.0.as_ref());
+        let Some((key, value)) = fields.0.iter().find(|(key, _)| is_list(key)) else {
+            let whole = (!fields.0.is_empty()).then_some((Kind::Job, self.text));
+            return Ok(whole.into_iter().collect());
+        };
+        if !fields.0.iter().all(|(key, _)| is_list(key)) {
+            let text = "stands beside other fields; write either one job or a list of jobs";
+            return Err(Problem::field(self.offset_of_key(key, value), key.0.as_ref(), text));
         }
+        let mut seen = HashSet::new();
+        let mut all = Vec::new();
+        for (key, value) in &fields.0 {
+            if !seen.insert(key.0.as_ref()) {
+                let offset = self.offset_of_key(key, value);
+                return Err(Problem::field(offset, key.0.as_ref(), WRITTEN_TWICE));
+            }
+            let kind = if key.0 == JOBS { Kind::Job } else { Kind::Calendar };
+            all.extend(self.list(value.get())?.into_iter().map(|raw| (kind, raw)));
+        }
+        Ok(all)
     }
 
     fn list(&self, raw: &'a str) -> Result<Vec<&'a str>, Problem> {

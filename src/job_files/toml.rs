@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
-use super::{Found, Problem, RawField, RawJob};
+use super::{CALENDARS, Found, JOBS, Problem, RawField, RawJob};
 
 /// The deepest nesting of tables and lists.
 const MAX_DEPTH: usize = 64;
@@ -20,7 +20,7 @@ const SHALLOW: usize = 500;
 /// a debug build.
 const STACK: usize = 16 * 1024 * 1024;
 
-/// Finds the jobs of a text.
+/// Finds the jobs and calendars of a text.
 pub(super) fn jobs(text: &str) -> Found {
     // Each level needs one of these characters.
     let levels = text.bytes().filter(|byte| b".[{".contains(byte)).count();
@@ -33,7 +33,7 @@ pub(super) fn jobs(text: &str) -> Found {
     });
     found.unwrap_or_else(|| {
         let text = "cannot be read: there is no thread for it".to_owned();
-        (Vec::new(), vec![Problem { offset: None, field: None, text }])
+        Found::problem(Problem { offset: None, field: None, text })
     })
 }
 
@@ -45,30 +45,53 @@ fn find(text: &str) -> Found {
             field: None,
             text: error.message().to_owned(),
         });
-        return (Vec::new(), problems.collect());
+        return Found { problems: problems.collect(), ..Found::default() };
     }
     let document = document.into_inner();
-    let Some((key, value)) = document.iter().find(|(key, _)| key.get_ref() == "job") else {
+    let is_list = |name: &str| [JOBS, CALENDARS].contains(&name);
+    let mut lists: Vec<_> = document.iter().filter(|(key, _)| is_list(key.get_ref())).collect();
+    lists.sort_by_key(|(key, _)| key.span().start);
+    let Some((key, _)) = lists.first() else {
         let jobs = if document.is_empty() { Vec::new() } else { vec![top_level(&document)] };
-        return (jobs, Vec::new());
+        return Found { jobs, ..Found::default() };
     };
-    let offset = key.span().start;
-    let fail = |text: &str| (Vec::new(), vec![Problem::field(offset, "job", text)]);
-    if document.len() > 1 {
-        return fail("stands beside other fields; write either one job or [[job]] tables");
+    if document.len() > lists.len() {
+        let text = "stands beside other fields; write either one job or [[job]] tables";
+        let name = key.get_ref().to_string();
+        return Found::problem(Problem::field(key.span().start, name, text));
     }
+    let mut found = Found::default();
+    for (key, value) in lists {
+        let (items, problems) = items(key.get_ref(), key.span().start, value);
+        found.problems.extend(problems);
+        if key.get_ref() == JOBS {
+            found.jobs = items;
+        } else {
+            found.calendars = items;
+        }
+    }
+    found
+}
+
+/// The tables of a list, and what is wrong with it.
+fn items(name: &str, offset: usize, value: &Spanned<DeValue<'_>>) -> (Vec<RawJob>, Vec<Problem>) {
     let Some(items) = value.get_ref().as_array() else {
-        return fail("is not a list; write [[job]] above each job, or its fields at the top");
+        let text = if name == JOBS {
+            "is not a list; write [[job]] above each job, or its fields at the top"
+        } else {
+            "is not a list; write [[calendar]] above each calendar"
+        };
+        return (Vec::new(), vec![Problem::field(offset, name, text)]);
     };
-    let mut jobs = Vec::new();
+    let mut raw = Vec::new();
     let mut problems = Vec::new();
     for item in items {
         match item.get_ref().as_table() {
-            Some(table) => jobs.push(job(item.span().start, table)),
-            None => problems.push(Problem::field(item.span().start, "job", "is not a table")),
+            Some(table) => raw.push(job(item.span().start, table)),
+            None => problems.push(Problem::field(item.span().start, name, "is not a table")),
         }
     }
-    (jobs, problems)
+    (raw, problems)
 }
 
 /// A job that is the whole file begins at its name, or at its first field.
@@ -202,7 +225,11 @@ impl Place {
             time.second.get_or_insert(0);
         }
         let plain = match (datetime.date, datetime.time) {
-            (Some(_), None) => self.local || self.path.contains(".exclude.dates["),
+            (Some(_), None) => {
+                self.local
+                    || self.path.contains(".exclude.dates[")
+                    || self.path.starts_with("dates[")
+            }
             (Some(_), Some(_)) => self.local,
             (None, Some(_)) => self.path.contains(".within["),
             _ => false,

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{CallError, Handle};
-use crate::engine::{Apply, JobChange, NextChange, Outlooks, Plan, Reply, Request, RequestError};
+use crate::engine::{
+    Applied, Apply, CalendarChange, CalendarPlan, JobChange, NextChange, Outlooks, Plan, Planned,
+    Reply, Request, RequestError,
+};
 use crate::forecast::{self, Forecast, ForecastQuery, NextFirings, Outlook};
 use crate::id::JobName;
 use crate::time::Timestamp;
@@ -72,10 +75,14 @@ impl Handle {
     }
 
     /// What an apply would do, with the firings that jobs have and would have.
-    pub(super) async fn plan(&self, apply: Apply) -> Result<Vec<JobChange>, CallError> {
+    pub(super) async fn plan(&self, apply: Apply) -> Result<Applied, CallError> {
         match self.call(Request::Apply(apply)).await? {
-            Reply::Planned(plans) => {
-                self.compute(move || plans.into_iter().map(planned).collect()).await
+            Reply::Planned(Planned { calendars, jobs }) => {
+                self.compute(move || Applied {
+                    calendars: calendars.into_iter().map(calendar_planned).collect(),
+                    jobs: jobs.into_iter().map(planned).collect(),
+                })
+                .await
             }
             other => Err(CallError::UnexpectedReply(format!("{other:?}"))),
         }
@@ -99,6 +106,14 @@ fn planned(plan: Plan) -> JobChange {
         before: before.map(|outlook| next(outlook, now)).unwrap_or_default(),
         after: next(after, now),
     });
+    change
+}
+
+fn calendar_planned(plan: CalendarPlan) -> CalendarChange {
+    let CalendarPlan { mut change, outlooks, now } = plan;
+    for (moved, (before, after)) in change.moved.iter_mut().zip(outlooks) {
+        moved.next = Some(NextChange { before: next(before, now), after: next(after, now) });
+    }
     change
 }
 

@@ -10,12 +10,13 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use super::CallError;
 use super::link::{Letter, Link, ToSession};
+use crate::calendar::{Calendar, CalendarView};
 use crate::client_record::{ClientView, Proof};
 use crate::engine::{
-    Apply, Event, Input, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup, Reply, Request,
-    SessionId, Status,
+    Applied, Apply, CalendarChange, Event, Input, NewClient, OpenDelivery, Page, Pause, Regroup,
+    Reply, Request, SessionId, Status,
 };
-use crate::id::{ClientId, GroupName, JobName, Serial};
+use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
 use crate::job::JobView;
 use crate::pause::{JobSelection, PauseTerms, SelectionChange};
 use crate::run::{Attempt, Outcome, Run, Submission};
@@ -55,13 +56,13 @@ impl Handle {
         expect_reply!(self.call(Request::Submit(submission)).await?, Reply::Run(run) => *run)
     }
 
-    /// Creates, changes and, with `prune`, removes jobs: all or nothing. A dry run tells, too, how
-    /// the next firings change.
-    pub async fn apply(&self, apply: Apply) -> Result<Vec<JobChange>, CallError> {
+    /// Creates and changes calendars and jobs and, with `prune`, removes jobs: all or nothing. A
+    /// dry run tells, too, how the next firings change.
+    pub async fn apply(&self, apply: Apply) -> Result<Applied, CallError> {
         if apply.dry_run {
             return self.plan(apply).await;
         }
-        expect_reply!(self.call(Request::Apply(apply)).await?, Reply::Applied(changes) => changes)
+        expect_reply!(self.call(Request::Apply(apply)).await?, Reply::Applied(applied) => applied)
     }
 
     /// Stops a job's rule from firing until it is resumed.
@@ -116,6 +117,30 @@ impl Handle {
     /// Jobs in the order of their names.
     pub async fn list(&self, page: Page<JobName>) -> Result<Vec<JobView>, CallError> {
         expect_reply!(self.call(Request::ListJobs(page)).await?, Reply::Jobs(jobs) => jobs)
+    }
+
+    /// Creates or changes a calendar. The jobs that use it go by it from now on.
+    pub async fn put_calendar(&self, calendar: Calendar) -> Result<CalendarChange, CallError> {
+        let reply = self.call(Request::PutCalendar(calendar)).await?;
+        expect_reply!(reply, Reply::CalendarPut(change) => *change)
+    }
+
+    /// Removes a calendar that no job uses.
+    pub async fn remove_calendar(&self, calendar: CalendarName) -> Result<(), CallError> {
+        expect_reply!(self.call(Request::RemoveCalendar(calendar)).await?, Reply::Done => ())
+    }
+
+    /// One calendar.
+    pub async fn calendar(&self, calendar: CalendarName) -> Result<CalendarView, CallError> {
+        expect_reply!(self.call(Request::Calendar(calendar)).await?, Reply::Calendar(view) => *view)
+    }
+
+    /// Calendars in the order of their names.
+    pub async fn calendars(
+        &self,
+        page: Page<CalendarName>,
+    ) -> Result<Vec<CalendarView>, CallError> {
+        expect_reply!(self.call(Request::Calendars(page)).await?, Reply::Calendars(views) => views)
     }
 
     /// Ends a run: queued deliveries as `cancelled`; clients that have it are asked to stop.

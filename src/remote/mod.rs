@@ -19,11 +19,12 @@ use serde::de::DeserializeOwned;
 use crate::api::message::{
     ClientRequest, GroupsChange, NewClientView, PauseRequest, ResumeRequest,
 };
+use crate::calendar::{Calendar, CalendarView};
 use crate::client_record::ClientView;
-use crate::engine::{Apply, JobChange, OpenDelivery, Page, Pause, Regroup, Status};
+use crate::engine::{Applied, Apply, CalendarChange, OpenDelivery, Page, Pause, Regroup, Status};
 use crate::forecast::{Forecast, ForecastQuery, NextFirings};
 use crate::history::RunQuery;
-use crate::id::{ClientId, GroupName, JobName, Serial};
+use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
 use crate::job::JobView;
 use crate::pause::{JobSelection, PauseTerms, SelectionChange};
 use crate::run::{Response, Run, Submission};
@@ -57,9 +58,9 @@ impl Remote {
         self.http.json(request).await
     }
 
-    /// Creates, changes and, with `prune`, removes jobs: all or nothing. A dry run tells, too, how
-    /// the next firings change.
-    pub async fn apply(&self, apply: Apply) -> Result<Vec<JobChange>, RemoteError> {
+    /// Creates and changes calendars and jobs and, with `prune`, removes jobs: all or nothing. A
+    /// dry run tells, too, how the next firings change.
+    pub async fn apply(&self, apply: Apply) -> Result<Applied, RemoteError> {
         let request = self.http.request(Method::POST, &["apply"])?.json(&apply);
         self.http.json(request).await
     }
@@ -126,6 +127,33 @@ impl Remote {
     /// Jobs in the order of their names.
     pub async fn list(&self, page: Page<JobName>) -> Result<Vec<JobView>, RemoteError> {
         let request = self.http.request(Method::GET, &["jobs"])?;
+        self.http.json(request.query(&page_query(&page))).await
+    }
+
+    /// Creates or changes a calendar. The jobs that use it go by it from now on.
+    pub async fn put_calendar(&self, calendar: Calendar) -> Result<CalendarChange, RemoteError> {
+        let path = ["calendars", calendar.name().as_str()];
+        let request = self.http.request(Method::PUT, &path)?.json(&calendar);
+        self.http.json(request).await
+    }
+
+    /// Removes a calendar that no job uses.
+    pub async fn remove_calendar(&self, calendar: CalendarName) -> Result<(), RemoteError> {
+        let request = self.http.request(Method::DELETE, &["calendars", calendar.as_str()])?;
+        self.http.send(request).await.map(drop)
+    }
+
+    /// One calendar.
+    pub async fn calendar(&self, calendar: CalendarName) -> Result<CalendarView, RemoteError> {
+        self.fetch(&["calendars", calendar.as_str()]).await
+    }
+
+    /// Calendars in the order of their names.
+    pub async fn calendars(
+        &self,
+        page: Page<CalendarName>,
+    ) -> Result<Vec<CalendarView>, RemoteError> {
+        let request = self.http.request(Method::GET, &["calendars"])?;
         self.http.json(request.query(&page_query(&page))).await
     }
 

@@ -1,4 +1,4 @@
-//! Days that a rule leaves out: dates, ranges of dates, weekdays.
+//! Days that a rule or a calendar leaves out: dates, ranges of dates, weekdays.
 //!
 //! Promises: what is read is written back in one form, whatever the order in which it was
 //! written. Imports nothing of fleetcron.
@@ -9,7 +9,7 @@ use std::str::FromStr;
 use chrono::{Datelike, NaiveDate, Weekday};
 use serde::{Deserialize, Serialize};
 
-/// The most dates and ranges of dates that a rule excludes.
+/// The most dates and ranges of dates that a rule or a calendar excludes.
 pub const MAX_DATES: usize = 1_000;
 
 /// How much of a bad value an error message repeats.
@@ -18,6 +18,77 @@ const SHOWN: usize = 80;
 /// The beginning of a value, as much of it as an error message repeats.
 pub(super) fn shown(value: &str) -> String {
     value.chars().take(SHOWN).collect()
+}
+
+/// Dates and weekdays: the days that a rule excludes itself, or those of a calendar.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Days {
+    /// Sorted; none overlap.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dates: Vec<DateRange>,
+    #[serde(skip_serializing_if = "is_empty")]
+    weekdays: Weekdays,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_empty(days: &Weekdays) -> bool {
+    days.is_empty()
+}
+
+impl Days {
+    /// Takes dates, in any order, and weekdays; `what` has them, for the error at more than
+    /// [`MAX_DATES`] dates.
+    pub(crate) fn new(
+        what: &str,
+        dates: Vec<DateRange>,
+        weekdays: Weekdays,
+    ) -> Result<Self, String> {
+        if dates.len() > MAX_DATES {
+            let count = dates.len();
+            return Err(format!("{what} has {count} dates; the most is {MAX_DATES}"));
+        }
+        Ok(Self { dates: joined(dates), weekdays })
+    }
+
+    /// Whether there is no day.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.dates.is_empty() && self.weekdays.is_empty()
+    }
+
+    /// The dates, sorted; none overlap.
+    #[must_use]
+    pub fn dates(&self) -> &[DateRange] {
+        &self.dates
+    }
+
+    /// The weekdays.
+    #[must_use]
+    pub fn weekdays(&self) -> Weekdays {
+        self.weekdays
+    }
+
+    /// The first date from `date` on that is none of the dates; weekdays are not looked at.
+    pub(super) fn after_dates(&self, date: NaiveDate) -> Option<NaiveDate> {
+        let after = self.dates.partition_point(|range| range.last < date);
+        let mut open = date;
+        // Ranges that touch are not joined: 24 December, 25 December.
+        for range in &self.dates[after..] {
+            if range.first > open {
+                break;
+            }
+            open = range.last.succ_opt()?;
+        }
+        Some(open)
+    }
+}
+
+impl fmt::Display for Days {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dates = self.dates.iter().map(DateRange::to_string);
+        let all: Vec<String> = dates.chain(Vec::from(self.weekdays)).collect();
+        f.write_str(&all.join(","))
+    }
 }
 
 /// A date, or all dates from one to another, both included.
@@ -75,7 +146,7 @@ impl fmt::Display for DateRange {
 }
 
 /// Sorts ranges of dates and joins those that overlap.
-pub(super) fn joined(mut ranges: Vec<DateRange>) -> Vec<DateRange> {
+fn joined(mut ranges: Vec<DateRange>) -> Vec<DateRange> {
     ranges.sort_unstable();
     let mut joined: Vec<DateRange> = Vec::with_capacity(ranges.len());
     for range in ranges {
@@ -108,6 +179,11 @@ impl Weekdays {
     #[must_use]
     pub fn has(self, day: Weekday) -> bool {
         self.0 & (1 << day.num_days_from_monday()) != 0
+    }
+
+    /// The days that are in it or in the other one.
+    pub(super) fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether the weekday of a date is in it.

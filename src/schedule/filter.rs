@@ -2,35 +2,43 @@
 //!
 //! Promises: only the local wall time of an occurrence decides; a search jumps over what is
 //! closed instead of walking through it, and skips no moment that is open, also where clocks
-//! change. Imports times, [`super::days`] and [`super::window`].
+//! change. Imports identifiers, times, [`super::days`] and [`super::window`].
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Offset, TimeDelta};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use super::days::{self, DateRange, MAX_DATES, Weekdays};
+use super::days::{DateRange, Days, Weekdays};
 use super::window::{self, MAX_WINDOWS, Window};
+use crate::id::CalendarName;
 use crate::time::Timestamp;
 
-/// Days on which a rule does not fire.
+/// The most calendars that a rule names.
+pub const MAX_RULE_CALENDARS: usize = 16;
+
+/// Days on which a rule does not fire: its own, and those of the calendars that it names.
 ///
-/// Written `{ dates = ["2026-12-24..2027-01-06"], weekdays = ["sat", "sun"] }`, with at least one
-/// of the two and at most [`MAX_DATES`] dates and ranges.
+/// Written `{ dates = ["2026-12-24..2027-01-06"], weekdays = ["sat", "sun"], calendars = ["se"] }`,
+/// with at least one of the three, at most [`MAX_DATES`](super::MAX_DATES) dates and ranges and at
+/// most [`MAX_RULE_CALENDARS`] calendars.
+///
+/// What days a calendar has is not written in the rule: they are bound to it, see
+/// [`Rule::bind`](super::Rule::bind). Until then, a calendar excludes nothing. Bound or not, rules
+/// that are written alike are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "WrittenExclude")]
 pub struct Exclude {
-    /// Sorted; none overlap.
+    #[serde(flatten)]
+    own: Days,
+    /// Each once, in the order in which they are written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    dates: Vec<DateRange>,
-    #[serde(skip_serializing_if = "is_empty")]
-    weekdays: Weekdays,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_empty(days: &Weekdays) -> bool {
-    days.is_empty()
+    calendars: Vec<CalendarName>,
+    #[serde(skip)]
+    bound: Bound,
 }
 
 #[derive(Deserialize)]
@@ -39,37 +47,91 @@ struct WrittenExclude {
     #[serde(default)]
     dates: Vec<DateRange>,
     weekdays: Option<Weekdays>,
+    #[serde(default)]
+    calendars: Vec<CalendarName>,
 }
 
 impl TryFrom<WrittenExclude> for Exclude {
     type Error = String;
 
     fn try_from(written: WrittenExclude) -> Result<Self, String> {
-        let WrittenExclude { dates, weekdays } = written;
-        if dates.is_empty() && weekdays.is_none() {
-            return Err("exclude is empty; leave it out, or write dates or weekdays".into());
+        let WrittenExclude { dates, weekdays, calendars } = written;
+        if dates.is_empty() && weekdays.is_none() && calendars.is_empty() {
+            let instead = "leave it out, or write dates, weekdays or calendars";
+            return Err(format!("exclude is empty; {instead}"));
         }
-        if dates.len() > MAX_DATES {
-            let count = dates.len();
-            return Err(format!("exclude has {count} dates; the most is {MAX_DATES}"));
+        if calendars.len() > MAX_RULE_CALENDARS {
+            let count = calendars.len();
+            return Err(format!("exclude has {count} calendars; the most is {MAX_RULE_CALENDARS}"));
         }
-        Ok(Self { dates: days::joined(dates), weekdays: weekdays.unwrap_or_default() })
+        let mut once = BTreeSet::new();
+        if let Some(twice) = calendars.iter().find(|name| !once.insert(*name)) {
+            return Err(format!("exclude has calendar {:?} twice", twice.as_str()));
+        }
+        let own = Days::new("exclude", dates, weekdays.unwrap_or_default())?;
+        let bound = Bound { weekdays: own.weekdays(), days: Vec::new() };
+        Ok(Self { own, calendars, bound })
     }
 }
 
+/// The days of an exclusion's calendars. It is no part of what is written, and so none of what
+/// makes two rules equal.
+#[derive(Debug, Clone, Default)]
+struct Bound {
+    /// The weekdays of all calendars, and the exclusion's own.
+    weekdays: Weekdays,
+    /// Shared by all rules that name the calendar.
+    days: Vec<Arc<Days>>,
+}
+
+impl PartialEq for Bound {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Bound {}
+
 impl Exclude {
+    /// The calendars that it names.
+    #[must_use]
+    pub fn calendars(&self) -> &[CalendarName] {
+        &self.calendars
+    }
+
+    /// Takes the days of its calendars, in place of those that it had.
+    pub(super) fn bind(&mut self, days: &dyn Fn(&CalendarName) -> Option<Arc<Days>>) {
+        let days: Vec<Arc<Days>> = self.calendars.iter().filter_map(days).collect();
+        let weekdays = days.iter().fold(self.own.weekdays(), |all, one| all.with(one.weekdays()));
+        self.bound = Bound { weekdays, days };
+    }
+
     /// The first date from `date` on that is not left out by a date, and whether it is another.
     fn after_dates(&self, date: NaiveDate) -> Option<(NaiveDate, bool)> {
-        let after = self.dates.partition_point(|range| range.last < date);
         let mut open = date;
-        // Ranges that touch are not joined: 24 December, 25 December.
-        for range in &self.dates[after..] {
-            if range.first > open {
-                break;
+        loop {
+            let before = open;
+            for days in std::iter::once(&self.own).chain(self.bound.days.iter().map(Arc::as_ref)) {
+                open = days.after_dates(open)?;
             }
-            open = range.last.succ_opt()?;
+            // A day that one calendar leaves open may be the other's.
+            if open == before || self.bound.days.is_empty() {
+                return Some((open, open != date));
+            }
         }
-        Some((open, open != date))
+    }
+
+    fn has_weekday_of(&self, date: NaiveDate) -> bool {
+        self.bound.weekdays.has_date(date)
+    }
+}
+
+impl fmt::Display for Exclude {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = Some(self.own.to_string()).filter(|own| !own.is_empty());
+        let calendars = self.calendars.iter().map(|name| format!("calendar:{name}"));
+        let all: Vec<String> = own.into_iter().chain(calendars).collect();
+        write!(f, "except {}", all.join(","))
     }
 }
 
@@ -142,7 +204,7 @@ impl Filter {
 
     /// The first time of a day, in milliseconds, that is open; dates are not looked at.
     fn opening_on(&self, date: NaiveDate, since: u32) -> Option<u32> {
-        if self.exclude.as_ref().is_some_and(|exclude| exclude.weekdays.has_date(date)) {
+        if self.exclude.as_ref().is_some_and(|exclude| exclude.has_weekday_of(date)) {
             return None;
         }
         if self.within.is_empty() {
@@ -201,10 +263,7 @@ impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         if let Some(exclude) = &self.exclude {
-            let dates = exclude.dates.iter().map(DateRange::to_string);
-            let weekdays = Vec::from(exclude.weekdays);
-            let all: Vec<String> = dates.chain(weekdays).collect();
-            parts.push(format!("except {}", all.join(",")));
+            parts.push(exclude.to_string());
         }
         if !self.within.is_empty() {
             let windows: Vec<String> = self.within.iter().map(Window::to_string).collect();

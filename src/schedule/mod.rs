@@ -13,6 +13,9 @@
 //! A window has its beginning but not its end, may go on past midnight, and then belongs to the
 //! day on which it begins; an excluded day is closed altogether, windows or not.
 //!
+//! An exclusion may name calendars, whose days are kept elsewhere. They are bound to the rule by
+//! whoever has them ([`Rule::bind`]); in a rule that is not bound, a calendar excludes nothing.
+//!
 //! # How it differs from croniter
 //!
 //! `tests/croniter.test.sh` compares thousands of random expressions with croniter 6, a library of
@@ -44,6 +47,7 @@
 //! | day as the end: `UNTIL=20261224` | the day is part of it | its midnight is the end |
 //! | week at the turn of the year: `BYWEEKNO=53`, `BYWEEKNO=-52` | numbered in its own year, whose weeks are counted | days of January before the first week may take a wrong number, and those of December that belong to the first week have none from the end |
 
+mod bound;
 mod cron;
 mod cron_text;
 mod days;
@@ -62,8 +66,8 @@ mod window;
 
 pub use cron::{Cron, InvalidCron};
 pub use cron_text::MAX_EXPRESSION;
-pub use days::{DateRange, MAX_DATES, Weekdays};
-pub use filter::{Exclude, Filter};
+pub use days::{DateRange, Days, MAX_DATES, Weekdays};
+pub use filter::{Exclude, Filter, MAX_RULE_CALENDARS};
 pub use rrule::{InvalidRRule, RRule};
 pub use rrule_text::{MAX_INTERVAL, MAX_RRULE};
 pub use rule::{InvalidRule, MAX_PASSED_OVER, MAX_PERIOD, MAX_RULES, MIN_PERIOD, Rule, When};

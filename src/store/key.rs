@@ -21,6 +21,7 @@
 //! | `x` + job id (16) + row (u64) | a row of missed firings, JSON of [`MissedRow`](crate::MissedRow) | job id, then row |
 //! | `n` + job name + 0 + job id (16) | a removed job that had this name, JSON of [`RemovedJob`](crate::RemovedJob) | name, then job id: the latest job of a name last |
 //! | `o` + time of removal (u64) + job id (16) | the same, for retention | when it was removed |
+//! | `e` + calendar name (text) | a calendar, JSON of [`CalendarRecord`](crate::CalendarRecord) | calendar name |
 //! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
 //!
@@ -32,7 +33,7 @@
 
 use std::ops::Range;
 
-use crate::id::{ClientId, ClientNo, JobId, JobName, Serial};
+use crate::id::{CalendarName, ClientId, ClientNo, JobId, JobName, Serial};
 use crate::time::Timestamp;
 
 /// Facts about the store.
@@ -65,6 +66,8 @@ pub const MISSED: u8 = b'x';
 pub const REMOVED: u8 = b'n';
 /// Removed jobs by the time of their removal.
 pub const REMOVAL: u8 = b'o';
+/// Calendars.
+pub const CALENDAR: u8 = b'e';
 /// The redo log of large units.
 pub const STAGING: u8 = b'z';
 
@@ -175,6 +178,12 @@ pub fn removed_before(moment: Timestamp) -> Range<Vec<u8>> {
 #[must_use]
 pub fn of_job(kind: u8, id: JobId) -> Range<Vec<u8>> {
     under(of(kind, &[&id.to_bytes()]))
+}
+
+/// The key of a calendar.
+#[must_use]
+pub fn calendar(name: &CalendarName) -> Vec<u8> {
+    of(CALENDAR, &[name.as_str().as_bytes()])
 }
 
 /// The key that is there while a large unit is complete and being applied.

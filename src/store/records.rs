@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::page::{self, RESULT_PART};
 use super::{MAX_VALUE, Op, Order, Store, StoreError, key, open_set, prepare, staging, walk};
+use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
 use crate::engine::{Change, Mark, OpenRunRecord, PageEntry, Snapshot};
 use crate::id::{ClientId, ClientNo, JobId, Serial};
@@ -79,6 +80,10 @@ pub fn encode(store: &dyn Store, unit: &[Change]) -> Result<Vec<Op>, StoreError>
             | Change::PutRevision(_)
             | Change::PutRemoved(_)
             | Change::ForgetJob(_) => past::encode(store, &mut ops, change)?,
+            Change::PutCalendar(record) => {
+                ops.push(put("calendar", key::calendar(record.spec.name()), &**record)?);
+            }
+            Change::RemoveCalendar(name) => ops.push(Op::Delete(key::calendar(name))),
         }
     }
     Ok(ops)
@@ -183,6 +188,7 @@ pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
         clients: load_clients(store)?,
         open_runs: load_open_runs(store)?,
         last_serial,
+        calendars: load_calendars(store)?,
     })
 }
 
@@ -200,6 +206,15 @@ fn load_jobs(store: &dyn Store) -> Result<Vec<(Job, JobState)>, StoreError> {
                 StoreError::corrupt("job state", &key::job_state(job.id), "it is missing")
             })?;
             Ok((job, state))
+        })
+        .collect()
+}
+
+fn load_calendars(store: &dyn Store) -> Result<Vec<CalendarRecord>, StoreError> {
+    walk(store, key::all(key::CALENDAR), Order::Up)
+        .map(|entry| {
+            let (key, value) = entry?;
+            read("calendar", &key, &value)
         })
         .collect()
 }

@@ -108,7 +108,7 @@ pub fn job(spec: Value) -> JobSpec {
 }
 
 pub async fn apply(remote: &Remote, jobs: Vec<JobSpec>) {
-    remote.apply(Apply { jobs, prune: false, dry_run: false }).await.unwrap();
+    remote.apply(Apply { jobs, ..Apply::default() }).await.unwrap();
 }
 
 /// All runs of a job, the oldest first, each as it stands.

@@ -1,6 +1,7 @@
 //! The engine under a seeded storm: clients come and go, commands run, the server crashes at any
 //! point of a commit. Whatever happens, nothing that was acknowledged is lost, nothing is sent
-//! again after it was, and every delivery ends exactly once.
+//! again after it was, every delivery ends exactly once, and a job fires on no day that its
+//! calendar closes.
 //!
 //! `FLEETCRON_SEED=123 cargo test --test engine_simulation` replays one seed.
 
@@ -15,12 +16,13 @@ use std::time::Duration;
 
 use fleetcron::engine::{
     Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, Pause, Reply, Request, SessionId,
-    Snapshot,
+    Snapshot, What,
 };
 use fleetcron::store::{MemoryStore, records};
 use fleetcron::{
-    Attempt, CatchUp, ClientId, Counts, DeliveryState, JobSpec, Json, Offline, Outcome, Overlap,
-    OverlapScope, Proof, Rule, Run, Serial, Submission, Target, Timestamp, history,
+    Attempt, Calendar, CatchUp, Cause, ClientId, Counts, DeliveryState, JobSpec, Json, Offline,
+    Outcome, Overlap, OverlapScope, Proof, Rule, Run, Serial, Submission, Target, Timestamp,
+    history,
 };
 use random::Random;
 use tally::Tally;
@@ -51,6 +53,8 @@ struct World {
     /// Acknowledged to their callers.
     runs: BTreeSet<Serial>,
     removed: BTreeSet<ClientId>,
+    /// Since when the calendar closes the day of the simulation, and since when it does not.
+    closed: Vec<(Timestamp, bool)>,
     tally: Tally,
 }
 
@@ -79,6 +83,7 @@ impl World {
             next: 0,
             runs: BTreeSet::new(),
             removed: BTreeSet::new(),
+            closed: Vec::new(),
             tally: Tally::default(),
         };
         for n in 0..CLIENTS {
@@ -160,11 +165,31 @@ impl World {
             }
             Effect::Reply { answer: Err(error), .. } => {
                 let text = error.to_string();
-                let known = ["is not open", "no job named", "no client is named"];
+                let known = [
+                    "is not open",
+                    "no job named",
+                    "no client is named",
+                    "no calendar named",
+                    "is used by 1 job: few/calendar",
+                ];
                 let expected = known.iter().any(|known| text.contains(known));
                 assert!(expected, "unexpected refusal: {text}");
             }
+            Effect::Notify(event) if matches!(event.what, What::Calendar { .. }) => {
+                self.see_calendar();
+            }
             Effect::Reply { .. } | Effect::Notify(_) => {}
+        }
+    }
+
+    /// Notes since when the calendar that is stored closes the day.
+    fn see_calendar(&mut self) {
+        let stored = records::load(&self.store).unwrap().calendars;
+        let Some(record) = stored.first() else { return };
+        let closed = !record.spec.days().weekdays().is_empty();
+        if self.closed.last().is_none_or(|(at, _)| *at < record.updated_at) {
+            self.closed.push((record.updated_at, closed));
+            self.tally.calendar_changes += 1;
         }
     }
 
@@ -237,6 +262,7 @@ impl World {
         let removed = snapshot.clients.iter().filter(|(record, _)| record.removed_at.is_some());
         self.removed = removed.map(|(record, _)| record.id.clone()).collect();
         self.engine = Engine::restore(snapshot, self.now);
+        self.see_calendar();
     }
 
     /// Lets a client answer the oldest that it runs; tells whether there was one.
@@ -298,7 +324,7 @@ impl World {
     fn change(&mut self) -> Request {
         let job = self.random.below(jobs().len());
         let job = jobs().swap_remove(job).name;
-        match self.random.below(10) {
+        match self.random.below(14) {
             0..4 => Request::TriggerJob(job),
             4 => Request::PauseJob(Pause::new(job)),
             5 => Request::ResumeJob(job),
@@ -309,6 +335,8 @@ impl World {
             }
             7 => Request::RemoveJob(job),
             8 => apply(jobs()),
+            10..13 => Request::PutCalendar(calendar(self.random.chance(50))),
+            13 => Request::RemoveCalendar("closed".parse().unwrap()),
             _ => {
                 let id = client_id(self.random.below(CLIENTS));
                 if self.removed.contains(&id) { Request::Status } else { Request::RemoveClient(id) }
@@ -365,6 +393,7 @@ impl World {
         assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
         for run in &runs {
             assert!(run.ended_at.is_some(), "run {} has not ended: {:?}", run.serial, run.counts);
+            self.check_calendar(run);
             let counts = self.check_responses(run);
             assert_eq!(run.counts, counts, "run {}", run.serial);
         }
@@ -390,6 +419,19 @@ impl World {
             assert_eq!(numbers, (1..=last).rev().collect::<Vec<_>>(), "{name}");
             self.tally.rows = self.tally.rows.max(rows.len());
         }
+    }
+
+    /// What a rule fires by itself, it does on a day that was open by then. What is due at the
+    /// moment of a change is due by the days before it.
+    fn check_calendar(&mut self, run: &Run) {
+        let of_calendar = run.job.as_ref().is_some_and(|job| job.as_str() == "few/calendar");
+        if !of_calendar || run.cause != Cause::Scheduled {
+            return;
+        }
+        let before = self.closed.partition_point(|(at, _)| *at < run.scheduled_at);
+        let closed = before.checked_sub(1).is_some_and(|last| self.closed[last].1);
+        assert!(!closed, "run {} fired on a closed day: {:?}", run.serial, self.closed);
+        self.tally.by_calendar += 1;
     }
 
     /// Every delivery of a run has ended once, and says why; counts the ends.
@@ -437,7 +479,19 @@ fn all_runs(store: &MemoryStore) -> Vec<Run> {
 }
 
 fn apply(jobs: Vec<JobSpec>) -> Request {
-    Request::Apply(Apply { jobs, prune: true, dry_run: false })
+    let calendars = vec![calendar(false)];
+    Request::Apply(Apply { jobs, calendars, prune: true, ..Apply::default() })
+}
+
+/// The calendar that one job names: it closes every day, or one that is long over.
+fn calendar(closes: bool) -> Calendar {
+    let name = "closed".parse().unwrap();
+    if closes {
+        // Sunday is left, so that the rule has a future; the simulation is on a Friday.
+        let days = vec!["mon-sat".to_owned()].try_into().unwrap();
+        return Calendar::new(name, None, Vec::new(), Some(days)).unwrap();
+    }
+    Calendar::new(name, None, vec!["2001-01-01".parse().unwrap()], None).unwrap()
 }
 
 fn jobs() -> Vec<JobSpec> {
@@ -460,6 +514,10 @@ fn jobs() -> Vec<JobSpec> {
     for (spec, overlap) in jobs.iter_mut().zip(overlaps) {
         spec.overlap = overlap;
     }
+    let mut by_calendar = job("few/calendar", few(), 2, CatchUp::Latest, Drop);
+    let rule = r#"{"every": "2s", "exclude": {"calendars": ["closed"]}}"#;
+    by_calendar.rule = serde_json::from_str(rule).unwrap();
+    jobs.push(by_calendar);
     jobs[0].spread = Some(Duration::from_secs(3));
     jobs[2].jitter = Some(Duration::from_secs(2));
     for (n, overlap) in [Overlap::Skip, Overlap::Queue, Overlap::Replace].into_iter().enumerate() {

@@ -14,6 +14,10 @@ pub(crate) struct Tally {
     pub(crate) sent_again: usize,
     /// Rows of missed firings that one job had.
     pub(crate) rows: usize,
+    /// Runs of the job that names a calendar, fired by its rule.
+    pub(crate) by_calendar: usize,
+    /// Changes of the calendar from open to closed or back.
+    pub(crate) calendar_changes: usize,
     pub(crate) ends: BTreeMap<DeliveryState, usize>,
 }
 
@@ -24,6 +28,8 @@ impl Tally {
         self.displaced += other.displaced;
         self.sent_again += other.sent_again;
         self.rows = self.rows.max(other.rows);
+        self.by_calendar += other.by_calendar;
+        self.calendar_changes += other.calendar_changes;
         for (state, n) in &other.ends {
             *self.ends.entry(*state).or_default() += n;
         }
@@ -40,6 +46,9 @@ impl Tally {
         println!("ends: {:?}", self.ends);
         assert!(crashes > 10 && torn > 5 && displaced > 10 && sent_again > 100, "a calm storm");
         assert!(self.rows > 3, "hardly any firing was missed: {} rows", self.rows);
+        let Self { by_calendar, calendar_changes, .. } = *self;
+        println!("{by_calendar} runs by calendar, {calendar_changes} changes of it");
+        assert!(by_calendar > 100 && calendar_changes > 20, "a calendar that did nothing");
         for state in [Succeeded, Failed, Rejected, Cancelled, Expired, Superseded, Skipped, Removed]
         {
             assert!(self.ends.get(&state).is_some_and(|n| *n > 10), "hardly any is {state}");

@@ -89,7 +89,7 @@ impl World {
         let groups = BTreeSet::new();
         world.ask(Request::AddClient(NewClient { id: worker(), groups, token: None }));
         world.connect();
-        world.ask(Request::Apply(Apply { jobs: specs, prune: true, dry_run: false }));
+        world.ask(Request::Apply(Apply { jobs: specs, prune: true, ..Apply::default() }));
         world.wake();
         world
     }

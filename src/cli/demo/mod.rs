@@ -129,13 +129,8 @@ async fn introduce(
     Ok(())
 }
 
-async fn load_jobs(
-    screen: &Screen,
-    handle: &Handle,
-    jobs: Vec<crate::JobSpec>,
-) -> Result<(), CliError> {
-    let apply = Apply { jobs, prune: false, dry_run: false };
-    let changes = handle.apply(apply).await.map_err(CliError::server)?;
+async fn load_jobs(screen: &Screen, handle: &Handle, apply: Apply) -> Result<(), CliError> {
+    let changes = handle.apply(apply).await.map_err(CliError::server)?.jobs;
     let count = |action| changes.iter().filter(|change| change.action == action).count();
     screen.note(&format!(
         "Jobs: {} created, {} updated, {} as they were.",

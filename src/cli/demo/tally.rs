@@ -41,6 +41,7 @@ impl Tally {
                 self.clients.insert(client.clone(), false);
             }
             What::Job { .. }
+            | What::Calendar { .. }
             | What::Missed { .. }
             | What::AttemptEnded { .. }
             | What::RunEnded { .. } => {}

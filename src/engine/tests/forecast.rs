@@ -245,7 +245,7 @@ fn outlooks_come_in_parts_each_job_once() {
         .chain([every("b", "all", 3_600)])
         .collect();
     let total = jobs.len() as u64;
-    bench.call(Request::Apply(Apply { jobs, prune: false, dry_run: false }));
+    bench.call(Request::Apply(Apply { jobs, ..Apply::default() }));
     let of = |prefix: &str| ForecastQuery {
         prefix: Some(prefix.parse().unwrap()),
         to: Some(at(3_601)),

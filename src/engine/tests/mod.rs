@@ -1,6 +1,7 @@
 //! A bench for the engine, with a store behind it so that it can be started again.
 
 mod attempts;
+mod calendars;
 mod deliveries;
 mod forecast;
 mod overlap;
@@ -95,7 +96,7 @@ impl Bench {
     }
 
     fn apply(&mut self, spec: JobSpec) {
-        self.call(Request::Apply(Apply { jobs: vec![spec], prune: false, dry_run: false }));
+        self.call(Request::Apply(Apply { jobs: vec![spec], ..Apply::default() }));
     }
 
     fn submit(&mut self, target: &str) -> Run {

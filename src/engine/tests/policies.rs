@@ -233,13 +233,13 @@ fn apply_is_a_whole_and_names_what_is_wrong() {
     let mut bench = Bench::new();
     bench.apply(every("old", "all", 10));
     let twice = vec![every("new", "all", 10), every("new", "all", 20)];
-    let apply = Apply { jobs: twice, prune: true, dry_run: false };
+    let apply = Apply { jobs: twice, prune: true, ..Apply::default() };
     let error = bench.ask(Request::Apply(apply)).unwrap_err();
     assert_eq!(error.to_string(), "job \"new\" is defined twice");
     let jobs = vec![every("new", "group:nobody", 10)];
-    let mut apply = Apply { jobs, prune: true, dry_run: true };
+    let mut apply = Apply { jobs, prune: true, dry_run: true, ..Apply::default() };
     let Reply::Planned(plans) = bench.call(Request::Apply(apply.clone())) else { panic!() };
-    let changes: Vec<_> = plans.into_iter().map(|plan| plan.change).collect();
+    let changes: Vec<_> = plans.jobs.into_iter().map(|plan| plan.change).collect();
     let actions: Vec<_> = changes.iter().map(|change| change.action).collect();
     assert_eq!(actions, [JobAction::Create, JobAction::Remove]);
     assert_eq!(changes[0].warnings.len(), 1, "{changes:?}");

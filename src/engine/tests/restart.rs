@@ -92,7 +92,7 @@ fn what_a_person_did_survives() {
     let gone = bench.ask(Request::GetJob("removed".parse().unwrap()));
     assert!(matches!(gone, Err(RequestError::NotFound { .. })), "{gone:?}");
     let jobs = vec![every("paused", "all", 1_000), every("resumed", "all", 1_000)];
-    bench.call(Request::Apply(Apply { jobs, prune: true, dry_run: false }));
+    bench.call(Request::Apply(Apply { jobs, prune: true, ..Apply::default() }));
     bench.restart(at(3));
     assert_eq!(bench.status().jobs, 2);
 }

@@ -121,7 +121,7 @@ fn a_spread_above_a_day_is_refused() {
     let mut bench = Bench::new();
     let mut spec = every("tick", "all", 60);
     spec.spread = Some(Duration::from_secs(86_401));
-    let apply = Apply { jobs: vec![spec], prune: false, dry_run: false };
+    let apply = Apply { jobs: vec![spec], ..Apply::default() };
     let error = bench.ask(Request::Apply(apply)).unwrap_err().to_string();
     assert_eq!(error, "job \"tick\": spread is longer than one day, the most");
 }

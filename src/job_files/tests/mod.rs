@@ -1,5 +1,6 @@
 //! Tests of reading job files.
 
+mod calendars;
 mod on_disk;
 mod properties;
 mod shapes;
@@ -10,11 +11,23 @@ use std::path::Path;
 use super::*;
 
 fn toml(text: &str) -> Result<Vec<LoadedJob>, JobFileErrors> {
-    parse(text, Path::new("jobs/a.toml"), Format::Toml)
+    Ok(toml_file(text)?.jobs)
 }
 
 fn json(text: &str) -> Result<Vec<LoadedJob>, JobFileErrors> {
+    Ok(json_file(text)?.jobs)
+}
+
+fn toml_file(text: &str) -> Result<Loaded, JobFileErrors> {
+    parse(text, Path::new("jobs/a.toml"), Format::Toml)
+}
+
+fn json_file(text: &str) -> Result<Loaded, JobFileErrors> {
     parse(text, Path::new("jobs/a.json"), Format::Json)
+}
+
+fn jobs_at(path: &Path) -> Result<Vec<LoadedJob>, JobFileErrors> {
+    Ok(read_dir_or_file(path)?.jobs)
 }
 
 /// The names and lines of jobs.

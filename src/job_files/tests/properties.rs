@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Pieces of job files, to be put together at random.
-const PIECES: [&str; 40] = [
+const PIECES: [&str; 43] = [
     "name",
     "target",
     "command",
@@ -22,6 +22,9 @@ const PIECES: [&str; 40] = [
     "[",
     "]",
     "[[job]]\n",
+    "[[calendar]]\n",
+    "calendar",
+    "dates",
     "[rule]\n",
     "{",
     "}",
@@ -55,10 +58,11 @@ fn pieces() -> impl Strategy<Value = String> {
 
 /// A good file of which one part is replaced.
 fn damaged() -> impl Strategy<Value = (String, String)> {
-    let in_toml = "# c\n[[job]]\nname = \"a\"\ntarget = \"all\"\ncommand = \"x\"\n\
+    let in_toml = "# c\n[[calendar]]\nname = \"c\"\ndates = [2026-12-24]\n[[job]]\nname = \"a\"\ntarget = \"all\"\ncommand = \"x\"\n\
                    rule = { every = \"1s\" }\n";
-    let in_json = "[\n{\"name\": \"a\", \"target\": \"all\", \"command\": \"x\",\n\
-                   \"rule\": {\"every\": \"1s\"}}\n]";
+    let in_json = "{\"job\": [\n{\"name\": \"a\", \"target\": \"all\", \"command\": \"x\",\n\
+                   \"rule\": {\"every\": \"1s\"}}\n],\n\
+                   \"calendar\": [{\"name\": \"c\", \"weekdays\": [\"sat\"]}]}";
     let damage = |text: &'static str| {
         (0..text.len(), 0..8_usize, prop_oneof![pieces(), Just(String::new()), ".{0,6}"]).prop_map(
             move |(at, length, with)| {
@@ -73,9 +77,11 @@ fn damaged() -> impl Strategy<Value = (String, String)> {
 fn check(text: &str, format: Format) -> Result<(), TestCaseError> {
     let lines = text.matches('\n').count() + 1;
     match parse(text, Path::new("x"), format) {
-        Ok(jobs) => {
-            prop_assert!(!jobs.is_empty());
-            prop_assert!(jobs.iter().all(|job| (1..=lines).contains(&job.line)));
+        Ok(Loaded { calendars, jobs }) => {
+            prop_assert!(!jobs.is_empty() || !calendars.is_empty());
+            let calendars = calendars.iter().map(|calendar| calendar.line);
+            let mut places = jobs.iter().map(|job| job.line).chain(calendars);
+            prop_assert!(places.all(|line| (1..=lines).contains(&line)));
         }
         Err(errors) => {
             prop_assert!(!errors.errors.is_empty());

@@ -123,7 +123,7 @@ end = 2027-01-01T00:00:00Z
 #[test]
 fn the_rules_of_the_readme_are_read() {
     let readme = include_str!("../../../README.md");
-    let section = readme.split("\n### Rules\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let section = readme.split("\n### Rules\n").nth(1).unwrap().split("\n### ").next().unwrap();
     let examples: Vec<&str> =
         section.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert_eq!(examples.len(), 3);

@@ -74,7 +74,7 @@ fn every_error_of_a_json_file_is_told_with_its_place() {
             "jobs/a.json:4: job \"a\": target: invalid type: integer `5`, expected a string",
             "jobs/a.json:4: job \"a\": target: is written twice",
             "jobs/a.json:8: job \"a\": rule.count: count 0 is not valid",
-            "jobs/a.json:11: invalid type: integer `17`, expected a job: an object",
+            "jobs/a.json:11: invalid type: integer `17`, expected an object",
             "jobs/a.json:13: job \"b\": rule.zone: is not a known field; did you mean",
         ],
     );

@@ -1,5 +1,6 @@
 //! Tests of the rules: tables, properties, and the written form.
 
+mod bound;
 mod clock_changes;
 mod expressions;
 mod filters;

@@ -237,3 +237,29 @@ fn a_broadcast_to_a_million_is_small_and_survives_reopening() {
     assert_eq!(run.open.len(), u64::from(CLIENTS - CHUNK / 2));
     assert_eq!(run.counts.open(), CLIENTS - CHUNK / 2);
 }
+
+#[test]
+fn calendars_come_back() {
+    let calendar = |name: &str, revision: u32| crate::CalendarRecord {
+        revision,
+        updated_at: at(i64::from(revision)),
+        spec: serde_json::from_str(&format!(
+            r#"{{"name": "{name}", "description": "d", "dates": ["2026-12-24..2027-01-06"],
+                "weekdays": ["sun"]}}"#
+        ))
+        .unwrap(),
+    };
+    let put = |name: &str, revision| Change::PutCalendar(Arc::new(calendar(name, revision)));
+    let store = MemoryStore::new();
+    load(&store).unwrap();
+    let units = [
+        vec![put("se", 1), put("no", 1), put("gone", 1)],
+        vec![put("no", 2), Change::RemoveCalendar("gone".parse().unwrap())],
+    ];
+    write(&store, &units).unwrap();
+    assert_eq!(load(&store).unwrap().calendars, [calendar("no", 2), calendar("se", 1)]);
+    let no = key::calendar(&"no".parse().unwrap());
+    assert!(no.starts_with(b"e") && key::all(key::CALENDAR).contains(&no));
+    store.commit(vec![vec![Op::Put(no, b"{}".to_vec())]]).unwrap();
+    assert!(load(&store).unwrap_err().to_string().contains("calendar"), "damage is told");
+}
