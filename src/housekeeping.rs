@@ -180,7 +180,7 @@ mod tests {
             spec
         };
         let apply = async |jobs| {
-            let apply = crate::Apply { jobs, prune: true, dry_run: false };
+            let apply = crate::Apply { jobs, prune: true, ..crate::Apply::default() };
             handle.apply(apply).await.unwrap();
         };
         for version in 0..3 {

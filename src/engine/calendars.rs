@@ -200,7 +200,7 @@ impl Engine {
         let (was_due, due) = (before.state.next_due, after.state.next_due);
         let (id, name) = (after.job.id, after.job.spec.name.clone());
         if was_due != due {
-            unit.push(Change::PutJobState(id, after.state.clone()));
+            self.put_standing(unit, id, after.state.clone());
         }
         self.jobs.put(after);
         if was_due.is_some() && due.is_none() {

@@ -110,7 +110,7 @@ fn a_crash_parts_no_row_from_the_total_that_counts_it() {
             bench.now = at(65);
             bench.deadlines();
             spec.description = Some("other".into());
-            let apply = Apply { jobs: vec![spec], prune: false, dry_run: false };
+            let apply = Apply { jobs: vec![spec], ..Apply::default() };
             let terms = crate::PauseTerms::default();
             for request in [
                 Request::Apply(apply),
@@ -182,7 +182,8 @@ fn every_change_of_a_definition_is_a_revision_and_nothing_else_is() {
     bench.now = at(5);
     spec.description = Some("other".into());
     bench.apply(spec.clone());
-    let dry = Apply { jobs: vec![tick(CatchUp::All)], prune: true, dry_run: true };
+    let dry =
+        Apply { jobs: vec![tick(CatchUp::All)], prune: true, dry_run: true, ..Apply::default() };
     bench.call(Request::Apply(dry));
     assert_eq!(bench.revisions("tick"), [(Changed, 2), (Created, 1)]);
     bench.restart(at(6));
@@ -193,7 +194,7 @@ fn every_change_of_a_definition_is_a_revision_and_nothing_else_is() {
     bench.restart(at(8));
     assert_eq!(bench.revisions("tick"), gone);
     bench.apply(spec);
-    let prune = Apply { jobs: Vec::new(), prune: true, dry_run: false };
+    let prune = Apply { jobs: Vec::new(), prune: true, ..Apply::default() };
     bench.now = at(9);
     bench.call(Request::Apply(prune));
     let all = bench.revisions("tick");
@@ -207,7 +208,7 @@ fn a_revision_is_in_the_unit_of_its_change() {
     let mut spec = tick(CatchUp::Latest);
     bench.apply(spec.clone());
     spec.description = Some("other".into());
-    let apply = Apply { jobs: vec![spec], prune: false, dry_run: false };
+    let apply = Apply { jobs: vec![spec], ..Apply::default() };
     let request = Request::Apply(apply);
     bench.engine.handle(at(0), Input::Call { call: CallId(9), request, entropy: 9 });
     let units = bench.engine.take().units;
