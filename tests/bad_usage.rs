@@ -140,7 +140,7 @@ async fn every_command_tells_that_nobody_is_there_or_lets_it_in() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = format!("http://{}", gone.local_addr().unwrap());
     drop(gone);
-    let commands: [&[&str]; 16] = [
+    let commands: [&[&str]; 19] = [
         &["status"],
         &["forecast"],
         &["jobs", "next", "a"],

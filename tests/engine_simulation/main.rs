@@ -187,8 +187,10 @@ impl World {
         let stored = records::load(&self.store).unwrap().calendars;
         let Some(record) = stored.first() else { return };
         let closed = !record.spec.days().weekdays().is_empty();
-        if self.closed.last().is_none_or(|(at, _)| *at < record.updated_at) {
-            self.closed.push((record.updated_at, closed));
+        // Several changes may come at one moment; the last of them counts.
+        let now = (record.updated_at, closed);
+        if self.closed.last() != Some(&now) {
+            self.closed.push(now);
             self.tally.calendar_changes += 1;
         }
     }
