@@ -86,7 +86,7 @@ impl Bench {
     }
 
     pub(crate) fn apply(&mut self, spec: JobSpec) {
-        self.call(Request::Apply(Apply { jobs: vec![spec], prune: false, dry_run: false }));
+        self.call(Request::Apply(Apply { jobs: vec![spec], ..Apply::default() }));
     }
 
     pub(crate) fn call(&mut self, request: Request) -> Reply {

@@ -304,7 +304,7 @@ fn a_definition_that_the_store_could_not_keep_is_refused() {
     let rules: Vec<_> = (2030..2062).map(ranges).collect();
     let mut spec = every("tick", "all", 60);
     spec.rule = serde_json::from_value(rules.into()).unwrap();
-    let apply = Apply { jobs: vec![spec], prune: false, dry_run: false };
+    let apply = Apply { jobs: vec![spec], ..Apply::default() };
     let error = bench.ask(Request::Apply(apply)).unwrap_err().to_string();
     assert!(error.starts_with("job \"tick\": the definition has "), "{error}");
 }
