@@ -15,6 +15,7 @@ use super::connector::{self, Connector};
 use super::driver::{Driver, Hooks};
 use super::handle::{ClientHandle, Inner, State};
 use super::intake::Intake;
+use super::journal::{Journal, JournalError, JournalOptions};
 use super::{CONCURRENCY, Context};
 use crate::handlers::{HandlerError, Handlers, HandlersError};
 use crate::id::ClientId;
@@ -49,6 +50,7 @@ impl Client {
             seed: RandomState::new().hash_one(0),
             call_timeout: Duration::from_secs(30),
             stop_limit: Duration::from_secs(30),
+            journal: None,
         }
     }
 }
@@ -66,6 +68,18 @@ pub struct ClientBuilder {
     seed: u64,
     call_timeout: Duration,
     stop_limit: Duration,
+    journal: Option<JournalOptions>,
+}
+
+/// Why a client cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its handlers cannot be used.
+    #[error(transparent)]
+    Handlers(#[from] HandlersError),
+    /// Its journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 impl std::fmt::Debug for ClientBuilder {
@@ -147,9 +161,24 @@ impl ClientBuilder {
         self
     }
 
-    /// Starts the client on the runtime that this is called on. The errors are about handlers.
-    pub fn start(self) -> Result<ClientHandle, HandlersError> {
+    /// Keeps a journal in this directory, so that a client that is started again neither runs a
+    /// finished command again nor loses a result; see [`super::journal`]. Default none.
+    pub fn journal(mut self, journal: impl Into<JournalOptions>) -> Self {
+        self.journal = Some(journal.into());
+        self
+    }
+
+    /// Starts the client on the runtime that this is called on. The errors are about handlers and
+    /// about the journal, which is read here: with a large one, this blocks for a moment.
+    pub fn start(self) -> Result<ClientHandle, StartError> {
         self.handlers.check()?;
+        let mut intake = Intake::default();
+        let mut journal = None;
+        if let Some(options) = &self.journal {
+            let (opened, remembered) = Journal::open(options, &self.client)?;
+            intake.remember(remembered);
+            journal = Some(opened);
+        }
         let (calls, requests) = mpsc::channel(CALLS);
         let (state, watched) = watch::channel(State::Connecting);
         let stop = CancellationToken::new();
@@ -168,7 +197,8 @@ impl ClientBuilder {
             handle: handle.clone(),
             calls: requests,
             state,
-            intake: Intake::default(),
+            intake,
+            journal,
             begun: Vec::new(),
             jobs: JoinSet::new(),
         };

@@ -13,6 +13,7 @@ use super::backoff::Backoff;
 use super::connector::Connector;
 use super::handle::{CallError, ClientHandle, End, Request, State};
 use super::intake::Intake;
+use super::journal::Journal;
 use super::live::{Ended, Live, NotOpened};
 use crate::handlers::Handlers;
 use crate::id::Serial;
@@ -54,6 +55,7 @@ pub(super) struct Driver {
     pub(super) calls: mpsc::Receiver<Request>,
     pub(super) state: watch::Sender<State>,
     pub(super) intake: Intake,
+    pub(super) journal: Option<Journal>,
     /// Commands of limited time that have begun, and of which the server does not know it.
     pub(super) begun: Vec<Attempt>,
     pub(super) jobs: JoinSet<(Serial, Outcome)>,
@@ -78,6 +80,10 @@ impl Driver {
             }
         };
         self.wind_down().await;
+        if let Some(journal) = self.journal.take() {
+            // Whoever is told of the end can open it again.
+            journal.close().await;
+        }
         tracing::info!(client = %self.handle.id(), reason = %end, "the client has ended");
         self.state.send_replace(State::Stopped(end));
     }
@@ -193,18 +199,34 @@ impl Driver {
             let cx = Context {
                 serial,
                 command: command.command.clone(),
-                job: command.job,
+                job: command.job.clone(),
                 scheduled_at: command.scheduled_at,
                 cancel,
                 client: self.handle.clone(),
             };
             let cancel = cx.cancel.clone();
-            let running = self.handlers.run(cx, command.command, command.params);
+            let (name, params) = (command.command.clone(), command.params.clone());
+            let running = self.handlers.run(cx, name, params);
             let limit = command.timeout_ms.map(Duration::from_millis);
             if limit.is_some() {
                 self.begun.push(Attempt { serial, number: command.attempt });
             }
-            self.jobs.spawn(async move { (serial, limited(running, limit, cancel).await) });
+            let running = limited(running, limit, cancel);
+            match &self.journal {
+                None => self.jobs.spawn(async move { (serial, running.await) }),
+                Some(journal) => {
+                    let pen = journal.pen().clone();
+                    self.jobs.spawn(async move { (serial, pen.around(command, running).await) })
+                }
+            };
+        }
+    }
+
+    /// The server has recorded a response.
+    pub(super) fn acknowledged(&mut self, attempt: Attempt) {
+        self.intake.ack(attempt);
+        if let Some(journal) = &self.journal {
+            journal.pen().acknowledged(attempt);
         }
     }
 
@@ -230,9 +252,10 @@ impl Driver {
         let mut all = async || while jobs.join_next().await.is_some() {};
         if timeout(self.stop_limit, all()).await.is_err() {
             self.intake.cancel_all();
-            // Those that have not ended even now are aborted with the set.
+            // Those that have not ended even now are aborted.
             let _ = timeout(GRACE, all()).await;
         }
+        self.jobs.shutdown().await;
     }
 }
 

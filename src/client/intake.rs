@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use tokio_util::sync::CancellationToken;
 
+use super::journal::Remembered;
 use super::{MAX_TAKEN, RECENT};
 use crate::id::{JobName, Serial};
 use crate::run::{Attempt, DeliveryState, Outcome};
@@ -45,6 +46,20 @@ struct Running {
 }
 
 impl Intake {
+    /// What was taken before the client was started.
+    pub(super) fn remember(&mut self, remembered: Vec<Remembered>) {
+        for one in remembered {
+            match one {
+                Remembered::Ended(Attempt { serial, number }, outcome) => {
+                    self.ended.insert(serial, (number, outcome));
+                }
+                Remembered::Again(command) => {
+                    self.waiting.insert(command.serial, command);
+                }
+            }
+        }
+    }
+
     /// A command came.
     pub(super) fn offer(&mut self, command: CommandFrame) -> Verdict {
         let CommandFrame { serial, attempt, .. } = command;

@@ -331,7 +331,7 @@ impl Driver {
             ServerFrame::Command(command) => return self.on_command(command, live),
             ServerFrame::Ack(Ack { serials, attempts }) => {
                 for attempt in together(serials, &attempts) {
-                    self.intake.ack(attempt);
+                    self.acknowledged(attempt);
                 }
             }
             ServerFrame::Cancel(cancel) => {

@@ -18,15 +18,16 @@
 //!
 //! Promises, as long as the process lives: a command that was taken is run once, however often
 //! the connection breaks and the server sends it again; its response is kept until the server has
-//! acknowledged it; commands are begun in serial order. A process that ends forgets what it had
-//! taken, and the server sends it again to its successor.
+//! acknowledged it; commands are begun in serial order. With a [`journal`] that outlives the
+//! process: its successor answers what had ended, and does not run it again. Without one, a
+//! process that ends forgets what it had taken, and the server sends it again to its successor.
 //!
 //! The client comes back by itself after every loss of the connection, with one exception: when
 //! the server says `bye` without `reconnect`, because another connection has taken this client's
 //! place or the client was removed from the registry, it does not fight. It ends, and
 //! [`ClientHandle::wait`] gives [`End::Dismissed`] with the server's reason.
 //!
-//! May import the domain types, `handlers` and `wire`.
+//! May import the domain types, `handlers`, `lock_file` and `wire`.
 
 mod backoff;
 mod builder;
@@ -34,6 +35,7 @@ mod connector;
 mod driver;
 mod handle;
 mod intake;
+pub mod journal;
 mod live;
 
 use tokio_util::sync::CancellationToken;
@@ -41,9 +43,10 @@ use tokio_util::sync::CancellationToken;
 use crate::id::{CommandName, JobName, Serial};
 use crate::time::Timestamp;
 
-pub use builder::{Client, ClientBuilder};
+pub use builder::{Client, ClientBuilder, StartError};
 pub use connector::{Connector, Io};
 pub use handle::{CallError, ClientHandle, End, State};
+pub use journal::{JournalError, JournalOptions};
 
 /// Commands that a client holds at most: waiting, running, or ended and not acknowledged. A
 /// server that sends more breaks the protocol.
