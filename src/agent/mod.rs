@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::id::CommandName;
 use crate::json::Json;
 use crate::run::{DeliveryState, Outcome};
-pub use config::{AllowedCommand, Config, ConfigError, Connection};
+pub use config::{AllowedCommand, Config, ConfigError, Connection, JournalChoice};
 pub use exec::SETTLE;
 
 /// An allow-list for demonstrations: commands that any Linux with coreutils can run, and that

@@ -1,5 +1,6 @@
 //! `fleetcron agent`: a client that runs allow-listed programs.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use tokio::io::AsyncReadExt as _;
 
 use super::error::CliError;
 use super::{Done, Verdict, signals};
-use crate::agent::{Config, Runner};
-use crate::client::{Client, ClientHandle, Context, End};
+use crate::agent::{Config, JournalChoice, Runner};
+use crate::client::{Client, ClientHandle, Context, End, JournalError, StartError};
 use crate::handlers::Handlers;
 use crate::id::{ClientId, CommandName};
 use crate::json::Json;
@@ -30,6 +31,16 @@ pub(super) struct AgentArgs {
     /// The file that holds this client's token. Default: `token_file` in the list's `[agent]`.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// The directory of the journal, in which it is written down what was begun and how it
+    /// ended, so that a restart neither runs a finished command again nor loses a result.
+    /// Default: `journal` in the list's `[agent]`, or `journal-ID` in the state directory:
+    /// `$STATE_DIRECTORY`, as systemd sets it, or `$XDG_STATE_HOME/fleetcron`, or
+    /// `~/.local/state/fleetcron`.
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
+    /// Keep no journal: what was running when the agent ended runs again.
+    #[arg(long, conflicts_with = "journal")]
+    no_journal: bool,
     /// Commands that run at the same time.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
@@ -68,9 +79,15 @@ fn start(args: &AgentArgs, config: Config) -> Result<ClientHandle, CliError> {
     let token_file = args.token_file.clone().or_else(|| known.token_file.clone());
     let token_file = token_file.ok_or_else(|| missing("--token-file", "token_file"))?;
     let token = read_token(&token_file)?;
+    let journal = journal(args, known.journal.as_ref(), &id)?;
     let runner = Runner::new(config);
     tracing::info!(client = %id, %server, commands = runner.commands().count(), "agent starts");
-    Client::builder(server, id)
+    let mut client = Client::builder(server, id);
+    if let Some(journal) = journal {
+        tracing::info!(journal = %journal.display(), "the journal is kept there");
+        client = client.journal(journal);
+    }
+    client
         .token(token)
         .handlers(handlers(&runner))
         .concurrency(usize::from(args.concurrency))
@@ -79,7 +96,47 @@ fn start(args: &AgentArgs, config: Config) -> Result<ClientHandle, CliError> {
             |client, reason| tracing::info!(client = %client.id(), reason, "disconnected"),
         )
         .start()
-        .map_err(CliError::server)
+        .map_err(|error| match error {
+            // Who has it now may be gone at the next start.
+            StartError::Journal(error @ JournalError::Locked { .. }) => CliError::server(error),
+            StartError::Journal(error) => CliError::Usage(error.to_string()),
+            StartError::Handlers(error) => CliError::server(error),
+        })
+}
+
+/// The journal's directory; `None`: the agent keeps none.
+fn journal(
+    args: &AgentArgs,
+    listed: Option<&JournalChoice>,
+    client: &ClientId,
+) -> Result<Option<PathBuf>, CliError> {
+    match (&args.journal, listed) {
+        _ if args.no_journal => Ok(None),
+        (Some(path), _) => Ok(Some(path.clone())),
+        (None, Some(JournalChoice::None)) => Ok(None),
+        (None, Some(JournalChoice::At(path))) => Ok(Some(path.clone())),
+        (None, None) => {
+            let state = state_directory(|name| std::env::var_os(name)).ok_or_else(|| {
+                let problem = "there is no state directory for the journal";
+                CliError::Usage(format!("{problem}: give --journal DIR, or --no-journal"))
+            })?;
+            // A client's id alone could be "..".
+            Ok(Some(state.join(format!("journal-{client}"))))
+        }
+    }
+}
+
+/// Where programs of this user keep what they have to remember.
+fn state_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    if let Some(given) = set("STATE_DIRECTORY") {
+        // systemd separates several by colons.
+        return std::env::split_paths(&given).next();
+    }
+    if let Some(home) = set("XDG_STATE_HOME").map(PathBuf::from).filter(|it| it.is_absolute()) {
+        return Some(home.join("fleetcron"));
+    }
+    Some(PathBuf::from(set("HOME")?).join(".local/state/fleetcron"))
 }
 
 fn read_token(path: &Path) -> Result<String, CliError> {
@@ -126,4 +183,31 @@ async fn stdin_ends() {
     let mut stdin = tokio::io::stdin();
     let mut ignored = [0; 256];
     while let Ok(1..) = stdin.read(&mut ignored).await {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_directory_is_that_of_the_service_or_of_the_user() {
+        let found = |set: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+            };
+            state_directory(variable).map(|path| path.display().to_string())
+        };
+        let home = ("HOME", "/home/a");
+        let xdg = ("XDG_STATE_HOME", "/state");
+        let service = ("STATE_DIRECTORY", "/var/lib/fleetcron:/var/lib/more");
+        assert_eq!(found(&[home, xdg, service]).unwrap(), "/var/lib/fleetcron");
+        assert_eq!(found(&[home, xdg]).unwrap(), "/state/fleetcron");
+        let relative = ("XDG_STATE_HOME", "state");
+        assert_eq!(found(&[home, relative]).unwrap(), "/home/a/.local/state/fleetcron");
+        assert_eq!(
+            found(&[home, ("STATE_DIRECTORY", "")]).unwrap(),
+            "/home/a/.local/state/fleetcron"
+        );
+        assert_eq!(found(&[]), None);
+    }
 }

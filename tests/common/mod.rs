@@ -86,6 +86,8 @@ pub fn binary(home: &Path) -> Command {
         .env_remove("RUST_LOG")
         .env_remove("FLEETCRON_SERVER")
         .env_remove("FLEETCRON_TOKEN")
+        .env_remove("STATE_DIRECTORY")
+        .env_remove("XDG_STATE_HOME")
         .env("HOME", home)
         .current_dir(home)
         .stdin(Stdio::null())

@@ -30,6 +30,8 @@ impl Process {
             .env_remove("RUST_LOG")
             .env_remove("FLEETCRON_SERVER")
             .env_remove("FLEETCRON_TOKEN")
+            .env_remove("STATE_DIRECTORY")
+            .env_remove("XDG_STATE_HOME")
             .env("HOME", home)
             .current_dir(home)
             .stdin(Stdio::piped())

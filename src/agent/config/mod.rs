@@ -5,6 +5,8 @@
 //! server = "127.0.0.1:7400"
 //! client = "web-01"
 //! token_file = "token"          # taken from the configuration's directory when relative
+//! journal = "journal"           # a directory, relative as above; false: none. Default: in the
+//!                               # state directory, see `fleetcron agent --help`
 //!
 //! [[command]]
 //! name = "disk.report"          # required
@@ -78,6 +80,17 @@ pub struct Connection {
     pub client: Option<ClientId>,
     /// The file that holds the agent's token.
     pub token_file: Option<PathBuf>,
+    /// Whether the agent keeps a journal, and where.
+    pub journal: Option<JournalChoice>,
+}
+
+/// What a configuration says about the agent's journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalChoice {
+    /// It keeps none.
+    None,
+    /// It keeps one in this directory.
+    At(PathBuf),
 }
 
 impl Config {
@@ -124,7 +137,7 @@ impl Config {
 }
 
 fn read_connection(field: &Field<'_>, file: &Path) -> Result<Connection, ConfigError> {
-    let table = field.table(&["server", "client", "token_file"])?;
+    let table = field.table(&["server", "client", "token_file", "journal"])?;
     let mut connection = Connection::default();
     if let Some(field) = table.optional("server") {
         let server = field.string()?;
@@ -139,9 +152,22 @@ fn read_connection(field: &Field<'_>, file: &Path) -> Result<Connection, ConfigE
         connection.client =
             Some(client.map_err(|error: crate::InvalidName| field.bad(error.to_string()))?);
     }
+    let directory = file.parent().unwrap_or(Path::new(""));
+    if let Some(field) = table.optional("journal") {
+        connection.journal = Some(read_journal(&field, directory)?);
+    }
     if let Some(field) = table.optional("token_file") {
-        let directory = file.parent().unwrap_or(Path::new(""));
         connection.token_file = Some(directory.join(field.string()?));
     }
     Ok(connection)
+}
+
+fn read_journal(field: &Field<'_>, directory: &Path) -> Result<JournalChoice, ConfigError> {
+    if field.value().as_bool() == Some(false) {
+        return Ok(JournalChoice::None);
+    }
+    match field.value().as_str() {
+        Some(path) if !path.is_empty() => Ok(JournalChoice::At(directory.join(path))),
+        _ => Err(field.bad("must be a directory, or false")),
+    }
 }

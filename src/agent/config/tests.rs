@@ -28,6 +28,7 @@ fn a_full_configuration_is_read() {
         server = "[::1]:7400"
         client = "web-01"
         token_file = "token"
+        journal = "state/journal"
 
         [[command]]
         name = "disk.report"
@@ -53,6 +54,7 @@ fn a_full_configuration_is_read() {
         server: Some("[::1]:7400".into()),
         client: Some("web-01".parse().unwrap()),
         token_file: Some("/etc/fleetcron/token".into()),
+        journal: Some(JournalChoice::At("/etc/fleetcron/state/journal".into())),
     };
     assert_eq!(config.connection, connection);
     let command = &config.commands["disk.report"];
@@ -67,6 +69,15 @@ fn a_full_configuration_is_read() {
     assert_eq!(plain.output_limit, DEFAULT_OUTPUT_LIMIT);
     assert_eq!(plain.success_codes, [0]);
     assert!(plain.env.is_empty() && plain.working_dir == Path::new("/"));
+}
+
+#[test]
+fn an_agent_may_keep_no_journal() {
+    let list = "[[command]]\nname = \"c\"\nprogram = \"cat\"\n";
+    let choice = |agent: &str| parse(&format!("{agent}\n{list}")).unwrap().connection.journal;
+    assert_eq!(choice("[agent]\njournal = false"), Some(JournalChoice::None));
+    assert_eq!(choice("[agent]\njournal = \"/var/j\""), Some(JournalChoice::At("/var/j".into())));
+    assert_eq!(choice("[agent]"), None);
 }
 
 #[test]
@@ -100,8 +111,10 @@ fn errors_of_documents_are_exact() {
         ),
         (
             "[agent]\ngroups = []",
-            "2: agent.groups: unknown field; known are server, client, token_file",
+            "2: agent.groups: unknown field; known are server, client, token_file, journal",
         ),
+        ("[agent]\njournal = true", "2: agent.journal = true: must be a directory, or false"),
+        ("[agent]\njournal = \"\"", "2: agent.journal = \"\": must be a directory, or false"),
         (
             "[agent]\nclient = \"a b\"",
             "2: agent.client = \"a b\": client id \"a b\" is not valid: character ' ' at position 2; \

@@ -106,6 +106,8 @@ impl Agents {
             .arg(&self.list)
             .arg("--token-file")
             .arg(self.token_file(id))
+            .arg("--journal")
+            .arg(self.directory.join(format!("{id}.journal")))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
