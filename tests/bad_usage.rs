@@ -374,6 +374,10 @@ async fn agents_that_cannot_start_say_why() {
         to(&["--client", "a", "--token-file", "blank"]),
     ];
     let token = to(&["--client", "a"]);
+    write(home.path(), ".local/state/fleetcron/journal-a/journal", "what somebody wrote\n");
+    let [no_journal, no_directory, both] =
+        [&[][..], &["--journal", "token/below"], &["--journal", "x", "--no-journal"]]
+            .map(|more| to(&[&["--client", "a", "--token-file", "token"], more].concat()));
     let cases: &[Case<'_>] = &[
         (&["agent", "--config", "none.toml"], 2, &["none.toml: cannot be read: No such file"]),
         (&["agent", "--config", "field.toml"], 2, &["field.toml:3: ", "programm"]),
@@ -385,6 +389,9 @@ async fn agents_that_cannot_start_say_why() {
         (&token, 2, &["give --token-file, or token_file in the [agent] table of good.toml"]),
         (&no_file, 2, &["cannot read the token file none: No such file"]),
         (&blank, 2, &["the token file blank is empty"]),
+        (&no_directory, 2, &["the journal token/below cannot be used: Not a directory"]),
+        (&no_journal, 2, &["journal-a/journal is not a client's journal, and was not touched"]),
+        (&both, 2, &["--journal", "--no-journal", "cannot be used with"]),
     ];
     check(home.path(), None, cases).await;
 }

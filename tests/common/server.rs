@@ -25,8 +25,17 @@ pub struct Process {
 impl Process {
     /// Starts the binary in `home`, with its standard input open.
     pub fn start<S: AsRef<std::ffi::OsStr>>(home: &Path, args: &[S]) -> Self {
-        let mut child = Command::new(BINARY)
-            .args(args)
+        Self::run(home, Command::new(BINARY).args(args))
+    }
+
+    /// Starts the binary after what a shell does first, such as setting a limit.
+    pub fn start_after<S: AsRef<std::ffi::OsStr>>(home: &Path, first: &str, args: &[S]) -> Self {
+        let script = format!("{first}; exec \"$0\" \"$@\"");
+        Self::run(home, Command::new("sh").arg("-c").arg(script).arg(BINARY).args(args))
+    }
+
+    fn run(home: &Path, command: &mut Command) -> Self {
+        let mut child = command
             .env_remove("RUST_LOG")
             .env_remove("FLEETCRON_SERVER")
             .env_remove("FLEETCRON_TOKEN")

@@ -184,9 +184,11 @@ impl Disk {
         let before = self.length;
         self.broken = true;
         if let Err(error) = self.append(records, sync) {
-            // What was not stored shall not be found either. It is written anew in any case.
+            // What was not stored shall not be found either, should the file not be written anew.
             let _ = self.file.set_len(before);
-            return Err(error);
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "the client's journal does not grow; written anew");
+            return self.rewrite(book);
         }
         self.broken = false;
         Ok(())
