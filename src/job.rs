@@ -123,7 +123,8 @@ pub enum OverlapScope {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnClientCrash {
-    /// It ends as `failed`: whether it had its effect is not known, and it is not tried again.
+    /// It ends as `failed`, for whether it had its effect is not known. The job's `retry` counts
+    /// it as an attempt.
     #[default]
     Fail,
     /// The client runs it again.
