@@ -80,7 +80,7 @@
 //! 3. **Every delivery ends in exactly one recorded state**, with a reason where the state alone
 //!    does not say it.
 //! 4. **At least once to the client, once in effect**: a delivery is sent again until it is
-//!    answered, and a client that lives on does not run a serial twice.
+//!    answered, and a client does not run a serial twice, with a journal not even after a crash.
 //! 5. **Order.** A client gets its deliveries in the order of their serials.
 //! 6. **Bounds.** Every queue, frame, batch and list has a limit and a behaviour at it.
 //! 7. **Time is an input.** The same inputs at the same times give the same decisions.

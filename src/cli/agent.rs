@@ -112,9 +112,8 @@ fn journal(
 ) -> Result<Option<PathBuf>, CliError> {
     match (&args.journal, listed) {
         _ if args.no_journal => Ok(None),
-        (Some(path), _) => Ok(Some(path.clone())),
+        (Some(path), _) | (None, Some(JournalChoice::At(path))) => Ok(Some(path.clone())),
         (None, Some(JournalChoice::None)) => Ok(None),
-        (None, Some(JournalChoice::At(path))) => Ok(Some(path.clone())),
         (None, None) => {
             let state = state_directory(|name| std::env::var_os(name)).ok_or_else(|| {
                 let problem = "there is no state directory for the journal";

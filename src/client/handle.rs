@@ -159,7 +159,9 @@ impl ClientHandle {
 
     /// Stops: takes no more commands, lets those that run end within the configured limit, sends
     /// their results and waits for the acknowledgements, says bye. Commands that wait, or have
-    /// not ended by then, stay open at the server, which sends them again to the successor.
+    /// not ended by then, stay open at the server, which sends them again to the successor; of a
+    /// client with a journal the successor reports the latter, or runs them again, as their job
+    /// wishes.
     pub async fn stop(&self) -> End {
         self.inner.stop.cancel();
         self.wait().await

@@ -35,7 +35,9 @@
 //! **Once in effect.** A client keeps each serial it has taken until its response is
 //! acknowledged. `hello.taken` lists them; after `welcome` the client sends the responses that
 //! are not acknowledged once more. A command whose serial the client already has is not run
-//! again: if it has ended, its response is sent again, if it is running, its `accepted`.
+//! again: if it has ended, its response is sent again, if it is running, its `accepted`. A client
+//! that keeps this on disk keeps the promise over its own crash too; one that has forgotten a
+//! serial gets it again.
 //!
 //! **Attempts.** A command that failed may come again under its serial with a higher `attempt`;
 //! absent, it is 1. That is a command of its own, for which the same holds: what the client says

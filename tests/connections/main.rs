@@ -5,6 +5,7 @@
 
 mod first_read;
 mod fleet;
+mod journal;
 mod pair;
 mod raw;
 mod tcp;

@@ -21,14 +21,14 @@ use crate::fleet::{
 };
 
 /// A server, its fleet, and a network that a test can cut.
-struct World {
-    fleet: FakeFleet,
+pub(crate) struct World {
+    pub(crate) fleet: FakeFleet,
     server: Server<FakeFleet>,
     net: Net,
 }
 
 #[derive(Clone, Default)]
-struct Net {
+pub(crate) struct Net {
     down: Arc<AtomicBool>,
     attempts: Arc<AtomicU32>,
     open: Arc<Mutex<Vec<tokio::task::JoinHandle<()>>>>,
@@ -42,7 +42,9 @@ impl Net {
 }
 
 impl World {
-    fn new(build: impl FnOnce(ServerBuilder<FakeFleet>) -> ServerBuilder<FakeFleet>) -> Self {
+    pub(crate) fn new(
+        build: impl FnOnce(ServerBuilder<FakeFleet>) -> ServerBuilder<FakeFleet>,
+    ) -> Self {
         let fleet = FakeFleet::new();
         let server = build(Server::builder(fleet.clone())).start().unwrap();
         Self { fleet, server, net: Net::default() }
@@ -57,11 +59,11 @@ impl World {
         }
     }
 
-    fn client(&self, name: &str) -> ClientBuilder {
+    pub(crate) fn client(&self, name: &str) -> ClientBuilder {
         Client::with_connector(self.connector(), name.parse().unwrap()).token(TOKEN).seed(1)
     }
 
-    async fn connected(&self, count: usize) {
+    pub(crate) async fn connected(&self, count: usize) {
         self.fleet.until_count(count, is_connected).await;
     }
 }

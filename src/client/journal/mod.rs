@@ -99,10 +99,10 @@ impl JournalOptions {
     }
 
     /// The most commands that are begun and not acknowledged; a further one is rejected. Default
-    /// [`MAX_TAKEN`].
+    /// and most: [`MAX_TAKEN`](super::MAX_TAKEN), for a client's first frame lists them all.
     #[must_use]
     pub fn max_entries(mut self, entries: usize) -> Self {
-        self.max_entries = entries;
+        self.max_entries = entries.min(MAX_TAKEN);
         self
     }
 }

@@ -1,0 +1,120 @@
+//! A client with a journal and its successor, in one process: time runs as it does, for the
+//! journal has a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use fleetcron::client::{ClientBuilder, Context, End, JournalError, JournalOptions, StartError};
+use fleetcron::{DeliveryState, HandlerError, Outcome, Serial};
+use tokio::sync::Notify;
+
+use crate::fleet::{Told, command, serial};
+use crate::pair::World;
+
+/// What a connection was told: what the client had taken, and its answers.
+fn of_session(told: &[Told], session: u64) -> (Vec<Serial>, Vec<(Serial, Outcome)>) {
+    let mut taken = Vec::new();
+    let mut answers = Vec::new();
+    for one in told {
+        match one {
+            Told::Connected { session: of, taken: has, .. } if *of == session => {
+                taken.clone_from(has);
+            }
+            Told::Responded(of, serial, outcome) if *of == session => {
+                answers.push((*serial, outcome.clone()));
+            }
+            _ => {}
+        }
+    }
+    answers.sort_by_key(|answer| answer.0);
+    (taken, answers)
+}
+
+async fn answered(world: &World, session: u64, count: usize) -> Vec<(Serial, Outcome)> {
+    let told = world.fleet.until(|told| of_session(told, session).1.len() >= count).await;
+    of_session(&told, session).1
+}
+
+#[tokio::test]
+async fn a_successor_answers_what_had_ended_and_what_was_cut_short() {
+    let world = World::new(|server| server);
+    let directory = tempfile::tempdir().unwrap();
+    let (runs, stuck) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
+    let client = || -> ClientBuilder {
+        let (counted, begun) = (runs.clone(), stuck.clone());
+        world
+            .client("web-01")
+            .journal(directory.path())
+            .stop_limit(Duration::ZERO)
+            .on("count", move |_: Context, (): ()| {
+                let n = counted.fetch_add(1, Ordering::SeqCst);
+                async move { Ok(n) }
+            })
+            .on("stick", move |_: Context, (): ()| {
+                begun.notify_one();
+                async move { std::future::pending::<Result<(), HandlerError>>().await }
+            })
+    };
+    world.fleet.acking(false);
+    let first = client().start().unwrap();
+    world.connected(1).await;
+    world.fleet.send(1, command(1, "count", "null"));
+    let before = answered(&world, 1, 1).await;
+    world.fleet.send(1, command(2, "stick", "null"));
+    stuck.notified().await;
+    assert_eq!(first.stop().await, End::Stopped);
+
+    world.fleet.acking(true);
+    let second = client().stop_limit(Duration::from_secs(30)).start().unwrap();
+    let answers = answered(&world, 2, 2).await;
+    let (taken, _) = of_session(&world.fleet.told(), 2);
+    assert_eq!(taken, [serial(1), serial(2)], "so that neither is sent again");
+    assert_eq!(answers[0], before[0]);
+    assert_eq!(answers[1].1.state, DeliveryState::Failed);
+    let reason = "interrupted: the client ended while it ran";
+    assert_eq!(answers[1].1.reason.as_deref(), Some(reason));
+    assert_eq!(second.stop().await, End::Stopped, "when all is acknowledged");
+
+    let _third = client().start().unwrap();
+    world.connected(3).await;
+    assert_eq!(of_session(&world.fleet.told(), 3).0, [], "it was forgotten");
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_full_journal_refuses_and_keeps_results() {
+    let world = World::new(|server| server);
+    world.fleet.acking(false);
+    let directory = tempfile::tempdir().unwrap();
+    let journal = JournalOptions::new(directory.path()).max_entries(1);
+    let client = world.client("web-01").journal(journal);
+    let _client = client.on("a", |_: Context, (): ()| async { Ok(()) }).start().unwrap();
+    world.connected(1).await;
+    world.fleet.send(1, command(1, "a", "null"));
+    answered(&world, 1, 1).await;
+    world.fleet.send(1, command(2, "a", "null"));
+    let answers = answered(&world, 1, 2).await;
+    assert_eq!(answers[0].1.state, DeliveryState::Succeeded);
+    assert_eq!(answers[1].1.state, DeliveryState::Rejected);
+    let reason = answers[1].1.reason.as_deref().unwrap();
+    assert!(reason.ends_with("is full: 1 commands are not acknowledged, the most allowed"));
+}
+
+#[tokio::test]
+async fn a_client_whose_journal_cannot_be_opened_does_not_start() {
+    let world = World::new(|server| server);
+    let directory = tempfile::tempdir().unwrap();
+    let _first = world.client("web-01").journal(directory.path()).start().unwrap();
+    let second = world.client("web-01").journal(directory.path()).start();
+    let held = |error: &StartError| {
+        matches!(error, StartError::Journal(JournalError::Locked { pid: Some(pid), .. })
+            if *pid == std::process::id())
+    };
+    assert!(second.as_ref().is_err_and(held), "{second:?}");
+    let file = directory.path().join("journal");
+    let error = world.client("web-01").journal(&file).start().unwrap_err();
+    assert!(
+        matches!(error, StartError::Journal(JournalError::Unusable { path, .. }) if path == file)
+    );
+}
