@@ -8,9 +8,13 @@ use std::time::Duration;
 use fleetcron::client::{ClientBuilder, Context, End, JournalError, JournalOptions, StartError};
 use fleetcron::{DeliveryState, HandlerError, Outcome, Serial};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::fleet::{Told, command, serial};
 use crate::pair::World;
+
+/// How long an answer may take: far more than a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What a connection was told: what the client had taken, and its answers.
 fn of_session(told: &[Told], session: u64) -> (Vec<Serial>, Vec<(Serial, Outcome)>) {
@@ -31,8 +35,12 @@ fn of_session(told: &[Told], session: u64) -> (Vec<Serial>, Vec<(Serial, Outcome
     (taken, answers)
 }
 
+/// Waits, in a time that is not paused, until a session has given so many answers.
 async fn answered(world: &World, session: u64, count: usize) -> Vec<(Serial, Outcome)> {
-    let told = world.fleet.until(|told| of_session(told, session).1.len() >= count).await;
+    let answered = world.fleet.until(|told| of_session(told, session).1.len() >= count);
+    let told = timeout(PATIENCE, answered).await;
+    let told =
+        told.unwrap_or_else(|_| panic!("{count} answers never came: {:?}", world.fleet.told()));
     of_session(&told, session).1
 }
 
