@@ -284,7 +284,7 @@ async fn calendars_are_put_used_listed_and_removed() {
 
     let view = remote.calendar(holidays.clone()).await.unwrap();
     assert_eq!((view.record.revision, view.jobs), (2, 1));
-    assert_eq!(remote.calendars(Page::first()).await.unwrap(), [view.clone()]);
+    assert_eq!(remote.calendars(Page::first()).await.unwrap(), std::slice::from_ref(&view));
     let after = Page { after: Some(holidays.clone()), limit: 1 };
     assert!(node.handle().calendars(after).await.unwrap().is_empty());
     let error = remote.remove_calendar(holidays.clone()).await.unwrap_err();

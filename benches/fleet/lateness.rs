@@ -79,7 +79,7 @@ async fn by_the_server(args: &JobArgs) -> (Firings, f64) {
     let begin = clock.whole_second_in(DEFINING);
     let jobs: Vec<JobSpec> = (0..args.jobs).map(|n| job(n, begin, args.seconds)).collect();
     for jobs in jobs.chunks(JOBS_AT_ONCE) {
-        let apply = Apply { jobs: jobs.to_vec(), prune: false, dry_run: false };
+        let apply = Apply { jobs: jobs.to_vec(), ..Apply::default() };
         server.remote().apply(apply).await.unwrap();
     }
     assert!(clock.later_than(begin) < 0, "the jobs are defined in time");
