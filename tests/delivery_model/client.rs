@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use fleetcron::{Attempt, DeliveryState, Outcome, Serial, Timestamp};
 
+/// How the reason of every answer of a client begins; the attempt follows.
+pub(crate) const SAID: &str = "so the client says of attempt ";
+
 /// What the server sends.
 #[derive(Debug, Clone)]
 pub(crate) enum ToClient {
@@ -46,8 +49,8 @@ impl Client {
     }
 
     /// A frame came; gives back what is said to it.
-    pub(crate) fn take(&mut self, frame: ToClient) -> Vec<ToServer> {
-        match frame {
+    pub(crate) fn take(&mut self, frame: &ToClient) -> Vec<ToServer> {
+        match *frame {
             ToClient::Command { attempt, limit_ms } => self.command(attempt, limit_ms),
             ToClient::Ack(Attempt { serial, number }) => {
                 if self.ended.get(&serial).is_some_and(|(ended, _)| *ended == number) {
@@ -120,7 +123,7 @@ impl Client {
     }
 
     fn end(&mut self, serial: Serial, work: Work, state: DeliveryState) -> ToServer {
-        let outcome = Outcome::ended(state, "the client says so");
+        let outcome = Outcome::ended(state, format!("{SAID}{}", work.attempt));
         self.ended.insert(serial, (work.attempt, outcome.clone()));
         ToServer::Responded(Attempt { serial, number: work.attempt }, outcome)
     }

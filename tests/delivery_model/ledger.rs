@@ -1,5 +1,6 @@
 //! What may and must have happened to each delivery, kept outside of the engine.
 
+use super::client::SAID;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ struct Entry {
     begun: BTreeMap<u32, usize>,
     /// Crashes of a client without a journal that had begun it.
     forgotten: usize,
+    cancelled: bool,
     told: usize,
 }
 
@@ -63,6 +65,7 @@ impl Ledger {
         line.unanswered.insert(serial);
         assert!(line.unanswered.len() <= WINDOW, "{id} is sent more than its window");
         let entry = self.entry(serial, id);
+        assert!(!entry.cancelled, "{serial} is sent to {id} though it was cancelled");
         entry.sent += 1;
         let sent = entry.sent;
         if policy.delivery == DeliveryMode::AtMostOnce {
@@ -72,6 +75,11 @@ impl Ledger {
         if sent > 1 && number == 1 {
             self.count("sent again");
         }
+    }
+
+    /// The server has answered that a delivery is cancelled, or is not open.
+    pub(crate) fn cancelled(&mut self, serial: Serial, id: &ClientId) {
+        self.entry(serial, id).cancelled = true;
     }
 
     /// The server has heard that a client took, began or ended a delivery.
@@ -153,6 +161,9 @@ impl Ledger {
         assert!(outcome.state.is_end());
         let explained = outcome.state == DeliveryState::Succeeded || outcome.reason.is_some();
         assert!(explained, "{serial} of {client}: {} for no reason", outcome.state);
+        let said = outcome.reason.as_ref().and_then(|reason| reason.strip_prefix(SAID));
+        let of = said.map_or(response.attempt, |attempt| attempt.parse().unwrap());
+        assert_eq!(of, response.attempt, "{serial} of {client} ends by another attempt's answer");
         self.over(*serial, client);
         self.count(outcome.state.name());
     }

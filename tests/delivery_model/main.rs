@@ -192,7 +192,7 @@ impl World {
         for _ in 0..self.random.below(6) {
             let link = self.links.get_mut(&session).unwrap();
             if let Some(frame) = link.down.pop_front() {
-                let said = self.clients[n].take(frame);
+                let said = self.clients[n].take(&frame);
                 self.say(n, said);
             }
         }
@@ -271,12 +271,16 @@ impl World {
             return;
         }
         let serial = *self.random.pick(&self.runs);
-        let one = id(self.random.below(CLIENTS));
-        let request = match self.random.below(2) {
-            0 => Request::CancelRun(serial),
-            _ => Request::CancelDelivery(serial, one),
+        let one = self.random.below(CLIENTS);
+        let (request, of) = match self.random.below(2) {
+            0 => (Request::CancelRun(serial), 0..CLIENTS),
+            _ => (Request::CancelDelivery(serial, id(one)), one..one + 1),
         };
         self.ask(request);
+        self.commit();
+        for n in of {
+            self.ledger.cancelled(serial, &id(n));
+        }
         self.ledger.count("cancels");
     }
 
