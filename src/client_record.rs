@@ -1,6 +1,6 @@
 //! The registry's record of a client.
 //!
-//! Imports identifiers and times only.
+//! Imports identifiers, labels and times only.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::id::{ClientId, ClientNo, GroupName};
+use crate::label::{Facts, LabelKey, Labels};
 use crate::time::Timestamp;
 
 /// The SHA-256 of a client's token. The token itself is never kept. Compared in constant time.
@@ -92,6 +93,12 @@ pub struct ClientRecord {
     /// When it was removed; the number stays taken, and history can still name it.
     #[serde(default)]
     pub removed_at: Option<Timestamp>,
+    /// The labels that the server's owner has set.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// What it last said of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Box<Facts>>,
 }
 
 /// When a client was last here.
@@ -121,4 +128,13 @@ pub struct ClientView {
     /// When it was last here.
     #[serde(flatten)]
     pub presence: Presence,
+    /// The labels that the server's owner has set; they count for targets.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// What it last said of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Box<Facts>>,
+    /// The keys of what it says that count for targets, because the server's owner trusts them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<LabelKey>,
 }

@@ -12,7 +12,7 @@ use crate::json::Json;
 use crate::pause::{FailureLimit, Paused};
 use crate::policy::{DeliveryMode, Policy, Retry, Timeout, is_default};
 use crate::schedule::Rule;
-use crate::target::Target;
+use crate::target::{Membership, Target};
 use crate::time::{Timestamp, duration};
 
 /// The most bytes that a command's parameters may have, as JSON text.
@@ -214,6 +214,10 @@ pub struct JobSpec {
     /// `fail`.
     #[serde(default, skip_serializing_if = "OnClientCrash::is_default")]
     pub on_client_crash: OnClientCrash,
+    /// Whether clients that come into the target while a run is open get it too. Default
+    /// `snapshot`: they do not.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub membership: Membership,
 }
 
 impl JobSpec {
@@ -240,6 +244,7 @@ impl JobSpec {
             delivery: DeliveryMode::default(),
             pause_on_failure: None,
             on_client_crash: OnClientCrash::default(),
+            membership: Membership::default(),
         }
     }
 

@@ -129,6 +129,7 @@ pub mod job_diff;
 pub mod job_files;
 mod job_past;
 mod json;
+mod label;
 mod lock_file;
 pub mod node;
 mod pause;
@@ -147,7 +148,7 @@ pub use calendar::{Calendar, CalendarRecord, CalendarView, InvalidCalendar};
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
 pub use engine::{
     Apply, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup,
-    RequestError, Status, What,
+    Relabel, RequestError, Status, What,
 };
 pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};
@@ -165,6 +166,10 @@ pub use job_past::{
     RevisionChange,
 };
 pub use json::Json;
+pub use label::{
+    FACT_KEYS, Facts, InvalidLabel, LabelKey, LabelTrust, LabelValue, Labels, MAX_LABEL_KEY,
+    MAX_LABEL_VALUE, MAX_LABELS,
+};
 pub use node::{Handle, Node};
 pub use pause::{
     FailureLimit, InvalidFailureLimit, InvalidPause, InvalidSelection, JobSelection,
@@ -176,7 +181,7 @@ pub use policy::{
 };
 pub use run::{Attempt, Cause, Counts, DeliveryState, Outcome, Response, Run, Submission};
 pub use schedule::Rule;
-pub use target::{InvalidTarget, Target};
+pub use target::{Expr, InvalidTarget, MAX_DEPTH, MAX_TARGET, Membership, Share, Target};
 pub use time::Timestamp;
 
 /// The README's Rust snippets, compiled with the documentation's tests.

@@ -11,7 +11,7 @@ use crate::id::{ClientId, JobId, JobName, Serial};
 use crate::job::{Command, Offline, OnClientCrash, Overlap, OverlapScope};
 use crate::json::Json;
 use crate::policy::{DeliveryMode, Policy, Retry, Timeout, is_default};
-use crate::target::Target;
+use crate::target::{Membership, Target};
 use crate::time::{Timestamp, duration};
 
 /// Where a delivery stands.
@@ -277,6 +277,10 @@ pub struct Submission {
     /// Whether a delivery may be sent twice. Default `at_least_once`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub delivery: DeliveryMode,
+    /// Whether clients that come into the target while the run is open get it too. Default
+    /// `snapshot`: they do not.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub membership: Membership,
 }
 
 impl Submission {
@@ -293,6 +297,7 @@ impl Submission {
             retry: Retry::default(),
             timeout: Timeout::default(),
             delivery: DeliveryMode::default(),
+            membership: Membership::default(),
         }
     }
 
@@ -426,6 +431,9 @@ pub struct Run {
     pub reason: Option<String>,
     /// How its deliveries ended.
     pub counts: Counts,
+    /// Whether clients that come into its target while it is open get it too.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub membership: Membership,
 }
 
 fn overlap_of_none() -> Overlap {

@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use super::Api;
 use super::error::{ApiError, ErrorKind};
 use super::extract::{Body, Params, Segment};
-use super::message::{ClientRequest, GroupsChange, NewClientView};
+use super::message::{ClientRequest, GroupsChange, LabelsChange, NewClientView};
 use crate::access;
 use crate::client_record::{ClientView, TokenHash};
-use crate::engine::{NewClient, Regroup};
+use crate::engine::{NewClient, Regroup, Relabel};
 use crate::id::ClientId;
 
 /// The least and the most characters of a token that the caller gives.
@@ -88,6 +88,18 @@ pub(super) async fn regroup(
         return Err(ApiError::invalid(format!("group {both:?} is both in add and in remove")));
     }
     Ok(Json(api.handle.regroup(Regroup { id, add, remove }).await?))
+}
+
+pub(super) async fn relabel(
+    State(api): State<Api>,
+    Segment(id): Segment<ClientId>,
+    Body(change): Body<LabelsChange>,
+) -> Result<Json<ClientView>, ApiError> {
+    let LabelsChange { set, remove } = change;
+    if let Some(both) = remove.iter().find(|key| set.get(key).is_some()) {
+        return Err(ApiError::invalid(format!("label {both} is both in set and in remove")));
+    }
+    Ok(Json(api.handle.label_client(Relabel { id, set, remove }).await?))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::calendar::Calendar;
 use crate::client_record::ClientView;
 use crate::id::{CalendarName, ClientId, GroupName};
+use crate::label::{LabelKey, Labels};
 use crate::pause::{JobSelection, PauseTerms};
 use crate::schedule::{DateRange, Weekdays};
 use crate::time::{Timestamp, duration};
@@ -108,6 +109,18 @@ impl CalendarRequest {
             }
         }
     }
+}
+
+/// A change of the labels that are set at the client that the path names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelsChange {
+    /// Labels to have, in place of those of the same keys.
+    #[serde(default)]
+    pub set: Labels,
+    /// Labels to have no longer.
+    #[serde(default)]
+    pub remove: BTreeSet<LabelKey>,
 }
 
 /// Jobs to pause, and on which terms.

@@ -31,6 +31,7 @@
 //! | `/v1/clients` | `GET` (`group`, `after`, `limit`), `POST` (`id`, `groups`, `token`) |
 //! | `/v1/clients/{id}` | `GET`, `DELETE` |
 //! | `/v1/clients/{id}/groups` | `POST` (`add`, `remove`) |
+//! | `/v1/clients/{id}/labels` | `POST` (`set`, `remove`) |
 //! | `/v1/events` | `GET`, NDJSON |
 //!
 //! May import the domain types, `engine`, `history`, `node` and `access`.
@@ -139,6 +140,7 @@ fn routes() -> Router<Api> {
         .route("/v1/clients", get(clients::list).post(clients::add))
         .route("/v1/clients/{id}", get(clients::get).delete(clients::remove))
         .route("/v1/clients/{id}/groups", post(clients::regroup))
+        .route("/v1/clients/{id}/labels", post(clients::relabel))
         .route("/v1/events", get(events))
 }
 

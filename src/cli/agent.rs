@@ -15,6 +15,7 @@ use crate::client::{Client, ClientHandle, Context, End, JournalError, StartError
 use crate::handlers::Handlers;
 use crate::id::{ClientId, CommandName};
 use crate::json::Json;
+use crate::label::{InvalidLabel, Labels};
 
 /// Run the programs that this machine's own list allows, when the server says so.
 #[derive(Debug, Args)]
@@ -44,6 +45,10 @@ pub(super) struct AgentArgs {
     /// Commands that run at the same time.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
+    /// A label that the agent says of itself, in place of one of the same key in the list's
+    /// `[labels]`; may be given several times.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
     /// End when standard input ends: for agents that another program has started.
     #[arg(long)]
     with_stdin: bool,
@@ -80,12 +85,21 @@ fn start(args: &AgentArgs, config: Config) -> Result<ClientHandle, CliError> {
     let token_file = token_file.ok_or_else(|| missing("--token-file", "token_file"))?;
     let token = read_token(&token_file)?;
     let journal = journal(args, known.journal.as_ref(), &id)?;
+    let usage = |error: InvalidLabel| CliError::Usage(error.to_string());
+    let given = Labels::parse(args.labels.iter().map(String::as_str)).map_err(usage)?;
+    let labels = config.labels.changed(&given, []).map_err(usage)?;
     let runner = Runner::new(config);
     tracing::info!(client = %id, %server, commands = runner.commands().count(), "agent starts");
     let mut client = Client::builder(server, id);
     if let Some(journal) = journal {
         tracing::info!(journal = %journal.display(), "the journal is kept there");
         client = client.journal(journal);
+    }
+    for (key, value) in labels.iter() {
+        client = client.label(key.as_str(), value.as_str());
+    }
+    if let Some(hostname) = hostname() {
+        client = client.hostname(hostname);
     }
     client
         .token(token)
@@ -101,6 +115,7 @@ fn start(args: &AgentArgs, config: Config) -> Result<ClientHandle, CliError> {
             StartError::Journal(error @ JournalError::Locked { .. }) => CliError::server(error),
             StartError::Journal(error) => CliError::Usage(error.to_string()),
             StartError::Handlers(error) => CliError::server(error),
+            StartError::Label(error) => usage(error),
         })
 }
 
@@ -136,6 +151,12 @@ fn state_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBu
         return Some(home.join("fleetcron"));
     }
     Some(PathBuf::from(set("HOME")?).join(".local/state/fleetcron"))
+}
+
+/// The machine's name as Linux tells it; elsewhere the agent says none.
+fn hostname() -> Option<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 fn read_token(path: &Path) -> Result<String, CliError> {

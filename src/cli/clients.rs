@@ -1,6 +1,6 @@
 //! `fleetcron clients`: the registry, and who of it is connected.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -13,8 +13,9 @@ use super::output::{Field, NOTHING, Out, Tone, moment, note, relative};
 use super::{Done, Verdict};
 use crate::api::message::ClientRequest;
 use crate::client_record::ClientView;
-use crate::engine::Regroup;
+use crate::engine::{Regroup, Relabel};
 use crate::id::{ClientId, GroupName};
+use crate::label::{InvalidLabel, LabelKey, LabelValue, Labels};
 use crate::remote::Remote;
 use crate::time::Timestamp;
 
@@ -69,6 +70,14 @@ enum ClientsCommand {
         #[arg(long, value_name = "NAME")]
         remove: Vec<GroupName>,
     },
+    /// Set labels of a client, and take others away.
+    Label {
+        /// The client's id.
+        id: ClientId,
+        /// KEY=VALUE to set a label, KEY- to take it away.
+        #[arg(value_name = "LABEL", required = true, value_parser = label)]
+        labels: Vec<LabelArg>,
+    },
     /// Remove a client; its queued deliveries end as removed.
     Remove {
         /// The client's id.
@@ -103,6 +112,9 @@ pub(super) async fn execute(args: ClientsArgs, global: &Global) -> Done {
             };
             show_one(&out, &remote.regroup(change).await?)?;
         }
+        ClientsCommand::Label { id, labels } => {
+            show_one(&out, &remote.label_client(relabel(id, labels)?).await?)?;
+        }
         ClientsCommand::Remove { id } => {
             remote.remove_client(id.clone()).await?;
             if out.is_json() {
@@ -113,6 +125,35 @@ pub(super) async fn execute(args: ClientsArgs, global: &Global) -> Done {
         }
     }
     Ok(Verdict::Succeeded)
+}
+
+/// A label to set or, without a value, to take away.
+type LabelArg = (LabelKey, Option<LabelValue>);
+
+fn label(text: &str) -> Result<LabelArg, String> {
+    let told = |error: InvalidLabel| error.to_string();
+    match (text.split_once('='), text.strip_suffix('-')) {
+        (Some((key, value)), _) => {
+            Ok((key.parse().map_err(told)?, Some(value.parse().map_err(told)?)))
+        }
+        (None, Some(key)) => Ok((key.parse().map_err(told)?, None)),
+        (None, None) => Err("write KEY=VALUE to set a label, KEY- to take it away".into()),
+    }
+}
+
+fn relabel(id: ClientId, labels: Vec<LabelArg>) -> Result<Relabel, CliError> {
+    let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
+    for (key, value) in labels {
+        if set.contains_key(&key) || remove.contains(&key) {
+            return Err(CliError::Usage(format!("label {key} is given twice")));
+        }
+        match value {
+            Some(value) => drop(set.insert(key, value)),
+            None => drop(remove.insert(key)),
+        }
+    }
+    let set = Labels::try_from(set).map_err(|error| CliError::Usage(error.to_string()))?;
+    Ok(Relabel { id, set, remove })
 }
 
 /// The token alone goes to standard output, so that it can go on into a file.
@@ -210,6 +251,17 @@ fn show_one(out: &Out, client: &ClientView) -> Result<(), CliError> {
         pairs.extend(at.map(|at| (name, moment(at, out.now).into())));
     }
     pairs.extend(presence.reason.as_deref().map(|reason| ("reason", reason.into())));
+    if !client.labels.is_empty() {
+        pairs.push(("labels", client.labels.to_string().into()));
+    }
+    if let Some(facts) = &client.facts {
+        let says: Vec<String> =
+            facts.pairs().map(|(key, value)| format!("{key}={value}")).collect();
+        pairs.push(("says of itself", says.join(", ").into()));
+        let trusted: Vec<&str> = client.trusted.iter().map(LabelKey::as_str).collect();
+        let trusted = if trusted.is_empty() { NOTHING.to_owned() } else { trusted.join(", ") };
+        pairs.push(("of it trusted", trusted.into()));
+    }
     out.pairs(pairs)
 }
 

@@ -20,7 +20,7 @@ use crate::job::{Offline, OnClientCrash};
 use crate::json::Json;
 use crate::remote::{Remote, RemoteError};
 use crate::run::{Response, Run, Submission};
-use crate::target::Target;
+use crate::target::{Membership, Target};
 use crate::time::duration;
 
 /// The arguments of `run`.
@@ -29,7 +29,8 @@ pub(super) struct RunArgs {
     /// The command's name, for which the clients have a handler.
     #[arg(value_name = "NAME")]
     command: CommandName,
-    /// Whom it is for: all, group:NAME or client:ID.
+    /// Whom it is for: all, group:NAME, client:ID, or an expression of these such as
+    /// "10% of group:web and not client:web-03".
     #[arg(long, value_name = "TARGET")]
     to: Target,
     /// The command's parameters.
@@ -55,6 +56,11 @@ pub(super) struct RunArgs {
     on_client_crash: OnClientCrash,
     #[command(flatten)]
     tries: Tries,
+    /// Whether clients that come into the target while the run is open get it too: snapshot (they
+    /// do not) or open.
+    #[arg(long, default_value = "snapshot", value_name = "WHO", value_parser =
+        PossibleValuesParser::new(["snapshot", "open"]).map(|text| membership(&text)))]
+    membership: Membership,
 }
 
 /// One of the three values that the parser lets pass.
@@ -71,6 +77,11 @@ fn on_client_crash(text: &str) -> OnClientCrash {
     if text == "retry" { OnClientCrash::Retry } else { OnClientCrash::Fail }
 }
 
+/// One of the two values that the parser lets pass.
+fn membership(text: &str) -> Membership {
+    if text == "open" { Membership::Open } else { Membership::Snapshot }
+}
+
 pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
     let out = Out::new(global);
     let remote = connect(global)?;
@@ -84,6 +95,7 @@ pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
         retry: args.tries.retry()?,
         timeout: args.tries.timeout()?,
         delivery: args.tries.delivery(),
+        membership: args.membership,
     };
     let run = remote.submit(submission).await?;
     if !args.wait {

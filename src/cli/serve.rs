@@ -9,6 +9,7 @@ use clap::Args;
 use super::error::CliError;
 use super::service::{Service, Settings};
 use super::{Done, Verdict, signals};
+use crate::label::LabelTrust;
 use crate::time::duration;
 
 /// Keep jobs in a store and deliver them to the clients that connect.
@@ -33,6 +34,10 @@ pub(super) struct ServeArgs {
     /// How long ended runs and their responses are kept.
     #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = duration::parse)]
     keep: Duration,
+    /// Which labels and facts that clients report of themselves count for targets: all, or these
+    /// keys. Default: none; labels set by `clients label` always count.
+    #[arg(long, value_name = "all|KEY,KEY")]
+    trust_labels: Option<LabelTrust>,
 }
 
 impl ServeArgs {
@@ -46,8 +51,9 @@ impl ServeArgs {
             }
         }
         let cache_bytes = self.cache * 1_024 * 1_024;
+        let trust_labels = self.trust_labels.unwrap_or_default();
         let Self { data, listen, http, keep, .. } = self;
-        Ok(Settings { data, listen, http, cache_bytes, keep })
+        Ok(Settings { data, listen, http, cache_bytes, keep, trust_labels })
     }
 }
 

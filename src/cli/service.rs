@@ -14,9 +14,11 @@ use super::error::CliError;
 use crate::access::Access;
 use crate::api;
 use crate::housekeeping::{Chores, Housekeeping};
+use crate::label::LabelTrust;
 use crate::node::{Handle, Node};
 use crate::server::Server;
 use crate::store::{SledOptions, SledStore};
+use crate::time::SystemClock;
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub(super) struct Settings {
     pub(super) cache_bytes: u64,
     /// How long ended runs are kept.
     pub(super) keep: Duration,
+    /// Which labels that clients report count for targets.
+    pub(super) trust_labels: LabelTrust,
 }
 
 /// A running server.
@@ -51,7 +55,9 @@ impl Service {
     pub(super) async fn start(settings: &Settings) -> Result<Self, CliError> {
         let options = SledOptions { cache_bytes: settings.cache_bytes, ..SledOptions::default() };
         let store = SledStore::open(&settings.data, options).map_err(CliError::server)?;
-        let node = Node::start(Arc::new(store)).map_err(CliError::server)?;
+        let trust = settings.trust_labels.clone();
+        let node = Node::start_trusting(Arc::new(store), Arc::new(SystemClock), trust)
+            .map_err(CliError::server)?;
         let handle = node.handle();
         let listener = bind("--http", settings.http).await?;
         let address = listener.local_addr().map_err(CliError::server)?;

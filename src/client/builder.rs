@@ -19,6 +19,7 @@ use super::journal::{Journal, JournalError, JournalOptions};
 use super::{CONCURRENCY, Context};
 use crate::handlers::{HandlerError, Handlers, HandlersError};
 use crate::id::ClientId;
+use crate::label::{Facts, InvalidLabel, Labels};
 
 /// Calls that wait to be sent.
 const CALLS: usize = 64;
@@ -51,6 +52,9 @@ impl Client {
             call_timeout: Duration::from_secs(30),
             stop_limit: Duration::from_secs(30),
             journal: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: None,
+            labels: Vec::new(),
         }
     }
 }
@@ -69,6 +73,9 @@ pub struct ClientBuilder {
     call_timeout: Duration,
     stop_limit: Duration,
     journal: Option<JournalOptions>,
+    version: String,
+    hostname: Option<String>,
+    labels: Vec<(String, String)>,
 }
 
 /// Why a client cannot be started.
@@ -80,6 +87,9 @@ pub enum StartError {
     /// Its journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What it says of itself breaks a rule.
+    #[error(transparent)]
+    Label(#[from] InvalidLabel),
 }
 
 impl std::fmt::Debug for ClientBuilder {
@@ -161,6 +171,36 @@ impl ClientBuilder {
         self
     }
 
+    /// A label that the client says of itself, with [`Labels`]' limits; may be called several
+    /// times. Whether it counts for targets is for the server's owner to say.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((key.into(), value.into()));
+        self
+    }
+
+    /// The version of its program, as the client says it of itself. Default: this library's.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// The name of its machine, as the client says it of itself. Default: none is said.
+    pub fn hostname(mut self, hostname: impl Into<String>) -> Self {
+        self.hostname = Some(hostname.into());
+        self
+    }
+
+    fn facts(&self) -> Result<Facts, InvalidLabel> {
+        let pairs: Vec<String> =
+            self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let labels = Labels::parse(pairs.iter().map(String::as_str))?;
+        let facts = Facts::of_program(&self.version)?.labelled(labels)?;
+        match &self.hostname {
+            Some(hostname) => facts.hosted(hostname),
+            None => Ok(facts),
+        }
+    }
+
     /// Keeps a journal in this directory, so that a client that is started again neither runs a
     /// finished command again nor loses a result; see [`super::journal`]. Default none.
     pub fn journal(mut self, journal: impl Into<JournalOptions>) -> Self {
@@ -168,10 +208,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Starts the client on the runtime that this is called on. The errors are about handlers and
-    /// about the journal, which is read here: with a large one, this blocks for a moment.
+    /// Starts the client on the runtime that this is called on. The errors are about
+    /// handlers, about what it says of itself and about the journal, which is read here: with a large one, this blocks for a moment.
     pub fn start(self) -> Result<ClientHandle, StartError> {
         self.handlers.check()?;
+        let facts = self.facts()?;
         let mut intake = Intake::default();
         let mut journal = None;
         if let Some(options) = &self.journal {
@@ -188,6 +229,7 @@ impl ClientBuilder {
         let driver = Driver {
             connector: self.connector,
             token: self.token,
+            facts,
             handlers: self.handlers,
             hooks: self.hooks,
             concurrency: self.concurrency,

@@ -17,6 +17,7 @@ use super::journal::Journal;
 use super::live::{Ended, Live, NotOpened};
 use crate::handlers::Handlers;
 use crate::id::Serial;
+use crate::label::Facts;
 use crate::run::{Attempt, DeliveryState, Outcome};
 use crate::time::duration;
 use crate::wire::{Hello, VERSION, apart};
@@ -45,6 +46,7 @@ pub(super) struct Hooks {
 pub(super) struct Driver {
     pub(super) connector: Arc<dyn Connector>,
     pub(super) token: Option<String>,
+    pub(super) facts: Facts,
     pub(super) handlers: Handlers<Context>,
     pub(super) hooks: Hooks,
     pub(super) concurrency: usize,
@@ -169,6 +171,7 @@ impl Driver {
             taken,
             attempts,
             commands: self.handlers.names().cloned().collect(),
+            facts: Some(self.facts.clone()),
         }
     }
 

@@ -11,7 +11,6 @@ use super::core::Engine;
 use super::effect::{JobAction, JobChange, Plan, Reply, RequestError};
 use super::input::Apply;
 use super::jobs::Entry;
-use super::registry::Registry;
 use crate::id::{JobId, JobName};
 use crate::job::{CatchUp, Job, JobSpec, JobState, MAX_DESCRIPTION, MAX_SPREAD};
 use crate::job_diff;
@@ -115,15 +114,13 @@ impl Engine {
 
     fn warnings(&self, spec: &JobSpec, action: JobAction) -> Vec<String> {
         let mut warnings = Vec::new();
-        let nobody = match &spec.target {
-            Target::All => false,
-            Target::Group(group) => !self.registry.has_group(group),
-            Target::One(id) => self.registry.find(id).is_none(),
-        };
-        if nobody {
-            let why = Registry::why_nobody(&spec.target);
-            warnings.push(format!("target {}: {why} yet", spec.target));
-        }
+        let groups = spec.target.groups().filter(|group| !self.registry.has_group(group));
+        let clients = spec.target.clients().filter(|id| self.registry.find(id).is_none());
+        let missing = groups.cloned().map(Target::Group).chain(clients.cloned().map(Target::One));
+        warnings.extend(missing.map(|missing| {
+            let why = self.registry.why_nobody(&missing);
+            format!("target {}: {why} yet", spec.target)
+        }));
         if action == JobAction::Keep {
             return warnings;
         }
@@ -284,6 +281,7 @@ fn check(specs: &[JobSpec]) -> Result<BTreeSet<JobName>, RequestError> {
             RequestError::Invalid(format!("job {:?}: {error}", spec.name.as_str()))
         };
         spec.command().map_err(|error| invalid(&error))?;
+        spec.target.check().map_err(|error| invalid(&error))?;
         spec.policy().check().map_err(|error| invalid(&error))?;
         spec.check_size().map_err(|error| invalid(&error))?;
     }

@@ -160,4 +160,6 @@ pub struct OpenRunRecord {
     pub pages: u32,
     /// How the ended deliveries ended, with the run's total.
     pub counts: Counts,
+    /// Of a run with open membership: the numbers of the clients whose delivery has ended.
+    pub ended: RoaringBitmap,
 }

@@ -8,6 +8,7 @@ use super::registry::Client;
 use super::{MAX_CLIENTS, MAX_GROUPS, not_found};
 use crate::client_record::{ClientRecord, Presence};
 use crate::id::{ClientId, ClientNo};
+use crate::label::Labels;
 use crate::run::{DeliveryState, Outcome};
 use crate::time::Timestamp;
 
@@ -34,21 +35,17 @@ impl Engine {
             return Err(RequestError::Limit(message));
         }
         let NewClient { id, groups, token } = new;
-        self.put_client(ClientRecord {
+        let record = ClientRecord {
             no,
             id,
             groups,
             token,
             defined_at: self.now,
             removed_at: None,
-        })
-    }
-
-    fn put_client(&mut self, record: ClientRecord) -> Result<Reply, RequestError> {
-        let id = record.id.clone();
-        let record = self.registry.put(record, Presence::default());
-        self.store(vec![Change::PutClient(record)]);
-        Ok(Reply::Client(self.client(&id)?.view()))
+            labels: Labels::default(),
+            facts: None,
+        };
+        self.put_client(record, false)
     }
 
     /// Removes a client: its open deliveries end, its connection too.
@@ -84,9 +81,9 @@ impl Engine {
         record.groups.extend(change.add.iter().cloned());
         check_groups(record.groups.len())?;
         if record.groups == client.record.groups {
-            return Ok(Reply::Client(client.view()));
+            return Ok(Reply::Client(self.registry.view(client)));
         }
-        self.put_client(record)
+        self.put_client(record, !change.remove.is_empty())
     }
 
     /// Changes and stores when a client was last here.

@@ -166,6 +166,7 @@ impl Engine {
                 self.responded(session, attempt, outcome);
             }
             Input::ClockJumped => self.clock_jumps = self.clock_jumps.saturating_add(1),
+            Input::Facts { session, facts } => self.told_facts(session, *facts),
         }
         self.let_go();
     }
@@ -258,6 +259,7 @@ impl Engine {
             Request::ForgetJobs(jobs) => Ok(self.forget_jobs(jobs)),
             Request::PutCalendar(calendar) => self.put_calendar(calendar),
             Request::RemoveCalendar(name) => self.remove_calendar(&name),
+            Request::LabelClient(change) => self.label_client(&change),
             question => self.answer(question),
         }
     }

@@ -10,7 +10,7 @@ use super::effect::{Reply, RequestError, What};
 use super::jobs::Entry;
 use super::missed::{self, LATE};
 use super::overlap::Start;
-use super::registry::Registry;
+use super::resolve::Salt;
 use super::runs::OpenRun;
 use super::spread;
 use crate::id::{ClientNo, JobId, JobName, Serial};
@@ -150,6 +150,7 @@ impl Engine {
             ended_at: None,
             reason: None,
             counts: Counts::default(),
+            membership: spec.membership,
         })
     }
 
@@ -173,7 +174,7 @@ impl Engine {
     ) -> Result<Reply, RequestError> {
         let policy = submission.policy();
         policy.check().map_err(|error| RequestError::Invalid(error.to_string()))?;
-        let on_client_crash = submission.on_client_crash;
+        let (on_client_crash, membership) = (submission.on_client_crash, submission.membership);
         let Submission { target, command, params, offline, expires_after, .. } = submission;
         self.check_target(&target)?;
         if offline == Offline::Latest {
@@ -204,18 +205,22 @@ impl Engine {
             ended_at: None,
             reason: None,
             counts: Counts::default(),
+            membership: membership,
         });
         Ok(Reply::Run(Box::new(run)))
     }
 
     /// A submitted command must be for somebody: a name that is not there is a mistake.
     pub(super) fn check_target(&self, target: &Target) -> Result<(), RequestError> {
-        match target {
-            Target::One(id) => self.client(id).map(|_| ()),
-            Target::Group(group) if !self.registry.has_group(group) => {
+        target.check().map_err(|error| RequestError::Invalid(error.to_string()))?;
+        for id in target.clients() {
+            self.client(id)?;
+        }
+        match target.groups().find(|group| !self.registry.has_group(group)) {
+            Some(group) => {
                 Err(super::not_found("group", group.as_str(), self.registry.group_names()))
             }
-            Target::Group(_) | Target::All => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -223,7 +228,7 @@ impl Engine {
     /// delivered, and sends the rest to those who are here.
     fn start_run(&mut self, mut run: Run) -> Run {
         let serial = run.serial;
-        let mut targets = self.registry.resolve(&run.target);
+        let mut targets = self.registry.resolve(&run.target, Salt::of_run(&run));
         let start = self.overlap_of_job(&run);
         if let Start::Never(reason) = &start {
             targets.clear();
@@ -234,7 +239,7 @@ impl Engine {
         run.counts.total = u32::try_from(targets.len()).unwrap_or(u32::MAX);
         if targets.is_empty() {
             run.ended_at = Some(self.now);
-            run.reason.get_or_insert_with(|| Registry::why_nobody(&run.target));
+            run.reason.get_or_insert_with(|| self.registry.why_nobody(&run.target));
         }
         let waiting = if run.offline == Offline::Drop { 0 } else { away.len() };
         self.notify(What::RunStarted {
@@ -291,7 +296,7 @@ impl Engine {
     }
 
     /// Ends what a client that is away shall not get when it returns.
-    fn apply_offline_policy(&mut self, serial: Serial, away: &RoaringBitmap) {
+    pub(super) fn apply_offline_policy(&mut self, serial: Serial, away: &RoaringBitmap) {
         let Some(run) = self.runs.get(serial) else { return };
         match (run.run.offline, run.run.job_id) {
             (Offline::Drop, _) => {

@@ -10,8 +10,10 @@ use roaring::RoaringBitmap;
 use super::core::Engine;
 use super::effect::{Outlooks, Reply, RequestError};
 use super::jobs::Entry;
+use super::resolve::Salt;
 use crate::forecast::{ForecastQuery, InvalidForecast};
 use crate::id::JobName;
+use crate::job::Job;
 use crate::target::Target;
 
 /// Jobs that one request for outlooks looks at, at most; the next goes on from there.
@@ -27,7 +29,7 @@ impl Engine {
     /// Where a job stands.
     pub(super) fn outlook(&self, name: &JobName) -> Result<Reply, RequestError> {
         let entry = self.job(name)?;
-        let deliveries = self.registry.resolve(&entry.job.spec.target).len();
+        let deliveries = self.registry.resolve(&entry.job.spec.target, Salt::of_job(entry.job.id)).len();
         Ok(Reply::Outlook(self.now, entry.outlook(deliveries)))
     }
 
@@ -54,7 +56,7 @@ impl Engine {
         let (mut outlooks, mut paused) = (Vec::new(), 0);
         for entry in entries.into_iter().take_while(is_within) {
             let Some(due) = entry.state.next_due else { continue };
-            let Some(deliveries) = reach.of(&entry.job.spec.target) else { continue };
+            let Some(deliveries) = reach.of(&entry.job) else { continue };
             if entry.state.paused.is_some() {
                 paused += 1;
             } else if due < span.to {
@@ -74,22 +76,36 @@ struct Reach<'a> {
 
 impl<'a> Reach<'a> {
     fn new(engine: &'a Engine, target: Option<&'a Target>) -> Self {
-        let only = target.map(|target| (target, engine.registry.resolve(target)));
+        let only = target.map(|target| (target, engine.registry.resolve(target, Salt::NONE)));
         Self { engine, only, known: HashMap::new() }
     }
 
     /// `None`: nobody of the target that is asked for.
-    fn of(&mut self, target: &'a Target) -> Option<u64> {
-        let (engine, only) = (self.engine, &self.only);
-        *self.known.entry(target).or_insert_with(|| {
-            let reached = engine.registry.resolve(target);
-            match only {
-                None => Some(reached.len()),
-                Some((same, _)) if *same == target => Some(reached.len()),
-                Some((_, wanted)) => {
-                    Some(reached.intersection_len(wanted)).filter(|clients| *clients > 0)
-                }
+    fn of(&mut self, job: &'a Job) -> Option<u64> {
+        let target = &job.spec.target;
+        if matches!(target, Target::Where(expr) if expr.is_drawn()) {
+            // Each job draws its own sample.
+            return self.count(job);
+        }
+        match self.known.get(target) {
+            Some(known) => *known,
+            None => {
+                let count = self.count(job);
+                self.known.insert(target, count);
+                count
             }
-        })
+        }
+    }
+
+    fn count(&self, job: &Job) -> Option<u64> {
+        let target = &job.spec.target;
+        let reached = self.engine.registry.resolve(target, Salt::of_job(job.id));
+        match &self.only {
+            None => Some(reached.len()),
+            Some((same, _)) if *same == target => Some(reached.len()),
+            Some((_, wanted)) => {
+                Some(reached.intersection_len(wanted)).filter(|clients| *clients > 0)
+            }
+        }
     }
 }

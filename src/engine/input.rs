@@ -10,6 +10,7 @@ use crate::forecast::ForecastQuery;
 use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
 use crate::job::JobSpec;
 use crate::job_past::RemovedJob;
+use crate::label::{Facts, LabelKey, Labels};
 use crate::pause::{JobSelection, PauseTerms};
 use crate::run::{Attempt, Outcome, Submission};
 
@@ -80,6 +81,13 @@ pub enum Input {
     /// The wall clock was set, forward or back. Whatever it tells then, the engine's own time
     /// never goes back.
     ClockJumped,
+    /// A client has said of itself what it is.
+    Facts {
+        /// The connection.
+        session: SessionId,
+        /// What it said.
+        facts: Box<Facts>,
+    },
 }
 
 /// What a caller can ask.
@@ -158,6 +166,8 @@ pub enum Request {
     Calendar(CalendarName),
     /// Calendars in the order of their names.
     Calendars(Page<CalendarName>),
+    /// Set labels of a client and take others away.
+    LabelClient(Relabel),
 }
 
 /// A set of definitions to bring about.
@@ -219,6 +229,17 @@ pub struct Regroup {
     /// Groups to be in no longer.
     #[serde(default)]
     pub remove: BTreeSet<GroupName>,
+}
+
+/// A change of the labels that the server's owner has set at a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relabel {
+    /// The client.
+    pub id: ClientId,
+    /// Labels to have, in place of those of the same keys.
+    pub set: Labels,
+    /// Labels to have no longer.
+    pub remove: BTreeSet<LabelKey>,
 }
 
 /// A part of a sorted list.

@@ -20,12 +20,15 @@ mod fire;
 mod forecast;
 mod input;
 mod jobs;
+mod labels;
+mod membership;
 mod missed;
 mod overlap;
 mod past;
 mod pause;
 mod queries;
 mod registry;
+mod resolve;
 mod runs;
 mod sessions;
 mod spread;
@@ -44,7 +47,9 @@ pub use effect::{
     Plan, Reply, RequestError, Status, What,
 };
 pub use forecast::OUTLOOKS;
-pub use input::{Apply, CallId, Input, NewClient, Page, Pause, Regroup, Request, SessionId};
+pub use input::{
+    Apply, CallId, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId,
+};
 pub use missed::{LATE, MAX_CATCH_UP};
 pub use sessions::WINDOW;
 

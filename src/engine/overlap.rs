@@ -164,7 +164,16 @@ impl Engine {
 
     /// Deals with the clients that still run an earlier delivery of the run's job.
     pub(super) fn overlap_on_clients(&mut self, serial: Serial) {
+        if let Some(open) = self.runs.get(serial) {
+            let clients = open.open.clone();
+            self.overlap_on(serial, &clients);
+        }
+    }
+
+    /// The same for some of its clients.
+    pub(super) fn overlap_on(&mut self, serial: Serial, clients: &RoaringBitmap) {
         let Some(open) = self.runs.get(serial) else { return };
+        let clients = clients & &open.open;
         let policy = open.run.overlap;
         let Some(job) =
             open.run.in_turn().filter(|_| open.run.overlap_scope == OverlapScope::Client)
@@ -175,7 +184,7 @@ impl Engine {
         let mut earlier: BTreeMap<u32, (usize, Serial)> = BTreeMap::new();
         for other in self.runs.of_job(job).into_iter().filter(|other| *other != serial) {
             let Some(run) = self.runs.get(other) else { continue };
-            for no in &(&self.running_on(run) & &open.open) {
+            for no in &(&self.running_on(run) & &clients) {
                 let seen = earlier.entry(no).or_insert((0, other));
                 *seen = (seen.0 + 1, other);
             }

@@ -27,7 +27,7 @@ impl Engine {
                     .collect(),
             )),
             Request::OpenDeliveries(serial) => Ok(self.open_deliveries_of(serial)),
-            Request::GetClient(id) => Ok(Reply::Client(self.client(&id)?.view())),
+            Request::GetClient(id) => Ok(Reply::Client(self.registry.view(self.client(&id)?))),
             Request::ListClients { page, group } => self.list_clients(&page, group.as_ref()),
             Request::Calendar(name) => Ok(Reply::Calendar(Box::new(self.calendar(&name)?))),
             Request::Calendars(page) => Ok(self.list_calendars(&page)),
@@ -58,7 +58,7 @@ impl Engine {
             .defined_after(page.after.as_ref())
             .filter(|client| group.is_none_or(|group| client.record.groups.contains(group)))
             .take(page.limit.min(Page::<()>::MAX))
-            .map(super::registry::Client::view)
+            .map(|client| self.registry.view(client))
             .collect();
         Ok(Reply::Clients(views))
     }

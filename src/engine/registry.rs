@@ -8,9 +8,10 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::SessionId;
+use super::labels::LabelIndex;
 use crate::client_record::{ClientRecord, ClientView, Presence};
 use crate::id::{ClientId, ClientNo, GroupName, Serial};
-use crate::target::Target;
+use crate::label::LabelTrust;
 
 /// A client in memory.
 #[derive(Debug)]
@@ -30,16 +31,9 @@ impl Client {
         Self { record, presence, session: None, narrow: BTreeSet::new(), open: 0 }
     }
 
-    /// The client as a list shows it.
-    pub(super) fn view(&self) -> ClientView {
-        ClientView {
-            id: self.record.id.clone(),
-            groups: self.record.groups.clone(),
-            connected: self.session.is_some(),
-            open: self.open as u64,
-            defined_at: self.record.defined_at,
-            presence: self.presence.clone(),
-        }
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        self.record.id.as_str()
     }
 }
 
@@ -52,6 +46,7 @@ pub(super) struct Registry {
     groups: BTreeMap<GroupName, RoaringBitmap>,
     defined: RoaringBitmap,
     connected: RoaringBitmap,
+    labels: LabelIndex,
 }
 
 impl Registry {
@@ -75,6 +70,7 @@ impl Registry {
             for group in &known.record.groups {
                 remove_member(&mut self.groups, group, no);
             }
+            self.labels.remove(&known.record);
             known.record = Arc::clone(&record);
         } else {
             self.clients.push(Client::new(Arc::clone(&record), presence));
@@ -86,6 +82,7 @@ impl Registry {
             for group in &record.groups {
                 self.groups.entry(group.clone()).or_default().insert(no.0);
             }
+            self.labels.insert(&record);
         }
         record
     }
@@ -125,22 +122,56 @@ impl Registry {
         }
     }
 
-    /// The clients that a target means now.
-    pub(super) fn resolve(&self, target: &Target) -> RoaringBitmap {
-        match target {
-            Target::All => self.defined.clone(),
-            Target::Group(group) => self.groups.get(group).cloned().unwrap_or_default(),
-            Target::One(id) => self.find(id).map(|no| no.0).into_iter().collect(),
+    /// Says which labels that clients report count.
+    pub(super) fn trust_labels(&mut self, trust: LabelTrust) {
+        self.labels = LabelIndex::trusting(trust);
+        for no in &self.defined {
+            if let Some(client) = self.clients.get(no as usize) {
+                self.labels.insert(&client.record);
+            }
         }
     }
 
-    /// Why a target means nobody.
-    pub(super) fn why_nobody(target: &Target) -> String {
-        match target {
-            Target::All => "no client is defined".into(),
-            Target::Group(group) => format!("no client is in group {:?}", group.as_str()),
-            Target::One(id) => format!("no client is named {:?}", id.as_str()),
+    /// A client as a list shows it.
+    pub(super) fn view(&self, client: &Client) -> ClientView {
+        let record = &client.record;
+        ClientView {
+            id: record.id.clone(),
+            groups: record.groups.clone(),
+            connected: client.session.is_some(),
+            open: client.open as u64,
+            defined_at: record.defined_at,
+            presence: client.presence.clone(),
+            labels: record.labels.clone(),
+            facts: record.facts.clone(),
+            trusted: self.labels.trusted(record).map(|(key, _)| key).collect(),
         }
+    }
+
+    /// Whether a client is defined already and targets mean it alike: its groups and the labels
+    /// that count are the same.
+    pub(super) fn is_alike(&self, record: &ClientRecord) -> bool {
+        let known = self.get(record.no).filter(|known| known.record.removed_at.is_none());
+        known.is_some_and(|known| {
+            record.removed_at.is_none()
+                && known.record.groups == record.groups
+                && self.labels.counting(&known.record) == self.labels.counting(record)
+        })
+    }
+
+    /// All defined clients.
+    pub(super) fn defined(&self) -> &RoaringBitmap {
+        &self.defined
+    }
+
+    /// The members of a group.
+    pub(super) fn members(&self, group: &GroupName) -> Option<&RoaringBitmap> {
+        self.groups.get(group)
+    }
+
+    /// Who has which label, of those that count.
+    pub(super) fn labels(&self) -> &LabelIndex {
+        &self.labels
     }
 
     /// The clients that hold a connection.

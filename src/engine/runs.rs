@@ -9,6 +9,7 @@ use super::change::{CHUNK, Change, Mark, OpenRunRecord, PAGE_BYTES, PageEntry};
 use super::effect::Dispatch;
 use crate::id::{ClientNo, JobId, Serial};
 use crate::run::Run;
+use crate::target::Membership;
 use crate::time::Timestamp;
 
 /// A run for more clients than this is wide: its open deliveries are in its own bitmap only, and
@@ -32,6 +33,8 @@ pub(super) struct OpenRun {
     again: BTreeMap<u32, Arc<Dispatch>>,
     marks: BTreeMap<Mark, RoaringBitmap>,
     pub(super) wide: bool,
+    /// Of a run with open membership: all who have or had a delivery of it.
+    pub(super) members: RoaringBitmap,
     pages: u32,
     unsaved: Unsaved,
 }
@@ -59,14 +62,17 @@ impl OpenRun {
     pub(super) fn new(run: Run, open: RoaringBitmap) -> Self {
         let chunks = open.iter().map(|no| no / CHUNK).collect();
         let unsaved = Unsaved { run: true, chunks, ..Unsaved::default() };
-        Self { unsaved, ..Self::from_parts(run, open, 0) }
+        let members = members(&run, &open);
+        Self { unsaved, members, ..Self::from_parts(run, open, 0) }
     }
 
     /// A run as the store gives it back.
     pub(super) fn restored(record: OpenRunRecord) -> Self {
         let mut run = record.run;
         run.counts = record.counts;
-        Self { marks: record.marks, ..Self::from_parts(run, record.open, record.pages) }
+        let members = members(&run, &(&record.open | &record.ended));
+        let marks = record.marks;
+        Self { marks, members, ..Self::from_parts(run, record.open, record.pages) }
     }
 
     fn from_parts(run: Run, open: RoaringBitmap, pages: u32) -> Self {
@@ -82,6 +88,7 @@ impl OpenRun {
             again: BTreeMap::new(),
             marks: BTreeMap::new(),
             wide,
+            members: RoaringBitmap::new(),
             pages,
             unsaved: Unsaved::default(),
         }
@@ -178,6 +185,15 @@ impl OpenRun {
         self.unsaved.entries.push(entry);
     }
 
+    /// Adds the delivery of a client that has come into the target.
+    pub(super) fn join(&mut self, ClientNo(no): ClientNo) {
+        self.open.insert(no);
+        self.members.insert(no);
+        self.run.counts.total += 1;
+        self.unsaved.run = true;
+        self.unsaved.chunks.insert(no / CHUNK);
+    }
+
     /// Notes that the run's own record has changed.
     pub(super) fn touch(&mut self) {
         self.unsaved.run = true;
@@ -205,6 +221,14 @@ impl OpenRun {
             self.pages += 1;
         }
         unit
+    }
+}
+
+/// The clients of a run that others can come to.
+fn members(run: &Run, clients: &RoaringBitmap) -> RoaringBitmap {
+    match run.membership {
+        Membership::Open => clients.clone(),
+        Membership::Snapshot => RoaringBitmap::new(),
     }
 }
 
@@ -255,6 +279,8 @@ fn paged(entries: Vec<PageEntry>) -> Vec<Vec<PageEntry>> {
 pub(super) struct Runs {
     open: BTreeMap<Serial, OpenRun>,
     wide: BTreeSet<Serial>,
+    /// Those with open membership.
+    joinable: BTreeSet<Serial>,
     by_job: BTreeMap<JobId, BTreeSet<Serial>>,
     expiry: BTreeSet<(Timestamp, Serial)>,
     dirty: BTreeSet<Serial>,
@@ -270,6 +296,9 @@ impl Runs {
         let serial = run.run.serial;
         if run.wide {
             self.wide.insert(serial);
+        }
+        if run.run.membership == Membership::Open {
+            self.joinable.insert(serial);
         }
         if let Some(job) = run.run.job_id {
             self.by_job.entry(job).or_default().insert(serial);
@@ -326,6 +355,11 @@ impl Runs {
             .filter(move |serial| self.open.get(serial).is_some_and(|run| run.open.contains(no.0)))
     }
 
+    /// The runs with open membership, oldest first.
+    pub(super) fn joinable(&self) -> impl Iterator<Item = Serial> {
+        self.joinable.iter().copied()
+    }
+
     /// The open runs of a job, oldest first.
     pub(super) fn of_job(&self, job: JobId) -> Vec<Serial> {
         self.by_job.get(&job).map(|runs| runs.iter().copied().collect()).unwrap_or_default()
@@ -367,6 +401,7 @@ impl Runs {
     fn remove(&mut self, serial: Serial) {
         let Some(run) = self.open.remove(&serial) else { return };
         self.wide.remove(&serial);
+        self.joinable.remove(&serial);
         if let Some(job) = run.run.job_id
             && let Some(runs) = self.by_job.get_mut(&job)
         {

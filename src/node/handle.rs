@@ -14,10 +14,11 @@ use crate::calendar::{Calendar, CalendarView};
 use crate::client_record::{ClientView, Proof};
 use crate::engine::{
     Applied, Apply, CalendarChange, Event, Input, NewClient, OpenDelivery, Page, Pause, Regroup,
-    Reply, Request, SessionId, Status,
+    Relabel, Reply, Request, SessionId, Status,
 };
 use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
 use crate::job::JobView;
+use crate::label::Facts;
 use crate::pause::{JobSelection, PauseTerms, SelectionChange};
 use crate::run::{Attempt, Outcome, Run, Submission};
 use crate::store::Store;
@@ -184,6 +185,11 @@ impl Handle {
         expect_reply!(self.call(Request::GroupClient(change)).await?, Reply::Client(view) => view)
     }
 
+    /// Sets labels of a client, and takes others away.
+    pub async fn label_client(&self, change: Relabel) -> Result<ClientView, CallError> {
+        expect_reply!(self.call(Request::LabelClient(change)).await?, Reply::Client(view) => view)
+    }
+
     /// One client.
     pub async fn client(&self, client: ClientId) -> Result<ClientView, CallError> {
         expect_reply!(self.call(Request::GetClient(client)).await?, Reply::Client(view) => view)
@@ -272,6 +278,12 @@ impl Handle {
         outcome: Outcome,
     ) -> Result<(), CallError> {
         self.send(Letter::Session(Input::Responded { session, attempt, outcome })).await
+    }
+
+    /// A client has said of itself what it is.
+    pub async fn told_facts(&self, session: SessionId, facts: Facts) -> Result<(), CallError> {
+        let facts = Box::new(facts);
+        self.send(Letter::Session(Input::Facts { session, facts })).await
     }
 
     /// A connection has ended.

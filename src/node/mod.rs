@@ -26,6 +26,7 @@ use self::entropy::Entropy;
 use self::link::Letter;
 use self::run_loop::Loop;
 use crate::engine::{Engine, RequestError};
+use crate::label::LabelTrust;
 use crate::store::{SledOptions, SledStore, Store, StoreError, records};
 use crate::time::{Clock, SystemClock};
 
@@ -114,8 +115,18 @@ impl Node {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        Self::start_trusting(store, clock, LabelTrust::default())
+    }
+
+    /// A node that lets labels which clients report count for targets.
+    pub fn start_trusting(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        labels: LabelTrust,
+    ) -> Result<Self, StartError> {
         let snapshot = records::load(store.as_ref())?;
-        let engine = Engine::restore(snapshot, clock.now());
+        let mut engine = Engine::restore(snapshot, clock.now());
+        engine.trust_labels(labels);
         let events = broadcast::Sender::new(EVENTS);
         let core = Core::new(engine, Entropy::new()?, events.clone());
         let (inbox, letters) = mpsc::channel(INBOX);

@@ -17,11 +17,13 @@ use reqwest::Method;
 use serde::de::DeserializeOwned;
 
 use crate::api::message::{
-    ClientRequest, GroupsChange, NewClientView, PauseRequest, ResumeRequest,
+    ClientRequest, GroupsChange, LabelsChange, NewClientView, PauseRequest, ResumeRequest,
 };
 use crate::calendar::{Calendar, CalendarView};
 use crate::client_record::ClientView;
-use crate::engine::{Applied, Apply, CalendarChange, OpenDelivery, Page, Pause, Regroup, Status};
+use crate::engine::{
+    Applied, Apply, CalendarChange, OpenDelivery, Page, Pause, Regroup, Relabel, Status,
+};
 use crate::forecast::{Forecast, ForecastQuery, NextFirings};
 use crate::history::RunQuery;
 use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
@@ -231,6 +233,13 @@ impl Remote {
         let Regroup { id, add, remove } = change;
         let request = self.http.request(Method::POST, &["clients", id.as_str(), "groups"])?;
         self.http.json(request.json(&GroupsChange { add, remove })).await
+    }
+
+    /// Sets labels of a client, and takes others away.
+    pub async fn label_client(&self, change: Relabel) -> Result<ClientView, RemoteError> {
+        let Relabel { id, set, remove } = change;
+        let request = self.http.request(Method::POST, &["clients", id.as_str(), "labels"])?;
+        self.http.json(request.json(&LabelsChange { set, remove })).await
     }
 
     /// One client.

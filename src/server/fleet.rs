@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 use crate::client_record::Proof;
 use crate::engine::SessionId;
 use crate::id::ClientId;
+use crate::label::Facts;
 use crate::node::{CallError, Handle, ToSession};
 use crate::run::{Attempt, Outcome};
 
@@ -42,6 +43,13 @@ pub trait Fleet: Clone + Send + Sync + 'static {
         outcome: Outcome,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
+    /// A client has said of itself what it is.
+    fn told_facts(
+        &self,
+        session: SessionId,
+        facts: Facts,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
     /// A connection has ended.
     fn disconnected(
         &self,
@@ -76,6 +84,10 @@ impl Fleet for Handle {
         outcome: Outcome,
     ) -> Result<(), CallError> {
         Handle::responded(self, session, attempt, outcome).await
+    }
+
+    async fn told_facts(&self, session: SessionId, facts: Facts) -> Result<(), CallError> {
+        Handle::told_facts(self, session, facts).await
     }
 
     async fn disconnected(&self, session: SessionId, reason: String) -> Result<(), CallError> {

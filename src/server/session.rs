@@ -225,6 +225,10 @@ async fn admit<F: Fleet>(
         .connect(hello.client, proof, taken, sender)
         .await
         .map_err(|error| not_connected(&error))?;
+    if let Some(facts) = hello.facts {
+        let told = shared.fleet.told_facts(session, facts).await;
+        told.map_err(|error| not_connected(&error))?;
+    }
     Ok(Admitted { session, outbound, _permit: permit })
 }
 

@@ -17,6 +17,7 @@ use crate::engine::{Change, Mark, OpenRunRecord, PageEntry, Snapshot};
 use crate::id::{ClientId, ClientNo, JobId, Serial};
 use crate::job::{Job, JobState};
 use crate::run::{Counts, Run};
+use crate::target::Membership;
 use crate::time::Timestamp;
 
 mod past;
@@ -257,10 +258,10 @@ fn load_open_runs(store: &dyn Store) -> Result<Vec<OpenRunRecord>, StoreError> {
         .map(|(serial, open)| {
             let run = run(store, serial)?
                 .ok_or_else(|| StoreError::corrupt("run", &key::run(serial), "it is missing"))?;
-            let Ended { pages, counts, tried } = ended(store, &run)?;
+            let Ended { pages, counts, tried, clients } = ended(store, &run)?;
             let tried = tried.into_iter().filter(|(no, ..)| open.contains(no.0)).collect();
             let marks = marks(store, serial)?;
-            Ok(OpenRunRecord { run, open, marks, tried, pages, counts })
+            Ok(OpenRunRecord { run, open, marks, tried, pages, counts, ended: clients })
         })
         .collect()
 }
@@ -313,6 +314,8 @@ pub struct Ended {
     pub counts: Counts,
     /// Attempts that were followed by another, the last of each client: its number, and when.
     pub tried: Vec<(ClientNo, u32, Timestamp)>,
+    /// Of a run with open membership: the clients whose delivery has ended.
+    pub clients: RoaringBitmap,
 }
 
 /// What a run's pages tell, by reading them all.
@@ -321,6 +324,7 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
     let mut counts = Counts { total: run.counts.total, ..Counts::default() };
     let mut tried = BTreeMap::new();
     let mut pages = 0;
+    let mut clients = RoaringBitmap::new();
     for entry in walk(store, key::of_run(key::PAGE, run.serial), Order::Up) {
         let (key, value) = entry?;
         pages = part_of(WHAT, &key, key::page_in)?.0.saturating_add(1);
@@ -332,11 +336,14 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
                 tried.insert(row.client, (row.attempt, row.at));
             } else {
                 counts.add(row.state);
+                if run.membership == Membership::Open {
+                    clients.insert(row.client.0);
+                }
             }
         }
     }
     let tried = tried.into_iter().map(|(no, (attempt, at))| (no, attempt, at)).collect();
-    Ok(Ended { pages, counts, tried })
+    Ok(Ended { pages, counts, tried, clients })
 }
 
 fn get<T: DeserializeOwned>(

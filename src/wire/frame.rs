@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ClientId, CommandName, JobName, Serial};
 use crate::job::OnClientCrash;
 use crate::json::Json;
+use crate::label::Facts;
 use crate::run::{Attempt, Outcome, first_attempt, is_first_attempt};
 use crate::time::Timestamp;
 
@@ -108,6 +109,9 @@ pub struct Hello {
     /// The commands it has handlers for.
     #[serde(default)]
     pub commands: Vec<CommandName>,
+    /// What it says of itself; `None`: nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
 }
 
 impl fmt::Debug for Hello {
@@ -119,6 +123,7 @@ impl fmt::Debug for Hello {
             .field("taken", &self.taken)
             .field("attempts", &self.attempts)
             .field("commands", &self.commands)
+            .field("facts", &self.facts)
             .finish()
     }
 }

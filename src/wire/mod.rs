@@ -47,9 +47,15 @@
 //! # From the client
 //!
 //! `hello`: the first frame. `token` is optional; `taken` and `commands` are empty when absent.
+//! `facts` is optional: what the client says of itself, kept by the server until it says something
+//! else. Each of its fields is optional; `version`, `os`, `arch` and `hostname` are texts of at
+//! most 256 bytes; `labels` has at most 32 keys of 1 to 64 characters `[a-z0-9._-]`, other than
+//! those four, with values of at most 256 bytes. None of these texts has control characters. What
+//! is too much or too long is `refused`.
 //! ```json
 //! {"hello":{"version":1,"client":"web-01","token":"s3cret","taken":["01JD0000000000000000000001"],"commands":["disk.report"]}}
 //! {"hello":{"version":1,"client":"web-01","taken":["01JD0000000000000000000001"],"attempts":{"01JD0000000000000000000001":2},"commands":[]}}
+//! {"hello":{"version":1,"client":"web-01","taken":[],"commands":[],"facts":{"version":"1.4.0","os":"linux","arch":"x86_64","hostname":"web-01.example","labels":{"rack":"r7"}}}}
 //! ```
 //! `accepted`: the command is taken and will be run. A command that a connected client has not
 //! accepted in time ends as `timed_out`.

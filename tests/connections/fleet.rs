@@ -10,7 +10,7 @@ use fleetcron::engine::{CloseReason, Dispatch, RequestError, SessionId};
 use fleetcron::node::{CallError, ToSession};
 use fleetcron::server::Fleet;
 use fleetcron::{
-    Attempt, ClientId, Command, Json, OnClientCrash, Outcome, Proof, Serial, Timestamp, TokenHash,
+    Attempt, ClientId, Command, Facts, Json, OnClientCrash, Outcome, Proof, Serial, Timestamp, TokenHash,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -135,6 +135,10 @@ impl Fleet for FakeFleet {
         if self.0.acking.load(Ordering::SeqCst) {
             self.send(session.0, ToSession::Ack(attempt));
         }
+        Ok(())
+    }
+
+    async fn told_facts(&self, _: SessionId, _: Facts) -> Result<(), CallError> {
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub(crate) fn hello(client: &str) -> Hello {
         taken: Vec::new(),
         attempts: std::collections::BTreeMap::new(),
         commands: Vec::new(),
+        facts: None,
     }
 }
 

@@ -8,6 +8,9 @@
 //! journal = "journal"           # a directory, relative as above; false: none. Default: in the
 //!                               # state directory, see `fleetcron agent --help`
 //!
+//! [labels]                      # optional; what the agent says of itself, beside its facts
+//! rack = "r7"
+//!
 //! [[command]]
 //! name = "disk.report"          # required
 //! description = "Free space of a file system."
@@ -58,6 +61,7 @@ use fields::{Document, Field, Table};
 pub use param::{DEFAULT_MAX_LENGTH, MAX_MAX_LENGTH};
 
 use crate::id::{ClientId, CommandName};
+use crate::label::{Facts, InvalidLabel, Labels};
 
 /// The longest configuration file, in bytes: 1 MiB.
 pub const MAX_CONFIG: u64 = 1 << 20;
@@ -67,6 +71,8 @@ pub const MAX_CONFIG: u64 = 1 << 20;
 pub struct Config {
     /// The connection, as far as the file says it.
     pub connection: Connection,
+    /// What the agent says of itself.
+    pub labels: Labels,
     /// The commands that the agent runs.
     pub commands: BTreeMap<CommandName, AllowedCommand>,
 }
@@ -116,11 +122,15 @@ impl Config {
             parsed.get_ref(),
             0,
             (String::new(), String::new()),
-            &["agent", "command"],
+            &["agent", "labels", "command"],
         )?;
         let connection = match top.optional("agent") {
             Some(field) => read_connection(&field, file)?,
             None => Connection::default(),
+        };
+        let labels = match top.optional("labels") {
+            Some(field) => read_labels(&field)?,
+            None => Labels::default(),
         };
         let mut commands = BTreeMap::new();
         let mut lines = BTreeMap::new();
@@ -132,8 +142,21 @@ impl Config {
             }
             commands.insert(name, command);
         }
-        Ok(Self { connection, commands })
+        Ok(Self { connection, labels, commands })
     }
+}
+
+fn read_labels(field: &Field<'_>) -> Result<Labels, ConfigError> {
+    let mut labels = BTreeMap::new();
+    for (key, value) in field.entries()? {
+        let bad = |error: InvalidLabel| value.bad(error.to_string());
+        let text = value.string()?;
+        labels.insert(key.parse().map_err(bad)?, text.parse().map_err(bad)?);
+    }
+    let labels = Labels::try_from(labels).map_err(|error| field.bad(error.to_string()))?;
+    // The rule about names of facts.
+    Facts::default().labelled(labels.clone()).map_err(|error| field.bad(error.to_string()))?;
+    Ok(labels)
 }
 
 fn read_connection(field: &Field<'_>, file: &Path) -> Result<Connection, ConfigError> {

@@ -19,6 +19,7 @@ use super::error::CliError;
 use super::service::{Service, Settings};
 use super::{Done, Verdict, apply, signals};
 use crate::engine::{Apply, JobAction};
+use crate::label::LabelTrust;
 use crate::node::Handle;
 use crate::time::duration;
 use agents::Agents;
@@ -51,6 +52,7 @@ pub(super) async fn execute(args: DemoArgs) -> Done {
         http: any_port,
         cache_bytes: 64 * 1_024 * 1_024,
         keep: Duration::from_secs(90 * 86_400),
+        trust_labels: LabelTrust::default(),
     };
     let mut service = Service::start(&settings).await?;
     let screen = Screen::new();

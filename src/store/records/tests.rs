@@ -38,6 +38,7 @@ pub(crate) fn a_run(n: i64, total: u32) -> Run {
         ended_at: None,
         reason: None,
         counts: Counts { total, ..Counts::default() },
+        membership: crate::Membership::Open,
     }
 }
 
@@ -49,6 +50,8 @@ pub(crate) fn a_client(no: u32) -> ClientRecord {
         token: Some(crate::TokenHash::of("secret")),
         defined_at: at(0),
         removed_at: (no % 2 == 1).then_some(at(9)),
+        labels: crate::Labels::parse(["rack=r7"]).unwrap(),
+        facts: Some(Box::new(crate::Facts::of_program("1.2").unwrap())),
     }
 }
 
