@@ -88,8 +88,7 @@ impl Registry {
         if wanted == of.len() {
             return of;
         }
-        let place = |no| self.get(ClientNo(no)).map(|client| (salt.place(client.name()), no));
-        let mut places: Vec<(u64, u32)> = of.iter().filter_map(place).collect();
+        let mut places = self.places(&of, salt);
         // Fewer than all, so there is one at that index.
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         if wanted < places.len() {
@@ -99,13 +98,27 @@ impl Registry {
         places.into_iter().map(|(_, no)| no).collect()
     }
 
+    fn places(&self, of: &RoaringBitmap, salt: Salt) -> Vec<(u64, u32)> {
+        let place = |no| self.get(ClientNo(no)).map(|client| (salt.place(client.name()), no));
+        of.iter().filter_map(place).collect()
+    }
+
+    /// Clients in the order in which samples take them.
+    #[cfg(test)]
+    pub(super) fn by_place(&self, of: &RoaringBitmap, salt: Salt) -> Vec<u32> {
+        let mut places = self.places(of, salt);
+        places.sort_unstable();
+        places.into_iter().map(|(_, no)| no).collect()
+    }
+
     /// Whether a target means a client now.
     pub(super) fn means(&self, target: &Target, no: ClientNo, salt: Salt) -> bool {
         match target {
             Target::Where(expr) => {
-                self.is_meant(expr, no, &|share, inner| {
-                    self.sample(share, self.meant(inner, salt), salt).contains(no.0)
-                })
+                self.defined().contains(no.0)
+                    && self.is_meant(expr, no, &|share, inner| {
+                        self.sample(share, self.meant(inner, salt), salt).contains(no.0)
+                    })
             }
             simple => self.names(simple, no),
         }
@@ -115,12 +128,12 @@ impl Registry {
     /// the draw alone still may be in.
     pub(super) fn may_mean(&self, target: &Target, no: ClientNo) -> bool {
         match target {
-            Target::Where(expr) => self.may(expr, no, true),
+            Target::Where(expr) => self.defined().contains(no.0) && self.may(expr, no, true),
             simple => self.names(simple, no),
         }
     }
 
-    /// With `wanted` false: whether what is meant may leave the client out.
+    /// Of a client that is defined. With `wanted` false: whether what is meant may leave the client out.
     fn may(&self, expr: &Expr, no: ClientNo, wanted: bool) -> bool {
         match expr {
             Expr::Not(inner) => self.may(inner, no, !wanted),
@@ -134,6 +147,7 @@ impl Registry {
         }
     }
 
+    /// Whether a part means a client that is defined.
     fn is_meant(&self, expr: &Expr, no: ClientNo, drawn: &dyn Fn(Share, &Expr) -> bool) -> bool {
         match expr {
             Expr::All => self.defined().contains(no.0),
@@ -145,9 +159,7 @@ impl Registry {
             Expr::Labelled(key) => {
                 self.labels().labelled(key).is_some_and(|set| set.contains(no.0))
             }
-            Expr::Not(inner) => {
-                self.defined().contains(no.0) && !self.is_meant(inner, no, drawn)
-            }
+            Expr::Not(inner) => !self.is_meant(inner, no, drawn),
             Expr::And(parts) => parts.iter().all(|part| self.is_meant(part, no, drawn)),
             Expr::Or(parts) => parts.iter().any(|part| self.is_meant(part, no, drawn)),
             Expr::Sample(share, inner) => {

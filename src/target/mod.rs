@@ -6,7 +6,7 @@ mod expr;
 mod membership;
 mod parse;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::str::FromStr;

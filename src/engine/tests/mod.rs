@@ -4,10 +4,12 @@ mod attempts;
 mod calendars;
 mod deliveries;
 mod forecast;
+mod membership;
 mod overlap;
 mod past;
 mod pause;
 mod policies;
+mod resolve;
 mod restart;
 mod spread;
 

@@ -29,8 +29,8 @@ end = 2026-12-01
     assert_errors(
         toml(text),
         &[
-            "jobs/a.toml:4: job \"disk-report\": target: target \"grp:web\" is not valid: \
-             write all, group:NAME or client:ID",
+            "jobs/a.toml:4: job \"disk-report\": target: target \"grp:web\" is not valid \
+             at 1: unknown word \"grp\"; write all, group:NAME, client:ID or label.KEY = VALUE",
             "jobs/a.toml:5: job \"disk-report\": command: command name \"disk report\" is not valid",
             "jobs/a.toml:6: job \"disk-report\": catchup: is not a known field; \
              did you mean \"catch_up\"?",
