@@ -147,8 +147,8 @@ pub mod wire;
 pub use calendar::{Calendar, CalendarRecord, CalendarView, InvalidCalendar};
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
 pub use engine::{
-    Apply, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup,
-    Relabel, RequestError, Status, What,
+    Apply, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup, Relabel,
+    RequestError, Status, What,
 };
 pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};

@@ -143,6 +143,14 @@ async fn what_is_not_there_is_named_with_a_suggestion() {
         delete("/v1/clients/web-1", near_client),
         post("/v1/clients/web-1/groups", r#"{"add": ["web"]}"#, near_client),
         get("/v1/clients?group=wep", near_group),
+        post("/v1/clients/web-1/labels", r#"{"set": {"a": "b"}}"#, near_client),
+        post(
+            "/v1/clients/web-01/labels",
+            r#"{"remove": ["rack"]}"#,
+            (404, "not_found", "no label set at the client named \"rack\""),
+        ),
+        post("/v1/runs", &submit("all and not group:wep"), near_group),
+        post("/v1/runs", &submit("10% of client:web-1"), near_client),
         post("/v1/runs", &submit("client:web-1"), near_client),
         get("/v1/runs/SERIAL", no_run),
         get("/v1/runs/SERIAL?wait=1s", no_run),
@@ -360,6 +368,38 @@ async fn calendars_are_checked_field_by_field() {
             "/v1/apply",
             r#"{"calendars": [{"name": "x"}], "jobs": []}"#,
             (422, "invalid", "calendars[0]: calendar \"x\": it has no day"),
+        ),
+    ];
+    check(&server().await, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_and_targets_are_checked() {
+    let cases = vec![
+        post(
+            "/v1/clients/web-01/labels",
+            r#"{"set": {"Rack": "r7"}}"#,
+            (422, "invalid", "label key \"Rack\" is not valid"),
+        ),
+        post(
+            "/v1/clients/web-01/labels",
+            r#"{"set": {"rack": "r7"}, "remove": ["rack"]}"#,
+            (422, "invalid", "label rack is both in set and in remove"),
+        ),
+        post(
+            "/v1/clients/web-01/labels",
+            r#"{"add": {}}"#,
+            (422, "invalid", "unknown field `add`"),
+        ),
+        post(
+            "/v1/runs",
+            r#"{"target": "all or grop:web", "command": "work"}"#,
+            (422, "invalid", "at 8: unknown word \"grop\"; did you mean \"group\"?"),
+        ),
+        post(
+            "/v1/runs",
+            r#"{"target": "all", "command": "work", "membership": "closed"}"#,
+            (422, "invalid", "`closed`"),
         ),
     ];
     check(&server().await, cases).await;

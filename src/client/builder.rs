@@ -191,9 +191,9 @@ impl ClientBuilder {
     }
 
     fn facts(&self) -> Result<Facts, InvalidLabel> {
-        let pairs: Vec<String> =
-            self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let labels = Labels::parse(pairs.iter().map(String::as_str))?;
+        let labels = self.labels.iter();
+        let labels = labels.map(|(key, value)| Ok((key.parse()?, value.parse()?)));
+        let labels = Labels::from_pairs(labels.collect::<Result<Vec<_>, InvalidLabel>>()?)?;
         let facts = Facts::of_program(&self.version)?.labelled(labels)?;
         match &self.hostname {
             Some(hostname) => facts.hosted(hostname),
@@ -246,5 +246,35 @@ impl ClientBuilder {
         };
         tokio::spawn(driver.run());
         Ok(handle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> ClientBuilder {
+        Client::builder("127.0.0.1:1", "web-01".parse().unwrap())
+    }
+
+    #[test]
+    fn what_a_client_says_of_itself_is_filled_in_and_checked() {
+        let facts = client().version("7").hostname("h").label("rack", "r=7").facts().unwrap();
+        let told: Vec<String> =
+            facts.pairs().map(|(key, value)| format!("{key}={value}")).collect();
+        let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+        let expected = [&format!("arch={arch}"), "hostname=h", &format!("os={os}"), "version=7"];
+        assert_eq!(told[..4], expected);
+        assert_eq!(told[4..], ["rack=r=7"]);
+        for (builder, problem) in [
+            (client().label("Rack", "r7"), "label key \"Rack\""),
+            (client().label("a=b", "r7"), "label key \"a=b\""),
+            (client().label("rack", "r7").label("rack", "r8"), "given twice"),
+            (client().label("os", "plan9"), "the client's own fact"),
+            (client().hostname("h".repeat(257)), "257 bytes"),
+        ] {
+            let error = builder.start().unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
     }
 }

@@ -205,7 +205,7 @@ impl Engine {
             ended_at: None,
             reason: None,
             counts: Counts::default(),
-            membership: membership,
+            membership,
         });
         Ok(Reply::Run(Box::new(run)))
     }

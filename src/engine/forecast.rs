@@ -29,7 +29,8 @@ impl Engine {
     /// Where a job stands.
     pub(super) fn outlook(&self, name: &JobName) -> Result<Reply, RequestError> {
         let entry = self.job(name)?;
-        let deliveries = self.registry.resolve(&entry.job.spec.target, Salt::of_job(entry.job.id)).len();
+        let deliveries =
+            self.registry.resolve(&entry.job.spec.target, Salt::of_job(entry.job.id)).len();
         Ok(Reply::Outlook(self.now, entry.outlook(deliveries)))
     }
 
@@ -87,14 +88,12 @@ impl<'a> Reach<'a> {
             // Each job draws its own sample.
             return self.count(job);
         }
-        match self.known.get(target) {
-            Some(known) => *known,
-            None => {
-                let count = self.count(job);
-                self.known.insert(target, count);
-                count
-            }
+        if let Some(known) = self.known.get(target) {
+            return *known;
         }
+        let count = self.count(job);
+        self.known.insert(target, count);
+        count
     }
 
     fn count(&self, job: &Job) -> Option<u64> {

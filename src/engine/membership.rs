@@ -135,8 +135,7 @@ impl Engine {
     fn newer_instead(&self, serial: Serial, no: ClientNo, away: bool) -> Option<Serial> {
         let run = &self.runs.get(serial)?.run;
         let job: JobId = run.job_id?;
-        let replaces =
-            run.overlap == Overlap::Replace && run.overlap_scope == OverlapScope::Client;
+        let replaces = run.overlap == Overlap::Replace && run.overlap_scope == OverlapScope::Client;
         let latest = run.offline == Offline::Latest && away;
         let later = self.runs.of_job(job).into_iter().rev().take_while(|other| *other > serial);
         later

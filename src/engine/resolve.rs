@@ -162,9 +162,7 @@ impl Registry {
             Expr::Not(inner) => !self.is_meant(inner, no, drawn),
             Expr::And(parts) => parts.iter().all(|part| self.is_meant(part, no, drawn)),
             Expr::Or(parts) => parts.iter().any(|part| self.is_meant(part, no, drawn)),
-            Expr::Sample(share, inner) => {
-                self.is_meant(inner, no, drawn) && drawn(*share, inner)
-            }
+            Expr::Sample(share, inner) => self.is_meant(inner, no, drawn) && drawn(*share, inner),
         }
     }
 

@@ -63,7 +63,7 @@ impl OpenRun {
         let chunks = open.iter().map(|no| no / CHUNK).collect();
         let unsaved = Unsaved { run: true, chunks, ..Unsaved::default() };
         let members = members(&run, &open);
-        Self { unsaved, members, ..Self::from_parts(run, open, 0) }
+        Self { members, unsaved, ..Self::from_parts(run, open, 0) }
     }
 
     /// A run as the store gives it back.

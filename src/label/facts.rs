@@ -51,14 +51,14 @@ impl TryFrom<Told> for Facts {
     type Error = InvalidLabel;
     fn try_from(told: Told) -> Result<Self, InvalidLabel> {
         let Told { version, os, arch, hostname, labels } = told;
-        Ok(Self {
+        Self {
             version: fact("version", version)?,
             os: fact("os", os)?,
             arch: fact("arch", arch)?,
             hostname: fact("hostname", hostname)?,
             ..Self::default()
         }
-        .labelled(labels)?)
+        .labelled(labels)
     }
 }
 
@@ -135,7 +135,10 @@ mod tests {
             facts.pairs().map(|(key, value)| format!("{key}={value}")).collect();
         let hostname = "hostname=web-01.example";
         assert_eq!(told, ["arch=x86_64", hostname, "os=linux", "version=1.2", "rack=r7"]);
-        assert_eq!(facts.pairs().take(4).map(|(key, _)| key.to_string()).collect::<Vec<_>>(), FACT_KEYS);
+        assert_eq!(
+            facts.pairs().take(4).map(|(key, _)| key.to_string()).collect::<Vec<_>>(),
+            FACT_KEYS
+        );
         assert_eq!(read("{}").unwrap(), Facts::default());
     }
 

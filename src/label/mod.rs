@@ -142,9 +142,15 @@ pub struct Labels(BTreeMap<LabelKey, LabelValue>);
 impl Labels {
     /// Labels written as `key=value`. A key that comes twice is an error.
     pub fn parse<'a>(pairs: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidLabel> {
+        Self::from_pairs(pairs.into_iter().map(pair_of).collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// Labels of these keys and values. A key that comes twice is an error.
+    pub fn from_pairs(
+        pairs: impl IntoIterator<Item = (LabelKey, LabelValue)>,
+    ) -> Result<Self, InvalidLabel> {
         let mut labels = BTreeMap::new();
-        for pair in pairs {
-            let (key, value) = pair_of(pair)?;
+        for (key, value) in pairs {
             if labels.insert(key.clone(), value).is_some() {
                 return Err(InvalidLabel(format!("label {key} is given twice")));
             }
@@ -185,7 +191,7 @@ impl Labels {
 }
 
 /// A label written as `key=value`.
-pub(crate) fn pair_of(pair: &str) -> Result<(LabelKey, LabelValue), InvalidLabel> {
+fn pair_of(pair: &str) -> Result<(LabelKey, LabelValue), InvalidLabel> {
     let (key, value) = pair
         .split_once('=')
         .ok_or_else(|| InvalidLabel(format!("label {:?} is not key=value", shown(pair))))?;
@@ -228,7 +234,10 @@ mod tests {
         assert!(longest.parse::<LabelKey>().is_ok() && "a.b-c_d".parse::<LabelKey>().is_ok());
         for bad in ["", "Rack", "a b", "a=b", "ü", &format!("{longest}k")] {
             let error = bad.parse::<LabelKey>().unwrap_err().to_string();
-            assert!(error.contains(&format!("{bad:?}")) && error.contains("[a-z0-9._-]"), "{error}");
+            assert!(
+                error.contains(&format!("{bad:?}")) && error.contains("[a-z0-9._-]"),
+                "{error}"
+            );
         }
         let longest = "v".repeat(MAX_LABEL_VALUE);
         assert!(longest.parse::<LabelValue>().is_ok() && "".parse::<LabelValue>().is_ok());
@@ -245,9 +254,15 @@ mod tests {
         assert!(parse(MAX_LABELS).is_ok());
         let error = parse(MAX_LABELS + 1).unwrap_err().to_string();
         assert_eq!(error, "33 labels; the most is 32");
-        assert_eq!(Labels::parse(["a=1", "a=2"]).unwrap_err().to_string(), "label a is given twice");
+        assert_eq!(
+            Labels::parse(["a=1", "a=2"]).unwrap_err().to_string(),
+            "label a is given twice"
+        );
         assert_eq!(Labels::parse(["a"]).unwrap_err().to_string(), "label \"a\" is not key=value");
-        let text = format!("{{{}}}", (0..33).map(|n| format!("\"k{n}\":\"\"")).collect::<Vec<_>>().join(","));
+        let text = format!(
+            "{{{}}}",
+            (0..33).map(|n| format!("\"k{n}\":\"\"")).collect::<Vec<_>>().join(",")
+        );
         let error = serde_json::from_str::<Labels>(&text).unwrap_err().to_string();
         assert!(error.contains("33 labels"), "{error}");
         let full = parse(MAX_LABELS).unwrap();

@@ -189,7 +189,8 @@ impl Parser<'_> {
     }
 
     fn term(&mut self, word: &str) -> Result<Expr, Bad> {
-        let name = |error: crate::InvalidName| Bad { offset: self.offset, problem: error.to_string() };
+        let name =
+            |error: crate::InvalidName| Bad { offset: self.offset, problem: error.to_string() };
         let expr = if word == "all" {
             Expr::All
         } else if let Some(group) = word.strip_prefix("group:") {
@@ -224,7 +225,8 @@ impl Parser<'_> {
         self.advance()?;
         let value = match &self.token {
             Token::Word(word) if is_keyword(word) => {
-                let problem = format!("expected a value; write {word:?} in quotes to mean the word");
+                let problem =
+                    format!("expected a value; write {word:?} in quotes to mean the word");
                 return self.bad(problem);
             }
             Token::Word(text) | Token::Quoted(text) => text.parse(),

@@ -36,7 +36,10 @@ fn not_binds_tighter_than_and_and_and_tighter_than_or() {
         ("0.05% of not 100% of all", "0.05% of not 100% of all"),
         ("label.rack!=r7 and label.os=linux", "label.rack != r7 and label.os = linux"),
         ("not label.rack = r7 or not label.rack", "label.rack != r7 or not label.rack"),
-        ("label.a = \"two words\" or label.a=\"all\"", "label.a = \"two words\" or label.a = \"all\""),
+        (
+            "label.a = \"two words\" or label.a=\"all\"",
+            "label.a = \"two words\" or label.a = \"all\"",
+        ),
         ("label.a = \"plain\" or label.b = \"\"", "label.a = plain or label.b = \"\""),
         (r#"label.a = "q\"b\\" or all"#, r#"label.a = "q\"b\\" or all"#),
     ] {
@@ -59,7 +62,10 @@ fn what_is_wrong_is_told_with_its_place_and_what_was_meant() {
         ("group:", "at 1: group name \"\" is not valid"),
         ("group:a/b", "at 1: group name \"a/b\" is not valid"),
         ("group:a group:b", "at 9: expected \"and\", \"or\" or the end, not \"group:b\""),
-        ("group:a adn group:b", "at 9: expected \"and\", \"or\" or the end, not \"adn\"; did you mean"),
+        (
+            "group:a adn group:b",
+            "at 9: expected \"and\", \"or\" or the end, not \"adn\"; did you mean",
+        ),
         ("(group:a", "at 9: a \")\" is missing"),
         ("group:a)", "at 8: expected \"and\", \"or\" or the end, not \")\""),
         ("group:a and", "at 12: expected a target, not the end"),
@@ -117,17 +123,14 @@ fn a_tree_that_no_text_gives_is_found() {
 
 pub(crate) fn exprs() -> impl Strategy<Value = Expr> {
     let name = || prop::sample::select(vec!["a", "b", "c.d"]);
-    let value = prop_oneof![
-        "[a-c]", Just("not".to_owned()), Just(String::new()), "[ -~äö]{0,5}",
-    ];
+    let value = prop_oneof!["[a-c]", Just("not".to_owned()), Just(String::new()), "[ -~äö]{0,5}",];
     let leaf = prop_oneof![
         Just(Expr::All),
         name().prop_map(|name| Expr::Group(name.parse().unwrap())),
         name().prop_map(|name| Expr::Client(name.parse().unwrap())),
         name().prop_map(|key| Expr::Labelled(key.parse().unwrap())),
-        (name(), value).prop_map(|(key, value)| {
-            Expr::Label(key.parse().unwrap(), value.parse().unwrap())
-        }),
+        (name(), value)
+            .prop_map(|(key, value)| { Expr::Label(key.parse().unwrap(), value.parse().unwrap()) }),
     ];
     leaf.prop_recursive(5, 24, 2, |inner| {
         prop_oneof![

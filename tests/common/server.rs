@@ -134,8 +134,13 @@ impl Place {
 
     /// Starts a server there.
     pub async fn start(&self) -> Server {
+        self.start_with(&[]).await
+    }
+
+    /// Starts a server there, with further arguments.
+    pub async fn start_with(&self, more: &[&str]) -> Server {
         let (listen, http) = (self.listen.address.to_string(), self.http.address.to_string());
-        Server::at(self.dir.path().join("data"), &listen, &http, None).await
+        Server::at(self.dir.path().join("data"), (&listen, &http), None, more).await
     }
 }
 
@@ -152,14 +157,19 @@ impl Server {
     /// A server on a new directory and free ports.
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::at(dir.path().join("data"), "127.0.0.1:0", "127.0.0.1:0", Some(dir)).await
+        Self::at(dir.path().join("data"), ("127.0.0.1:0", "127.0.0.1:0"), Some(dir), &[]).await
     }
 
-    async fn at(data: PathBuf, listen: &str, http: &str, dir: Option<TempDir>) -> Self {
+    async fn at(
+        data: PathBuf,
+        (listen, http): (&str, &str),
+        dir: Option<TempDir>,
+        more: &[&str],
+    ) -> Self {
         let data_arg = data.to_str().unwrap();
         let args = ["serve", "--data", data_arg, "--listen", listen, "--http", http];
         let process =
-            Process::start(data.parent().unwrap(), &[&args[..], &["--log", "json"]].concat());
+            Process::start(data.parent().unwrap(), &[&args[..], more, &["--log", "json"]].concat());
         let serving = process.stderr.json("serving", &[]).await;
         let listen = serving["listen"].as_str().unwrap().to_owned();
         let access = Access::load(&data.join(access::FILE)).unwrap();

@@ -10,7 +10,8 @@ use fleetcron::engine::{CloseReason, Dispatch, RequestError, SessionId};
 use fleetcron::node::{CallError, ToSession};
 use fleetcron::server::Fleet;
 use fleetcron::{
-    Attempt, ClientId, Command, Facts, Json, OnClientCrash, Outcome, Proof, Serial, Timestamp, TokenHash,
+    Attempt, ClientId, Command, Facts, Json, OnClientCrash, Outcome, Proof, Serial, Timestamp,
+    TokenHash,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;

@@ -102,11 +102,28 @@ async fn whoever_is_not_let_in_is_told_and_told_no_more_than_needed() {
 async fn bad_bytes_before_the_hello_are_named() {
     let (_, server) = builder();
     let server = server.start().unwrap();
+    let labels: Vec<String> = (0..33).map(|n| format!(r#""k{n}":"v""#)).collect();
+    let many_labels = format!(
+        r#"{{"hello":{{"version":1,"client":"a","facts":{{"labels":{{{}}}}}}}}}"#,
+        labels.join(",")
+    );
     let cases = [
         (framed("GET / HTTP/1.1"), "not JSON"),
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "a frame of 1195725856 bytes is announced"),
         (framed(r#"{"hallo":{}}"#), "unknown frame type \\\"hallo\\\""),
         (framed(r#"{"heartbeat":{}}"#), "the first frame is not a hello"),
+        (
+            framed(r#"{"hello":{"version":1,"client":"a","facts":{"labels":{"Rack":"r7"}}}}"#),
+            "label key \\\"Rack\\\" is not valid",
+        ),
+        (
+            framed(&format!(
+                r#"{{"hello":{{"version":1,"client":"a","facts":{{"os":"{}"}}}}}}"#,
+                "x".repeat(257)
+            )),
+            "it has 257 bytes; the most is 256",
+        ),
+        (framed(&many_labels), "33 labels; the most is 32"),
         (framed(r#"{"hello":{"version":1,"client":"a b"}}"#), "client id \\\"a b\\\" is not valid"),
         (vec![0, 0, 0, 0], "a frame of 0 bytes is announced; allowed are 1 to 262144"),
         (framed_hello(hello("web-01"))[..9].to_vec(), "9 of 87 bytes of a hello came within 5s"),

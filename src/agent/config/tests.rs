@@ -99,7 +99,7 @@ fn errors_of_documents_are_exact() {
         ("command = 3", "1: command = 3: must be an array, not of type integer"),
         (
             "[[comand]]",
-            "1: comand: unknown field; did you mean \"command\"?; known are agent, command",
+            "1: comand: unknown field; did you mean \"command\"?; known are agent, labels, command",
         ),
         (
             "[agent]\nserver = \"7400\"",
@@ -115,6 +115,16 @@ fn errors_of_documents_are_exact() {
         ),
         ("[agent]\njournal = true", "2: agent.journal = true: must be a directory, or false"),
         ("[agent]\njournal = \"\"", "2: agent.journal = \"\": must be a directory, or false"),
+        (
+            "[labels]\nRack = \"r7\"",
+            "2: labels.Rack = \"r7\": label key \"Rack\" is not valid; allowed are 1 to 64 characters \
+             of [a-z0-9._-]",
+        ),
+        ("[labels]\nrack = 7", "2: labels.rack = 7: must be a string, not of type integer"),
+        (
+            "[labels]\nos = \"plan9\"",
+            "1: labels = {…}: label os is not valid: the client's own fact has this name",
+        ),
         (
             "[agent]\nclient = \"a b\"",
             "2: agent.client = \"a b\": client id \"a b\" is not valid: character ' ' at position 2; \

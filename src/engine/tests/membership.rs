@@ -106,9 +106,14 @@ fn the_delivery_is_stored_with_the_change_that_lets_its_client_in() {
     );
     let units = bench.engine.take().units;
     let [unit] = &units[..] else { panic!("{units:?}") };
-    assert!(unit.iter().any(|change| matches!(change, Change::PutClient(client) if client.id.as_str() == "d")));
+    assert!(
+        unit.iter()
+            .any(|change| matches!(change, Change::PutClient(client) if client.id.as_str() == "d"))
+    );
     assert!(unit.iter().any(|change| matches!(change, Change::PutRun(put) if put.counts.total == 4 && put.serial == run.serial)));
-    assert!(unit.iter().any(|change| matches!(change, Change::PutOpen { open, .. } if open.len() == 4)));
+    assert!(
+        unit.iter().any(|change| matches!(change, Change::PutOpen { open, .. } if open.len() == 4))
+    );
 }
 
 #[test]
@@ -142,11 +147,15 @@ fn who_leaves_a_group_loses_what_was_not_taken() {
     bench.regroup("a", &[], &["abc"]);
     assert_eq!(bench.ends(), [("a".into(), DeliveryState::Removed)]);
     assert_eq!(bench.reasons(), ["no longer in group:abc and not client:c"]);
-    let cancelled = |effect: &Effect| matches!(effect, Effect::Cancel { serial, .. } if *serial == open.serial);
+    let cancelled =
+        |effect: &Effect| matches!(effect, Effect::Cancel { serial, .. } if *serial == open.serial);
     assert!(bench.effects.iter().any(cancelled), "it had been sent");
     assert_eq!(bench.open(snapshot.serial)[0], "a accepted", "it was taken");
     bench.regroup("b", &["other"], &["abc"]);
-    assert_eq!(bench.reasons(), ["no longer in group:abc", "no longer in group:abc and not client:c"]);
+    assert_eq!(
+        bench.reasons(),
+        ["no longer in group:abc", "no longer in group:abc and not client:c"]
+    );
     assert_eq!(bench.run(snapshot.serial).unwrap().counts.removed, 1);
     assert_eq!(bench.run(open.serial), None, "nobody is left");
     bench.restart(at(1));

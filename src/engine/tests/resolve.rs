@@ -56,7 +56,8 @@ fn registry(clients: &[Made]) -> (Registry, Vec<ClientRecord>) {
     let records: Vec<_> = clients.iter().enumerate().map(|(no, made)| record(no, made)).collect();
     for (no, made) in clients.iter().rev().enumerate() {
         // First as another one, so that what it was must be forgotten.
-        registry.put(record(no, &(made.0.clone(), made.1.clone(), made.2, false)), Presence::default());
+        registry
+            .put(record(no, &(made.0.clone(), made.1.clone(), made.2, false)), Presence::default());
     }
     for record in &records {
         registry.put(record.clone(), Presence::default());
@@ -153,7 +154,8 @@ fn samples_of_jobs_differ_and_those_of_one_job_do_not() {
     let tenth: Target = "10% of all".parse().unwrap();
     assert_eq!(registry.resolve(&tenth, job(1)), registry.resolve(&tenth, job(1)));
     assert_eq!(registry.resolve(&tenth, job(1)).len(), 20);
-    let common = registry.resolve(&tenth, job(1)).intersection_len(&registry.resolve(&tenth, job(2)));
+    let common =
+        registry.resolve(&tenth, job(1)).intersection_len(&registry.resolve(&tenth, job(2)));
     assert!(common < 10, "{common} of 20 are the same");
     let ring: Target = "50% of all and not 10% of all".parse().unwrap();
     assert_eq!(registry.resolve(&ring, job(1)).len(), 80);
