@@ -47,7 +47,7 @@ fn facts(view: &ClientView) -> Value {
 }
 
 async fn run(server: &Server, target: &str) -> (u32, String) {
-    let ran = server.cli(&["run", "greet", "--to", target, "--json"]).await.ok();
+    let ran = server.cli(&["run", "greet", "--to", target, "--output", "json"]).await.ok();
     let run: fleetcron::Run = serde_json::from_str(&ran.stdout).unwrap();
     (run.counts.total, run.reason.unwrap_or_default())
 }
@@ -138,12 +138,12 @@ async fn a_job_may_have_an_expression_and_open_membership() {
     let file = file.to_str().unwrap();
     let applied = server.cli(&["apply", file]).await.ok();
     assert!(applied.stderr.contains("no client is in group \"dc\" yet"), "{applied:?}");
-    let again = server.cli(&["apply", file, "--json"]).await.ok();
+    let again = server.cli(&["apply", file, "--output", "json"]).await.ok();
     assert!(again.stdout.contains("\"keep\""), "{again:?}");
     let forecast = |target: &'static str| {
         let server = &server;
         async move {
-            let args = ["forecast", "--for", "1h", "--target", target, "--json"];
+            let args = ["forecast", "--for", "1h", "--target", target, "--output", "json"];
             let told = server.cli(&args).await.ok();
             let told: Value = serde_json::from_str(&told.stdout).unwrap();
             told["total"]["deliveries"].as_u64().unwrap()

@@ -281,6 +281,20 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_set_and_taken_away_once_each() {
+        let of = |words: &[&str]| -> Result<Relabel, String> {
+            let labels = words.iter().map(|word| label(word)).collect::<Result<_, _>>()?;
+            relabel("a".parse().unwrap(), labels).map_err(|error| error.to_string())
+        };
+        let change = of(&["rack=r7", "tier=", "old-", "x-y=z-"]).unwrap();
+        assert_eq!(change.set.to_string(), "rack=r7, tier=, x-y=z-");
+        assert_eq!(change.remove, ["old".parse().unwrap()].into());
+        assert_eq!(of(&["rack=1", "rack-"]).unwrap_err(), "label rack is given twice");
+        assert_eq!(of(&["rack=1", "rack=1"]).unwrap_err(), "label rack is given twice");
+        assert!(of(&["rack"]).unwrap_err().contains("KEY-"));
+    }
+
+    #[test]
     fn who_was_never_here_is_told_from_who_is_away() {
         let view = |connected: bool, at: Option<&str>| -> ClientView {
             serde_json::from_value(json!({

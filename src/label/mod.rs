@@ -27,7 +27,7 @@ pub const MAX_LABEL_KEY: usize = 64;
 pub const MAX_LABEL_VALUE: usize = 256;
 
 /// How much of a bad text an error repeats, in characters.
-const SHOWN: usize = 100;
+const SHOWN: usize = 40;
 
 /// A label, a fact or a set of them that breaks its rule. The message holds the value and the
 /// rule.

@@ -41,20 +41,24 @@ pub(super) struct DemoArgs {
     length: Option<Duration>,
 }
 
-/// Runs the demonstration to its end.
-pub(super) async fn execute(args: DemoArgs) -> Done {
-    let mut signals = signals::Signals::listen()?;
-    let specs = apply::load(&args.jobs)?;
+/// A server on free ports of this machine.
+fn settings(args: &DemoArgs) -> Settings {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let settings = Settings {
+    Settings {
         data: args.data.clone(),
         listen: any_port,
         http: any_port,
         cache_bytes: 64 * 1_024 * 1_024,
         keep: Duration::from_secs(90 * 86_400),
         trust_labels: LabelTrust::default(),
-    };
-    let mut service = Service::start(&settings).await?;
+    }
+}
+
+/// Runs the demonstration to its end.
+pub(super) async fn execute(args: DemoArgs) -> Done {
+    let mut signals = signals::Signals::listen()?;
+    let specs = apply::load(&args.jobs)?;
+    let mut service = Service::start(&settings(&args)).await?;
     let screen = Screen::new();
     let handle = service.handle();
     let mut events = handle.events();
