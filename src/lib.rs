@@ -106,6 +106,7 @@
 //! | [`api`], [`remote`] | the HTTP interface, and the handle's methods over it |
 //! | [`access`] | where the server is and the token that opens it |
 //! | [`job_files`], [`job_diff`] | jobs in TOML and JSON files; what an apply would change |
+//! | [`live`] | progress and output of commands that run |
 //! | [`suggest`] | "did you mean" |
 
 #![forbid(unsafe_code)]
@@ -130,6 +131,7 @@ pub mod job_files;
 mod job_past;
 mod json;
 mod label;
+pub mod live;
 mod lock_file;
 pub mod node;
 mod pause;

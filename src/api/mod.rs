@@ -26,7 +26,8 @@
 //! | `/v1/runs/{serial}` | `GET` (`wait`, up to 1 minute: answers when the run has ended) |
 //! | `/v1/runs/{serial}/responses` | `GET` (`follow`), NDJSON |
 //! | `/v1/runs/{serial}/responses/{client}` | `GET`; `null` while the delivery is open |
-//! | `/v1/runs/{serial}/open` | `GET` |
+//! | `/v1/runs/{serial}/open` | `GET`: its open deliveries, with the last progress of each |
+//! | `/v1/runs/{serial}/output` | `GET` (`client`, `follow`), NDJSON: progress and output of its open deliveries |
 //! | `/v1/runs/{serial}/cancel`, `…/cancel/{client}` | `POST` |
 //! | `/v1/clients` | `GET` (`group`, `after`, `limit`), `POST` (`id`, `groups`, `token`) |
 //! | `/v1/clients/{id}` | `GET`, `DELETE` |
@@ -135,6 +136,7 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/{serial}/responses", get(runs::responses))
         .route("/v1/runs/{serial}/responses/{client}", get(runs::response))
         .route("/v1/runs/{serial}/open", get(runs::open))
+        .route("/v1/runs/{serial}/output", get(runs::output))
         .route("/v1/runs/{serial}/cancel", post(runs::cancel))
         .route("/v1/runs/{serial}/cancel/{client}", post(runs::cancel_delivery))
         .route("/v1/clients", get(clients::list).post(clients::add))

@@ -85,6 +85,22 @@ pub(super) async fn responses(
     Ok(ndjson(items, api.stopping.clone(), permit))
 }
 
+/// What is seen of the open deliveries: what is kept, and with `follow` what comes.
+pub(super) async fn output(
+    State(api): State<Api>,
+    Segment(serial): Segment<Serial>,
+    mut params: Params,
+) -> Result<HttpResponse, ApiError> {
+    let client = params.take("client")?;
+    let follow = params.take("follow")?.unwrap_or(false);
+    params.finish()?;
+    let permit = api.waiting()?;
+    // As above.
+    api.handle.run(serial).await?;
+    let items = api.handle.output(serial, client, follow);
+    Ok(ndjson(items, api.stopping.clone(), permit))
+}
+
 /// One client's response, or `null` while its delivery is open.
 pub(super) async fn response(
     State(api): State<Api>,

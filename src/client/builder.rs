@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::connector::{self, Connector};
 use super::driver::{Driver, Hooks};
+use super::feed::Feeds;
 use super::handle::{ClientHandle, Inner, State};
 use super::intake::Intake;
 use super::journal::{Journal, JournalError, JournalOptions};
-use super::{CONCURRENCY, Context};
+use super::{CONCURRENCY, Context, LiveLimits};
 use crate::handlers::{HandlerError, Handlers, HandlersError};
 use crate::id::ClientId;
 use crate::label::{Facts, InvalidLabel, Labels};
@@ -55,6 +56,7 @@ impl Client {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             hostname: None,
             labels: Vec::new(),
+            live: LiveLimits::default(),
         }
     }
 }
@@ -76,6 +78,7 @@ pub struct ClientBuilder {
     version: String,
     hostname: Option<String>,
     labels: Vec<(String, String)>,
+    live: LiveLimits,
 }
 
 /// Why a client cannot be started.
@@ -208,8 +211,15 @@ impl ClientBuilder {
         self
     }
 
-    /// Starts the client on the runtime that this is called on. The errors are about
-    /// handlers, about what it says of itself and about the journal, which is read here: with a large one, this blocks for a moment.
+    /// The limits of what running commands let be seen. Default [`LiveLimits::default`].
+    pub fn live_limits(mut self, limits: LiveLimits) -> Self {
+        self.live = limits;
+        self
+    }
+
+    /// Starts the client on the runtime that this is called on. The errors are about handlers,
+    /// about what it says of itself and about the journal, which is read here: with a large one,
+    /// this blocks for a moment.
     pub fn start(self) -> Result<ClientHandle, StartError> {
         self.handlers.check()?;
         let facts = self.facts()?;
@@ -242,6 +252,7 @@ impl ClientBuilder {
             intake,
             journal,
             begun: Vec::new(),
+            feeds: Feeds::new(self.live),
             jobs: JoinSet::new(),
         };
         tokio::spawn(driver.run());

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use super::backoff::Backoff;
 use super::connector::Connector;
+use super::feed::Feeds;
 use super::handle::{CallError, ClientHandle, End, Request, State};
 use super::intake::Intake;
 use super::journal::Journal;
@@ -60,6 +61,7 @@ pub(super) struct Driver {
     pub(super) journal: Option<Journal>,
     /// Commands of limited time that have begun, and of which the server does not know it.
     pub(super) begun: Vec<Attempt>,
+    pub(super) feeds: Arc<Feeds>,
     pub(super) jobs: JoinSet<(Serial, Outcome)>,
 }
 
@@ -183,7 +185,9 @@ impl Driver {
             tokio::select! {
                 output = &mut future => return Some(output),
                 Some(done) = self.jobs.join_next() => {
-                    self.take_done(done);
+                    if let Some(serial) = self.take_done(done) {
+                        self.feeds.end(serial);
+                    }
                 }
                 Some(request) = self.calls.recv() => {
                     let error = CallError::NotConnected { command: request.command };
@@ -206,6 +210,7 @@ impl Driver {
                 scheduled_at: command.scheduled_at,
                 cancel,
                 client: self.handle.clone(),
+                feed: self.feeds.begin(Attempt { serial, number: command.attempt }),
             };
             let cancel = cx.cancel.clone();
             let (name, params) = (command.command.clone(), command.params.clone());

@@ -35,6 +35,9 @@ const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
 const MAX_HEARTBEAT: Duration = Duration::from_secs(3_600);
 /// Calls without an answer.
 const OPEN_CALLS: usize = 1_024;
+/// What is still to be seen of a command when it ends goes out before its response, unless so
+/// many bytes wait already.
+const LAST_SEEN: usize = 64 * 1024;
 
 /// Why a connection has ended.
 #[derive(Debug)]
@@ -77,6 +80,8 @@ pub(super) struct Live {
     reader: FrameReader<ReadHalf<Box<dyn Io>>>,
     writer: FrameWriter<WriteHalf<Box<dyn Io>>>,
     interval: Duration,
+    /// Whether the server wants progress and output.
+    wants_live: bool,
     heard: Instant,
     sent: Instant,
     /// Bytes written when the last beat was due, and beats since without one more.
@@ -102,6 +107,7 @@ impl Live {
             reader: FrameReader::new(reader),
             writer: FrameWriter::new(writer),
             interval: MAX_HEARTBEAT,
+            wants_live: false,
             heard: now,
             sent: now,
             stalled: (0, 0),
@@ -137,6 +143,7 @@ impl Live {
 
     fn welcomed(&mut self, welcome: &Welcome) {
         self.writer.set_max(welcome.max_frame);
+        self.wants_live = welcome.live;
         self.interval =
             Duration::from_millis(welcome.heartbeat_ms).clamp(MIN_HEARTBEAT, MAX_HEARTBEAT);
         self.heard = Instant::now();
@@ -147,6 +154,14 @@ impl Live {
         self.writer.push(frame)?;
         self.sent = Instant::now();
         Ok(())
+    }
+
+    /// Sends what is seen of a command; what is too long for this server is left out.
+    fn send_seen(&mut self, frame: &ClientFrame) -> Result<(), WireError> {
+        match self.send(frame) {
+            Err(WireError::TooLong { .. }) => Ok(()),
+            sent => sent,
+        }
     }
 
     fn call(&mut self, request: Request) {
@@ -213,7 +228,10 @@ impl Live {
 impl Driver {
     /// Serves a connection to its end.
     pub(super) async fn serve(&mut self, mut live: Live) -> Ended {
-        let ended = match self.pump(&mut live).await {
+        self.feeds.open(live.wants_live);
+        let ended = self.pump(&mut live).await;
+        self.feeds.close();
+        let ended = match ended {
             Ok(ended) => ended,
             Err(WireError::Io(error)) => return Ended::Lost(format!("the stream failed: {error}")),
             Err(error) => Ended::Lost(error.to_string()),
@@ -286,6 +304,9 @@ impl Driver {
                 return Ok(Some(Ended::Lost(reason)));
             }
             () = sleep_until(beat) => return live.beat(),
+            // Last, and only into an empty writer: what is seen of commands delays nothing else by
+            // more than one frame of its own.
+            frame = self.feeds.next(), if !live.writer.is_dirty() => live.send_seen(&frame)?,
         }
         Ok(None)
     }
@@ -295,6 +316,11 @@ impl Driver {
         let mut done = Some(first);
         while let Some(one) = done {
             if let Some(serial) = self.take_done(one) {
+                for frame in self.feeds.end(serial) {
+                    if live.writer.pending() < LAST_SEEN {
+                        live.send_seen(&frame)?;
+                    }
+                }
                 self.respond(serial, live)?;
             }
             done = self.jobs.try_join_next();

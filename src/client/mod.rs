@@ -33,6 +33,7 @@ mod backoff;
 mod builder;
 mod connector;
 mod driver;
+mod feed;
 mod handle;
 mod intake;
 pub mod journal;
@@ -41,6 +42,7 @@ mod live;
 use tokio_util::sync::CancellationToken;
 
 use crate::id::{CommandName, JobName, Serial};
+use crate::live::{LiveSink, OutputStream, Progress};
 use crate::time::Timestamp;
 
 pub use builder::{Client, ClientBuilder, StartError};
@@ -77,4 +79,76 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// The way to the server, for handlers that call it.
     pub client: ClientHandle,
+    feed: feed::Feed,
+}
+
+/// What a handler lets be seen before it has ended. None of it waits for anything, and none is
+/// certain to arrive: what comes too fast or finds no connection is left out, and how much of the
+/// output that was is told. What must arrive belongs in the result.
+///
+/// ```
+/// use fleetcron::client::{Client, Context};
+/// use fleetcron::live::OutputStream;
+///
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// Client::builder("server.example:7400", "web-01".parse()?)
+///     .on("copy", |cx: Context, files: Vec<String>| async move {
+///         for (done, file) in files.iter().enumerate() {
+///             cx.progress(u8::try_from(done * 100 / files.len())?, file);
+///             cx.output(OutputStream::Stdout, &format!("copied {file}\n"));
+///         }
+///         Ok(files.len())
+///     });
+/// # Ok(())
+/// # }
+/// # example().unwrap();
+/// ```
+impl Context {
+    /// The command is so far: in per cent, and in words unless these are empty. A progress that
+    /// waits to be sent gives way to the next.
+    pub fn progress(&self, percent: u8, note: &str) {
+        self.feed.progress(Progress::new(Some(percent), Some(note)));
+    }
+
+    /// The command has printed this.
+    pub fn output(&self, stream: OutputStream, text: &str) {
+        self.feed.output(stream, text);
+    }
+}
+
+impl LiveSink for Context {
+    fn progress(&self, progress: Progress) {
+        self.feed.progress(progress);
+    }
+
+    fn output(&self, stream: OutputStream, text: &str) {
+        self.feed.output(stream, text);
+    }
+}
+
+/// The limits of what running commands let be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveLimits {
+    /// Bytes of one command's output that may wait to be sent. Default 64 KiB.
+    pub waiting: usize,
+    /// Bytes of one command's output a second. Default 256 KiB.
+    pub bytes_per_second: u32,
+    /// Progress frames of one command a second. Default 10.
+    pub progress_per_second: u32,
+    /// Bytes of output of all commands a second. Default 1 MiB; servers leave out what is above 2.
+    pub bytes_per_second_in_all: u32,
+    /// Frames of all commands a second. Default 256; servers leave out those above 512.
+    pub frames_per_second_in_all: u32,
+}
+
+impl Default for LiveLimits {
+    fn default() -> Self {
+        Self {
+            waiting: 64 * 1024,
+            bytes_per_second: 256 * 1024,
+            progress_per_second: 10,
+            bytes_per_second_in_all: 1024 * 1024,
+            frames_per_second_in_all: 256,
+        }
+    }
 }

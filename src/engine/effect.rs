@@ -14,6 +14,7 @@ use crate::forecast::{Outlook, Span};
 use crate::id::{CalendarName, ClientId, CommandName, JobName, Serial};
 use crate::job::{Command, JobView, Missed, OnClientCrash};
 use crate::job_diff::FieldChange;
+use crate::live::Progress;
 use crate::pause::SelectionChange;
 use crate::run::{Attempt, Counts, DeliveryState, Response, Run};
 use crate::time::Timestamp;
@@ -170,6 +171,10 @@ pub struct OpenDelivery {
     pub client: ClientId,
     /// Where it stands: queued, sent or accepted.
     pub state: DeliveryState,
+    /// How far its command is, if the client has said so. The engine does not know it: the node's
+    /// handle fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 }
 
 /// Counts of everything.

@@ -2,11 +2,11 @@
 
 use super::core::Engine;
 use super::effect::{OpenDelivery, Reply, RequestError, Status};
-use super::input::{Page, Request};
+use super::input::{Page, Request, SessionId};
 use super::jobs::Entry;
 use super::not_found;
 use crate::id::{ClientId, ClientNo, GroupName, JobName, Serial};
-use crate::run::DeliveryState;
+use crate::run::{Attempt, DeliveryState};
 
 impl Engine {
     /// A job by name.
@@ -63,6 +63,15 @@ impl Engine {
         Ok(Reply::Clients(views))
     }
 
+    /// The client of a connection, if it has an attempt in flight there. Changes nothing.
+    #[must_use]
+    pub fn in_flight(&self, session: SessionId, attempt: Attempt) -> Option<&ClientId> {
+        let session = self.sessions.get(&session)?;
+        let sent = session.in_flight.get(&attempt.serial)?;
+        let client = self.registry.get(session.client)?;
+        (sent.attempt == attempt.number).then_some(&client.record.id)
+    }
+
     fn open_deliveries_of(&self, serial: Serial) -> Reply {
         let Some(run) = self.runs.get(serial) else { return Reply::Deliveries(Vec::new()) };
         let mut open: Vec<OpenDelivery> = run
@@ -77,7 +86,7 @@ impl Engine {
                     Some(_) => DeliveryState::Sent,
                     None => DeliveryState::Queued,
                 };
-                Some(OpenDelivery { client: client.record.id.clone(), state })
+                Some(OpenDelivery { client: client.record.id.clone(), state, progress: None })
             })
             .collect();
         open.sort_by(|a, b| a.client.cmp(&b.client));

@@ -10,8 +10,10 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::entropy::Entropy;
 use super::link::{Answer, Letter, Link, ToSession};
+use super::live::LiveBoard;
 use crate::engine::{
     CallId, CloseReason, Decision, Effect, Engine, Event, Input, Reply, RequestError, SessionId,
+    What,
 };
 use crate::time::Timestamp;
 
@@ -23,6 +25,7 @@ pub(super) struct Core {
     callers: HashMap<CallId, Caller>,
     outbound: HashMap<SessionId, mpsc::Sender<ToSession>>,
     events: broadcast::Sender<Arc<Event>>,
+    live: LiveBoard,
 }
 
 /// Who waits for an answer, and for a connection what it lets in.
@@ -36,6 +39,7 @@ impl Core {
         engine: Engine,
         entropy: Entropy,
         events: broadcast::Sender<Arc<Event>>,
+        live: LiveBoard,
     ) -> Self {
         Self {
             engine,
@@ -44,6 +48,7 @@ impl Core {
             callers: HashMap::new(),
             outbound: HashMap::new(),
             events,
+            live,
         }
     }
 
@@ -64,6 +69,14 @@ impl Core {
                     self.outbound.remove(session);
                 }
                 input
+            }
+            Letter::Live { session, attempt, answer } => {
+                let client = self.engine.in_flight(session, attempt);
+                let place = client
+                    .and_then(|client| self.live.open(attempt.serial, client, attempt.number));
+                // A connection that has ended needs no place.
+                let _ = answer.send(place);
+                return;
             }
             Letter::Stop => return,
         };
@@ -119,10 +132,22 @@ impl Core {
                     self.outbound.remove(&session);
                 }
                 Effect::Notify(event) => {
+                    self.no_longer_live(&event.what);
                     // Nobody watches: nobody is told.
                     let _ = self.events.send(event);
                 }
             }
+        }
+    }
+
+    /// Forgets what was seen of what has ended.
+    fn no_longer_live(&self, what: &What) {
+        match what {
+            What::DeliveryEnded { response, .. } | What::AttemptEnded { response, .. } => {
+                self.live.close(response.serial, &response.client);
+            }
+            What::RunEnded { serial, .. } => self.live.close_run(*serial),
+            _ => {}
         }
     }
 
@@ -158,5 +183,11 @@ impl Core {
             // A full channel closes all the same when its sender is dropped here.
             let _ = outbound.try_send(ToSession::Close(CloseReason::Stopping));
         }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.live.stop();
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use super::CallError;
 use super::link::{Letter, Link, ToSession};
+use super::live::{LiveBoard, LiveDelivery};
 use crate::calendar::{Calendar, CalendarView};
 use crate::client_record::{ClientView, Proof};
 use crate::engine::{
@@ -30,6 +31,7 @@ pub struct Handle {
     pub(super) loop_thread: std::thread::Thread,
     pub(super) store: Arc<dyn Store>,
     pub(super) events: broadcast::Sender<Arc<Event>>,
+    pub(super) live: LiveBoard,
     pub(super) sessions: Arc<AtomicU64>,
     /// Places for forecasts under way.
     pub(super) forecasts: Arc<Semaphore>,
@@ -167,7 +169,12 @@ impl Handle {
     /// The open deliveries of a run, in the order of their clients' names.
     pub async fn open_deliveries(&self, serial: Serial) -> Result<Vec<OpenDelivery>, CallError> {
         let reply = self.call(Request::OpenDeliveries(serial)).await?;
-        expect_reply!(reply, Reply::Deliveries(open) => open)
+        let mut open = expect_reply!(reply, Reply::Deliveries(open) => open)?;
+        let mut progress = self.live.progress(serial);
+        for delivery in &mut open {
+            delivery.progress = progress.remove(&delivery.client);
+        }
+        Ok(open)
     }
 
     /// Defines a client, or revives a removed one.
@@ -284,6 +291,18 @@ impl Handle {
     pub async fn told_facts(&self, session: SessionId, facts: Facts) -> Result<(), CallError> {
         let facts = Box::new(facts);
         self.send(Letter::Session(Input::Facts { session, facts })).await
+    }
+
+    /// The place of what is seen of a delivery while it runs; `None`: it is not in flight on this
+    /// connection, or there are too many. What is put there does not pass through the node's loop.
+    pub async fn live(
+        &self,
+        session: SessionId,
+        attempt: Attempt,
+    ) -> Result<Option<Arc<LiveDelivery>>, CallError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Letter::Live { session, attempt, answer }).await?;
+        answered.await.map_err(|_| CallError::Stopped)
     }
 
     /// A connection has ended.

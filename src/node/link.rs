@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::live::LiveDelivery;
 use crate::client_record::Proof;
 use crate::engine::{CloseReason, Dispatch, Input, Reply, Request, RequestError, SessionId};
 use crate::id::{ClientId, Serial};
@@ -37,8 +38,21 @@ pub(super) struct Link {
 /// What comes into the node's inbox.
 #[derive(Debug)]
 pub(super) enum Letter {
-    Call { request: Request, answer: Answer },
-    Connect { session: SessionId, link: Link, answer: Answer },
+    Call {
+        request: Request,
+        answer: Answer,
+    },
+    Connect {
+        session: SessionId,
+        link: Link,
+        answer: Answer,
+    },
     Session(Input),
+    /// A connection asks for the place of what is seen of a delivery; nothing changes.
+    Live {
+        session: SessionId,
+        attempt: Attempt,
+        answer: oneshot::Sender<Option<Arc<LiveDelivery>>>,
+    },
     Stop,
 }

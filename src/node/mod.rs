@@ -10,6 +10,7 @@ mod entropy;
 mod forecast;
 mod handle;
 mod link;
+pub mod live;
 mod past;
 mod reads;
 mod run_loop;
@@ -33,6 +34,7 @@ use crate::time::{Clock, SystemClock};
 pub use forecast::FORECASTS;
 pub use handle::Handle;
 pub use link::ToSession;
+pub use live::{LiveBoard, LiveDelivery, Watch, WatchEnd};
 pub use run_loop::Fatal;
 
 /// Events that a slow watcher may be behind before it loses the oldest.
@@ -128,7 +130,8 @@ impl Node {
         let mut engine = Engine::restore(snapshot, clock.now());
         engine.trust_labels(labels);
         let events = broadcast::Sender::new(EVENTS);
-        let core = Core::new(engine, Entropy::new()?, events.clone());
+        let live = LiveBoard::default();
+        let core = Core::new(engine, Entropy::new()?, events.clone(), live.clone());
         let (inbox, letters) = mpsc::channel(INBOX);
         let (end, ended) = oneshot::channel();
         let loop_store = Arc::clone(&store);
@@ -143,7 +146,7 @@ impl Node {
         let loop_thread = thread.thread().clone();
         let sessions = Arc::new(AtomicU64::new(1));
         let forecasts = forecast::places();
-        let handle = Handle { inbox, loop_thread, store, events, sessions, forecasts };
+        let handle = Handle { inbox, loop_thread, store, events, live, sessions, forecasts };
         Ok(Self { handle, ended })
     }
 

@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::broadcast::{self, error::RecvError};
 
+use super::live::{Watch, WatchEnd};
 use super::{CallError, Handle};
 use crate::engine::{Event, What};
 use crate::history;
-use crate::id::Serial;
+use crate::id::{ClientId, Serial};
+use crate::live::Live;
 use crate::run::{Response, Run};
 
 impl Handle {
@@ -24,6 +26,37 @@ impl Handle {
     #[must_use]
     pub fn follow(&self, serial: Serial) -> BoxStream<'static, Result<Response, CallError>> {
         Follow::stream(self, serial, true)
+    }
+
+    /// What is seen of a run's open deliveries, or of one client's: what is kept, and with
+    /// `follow` what comes until the run has ended.
+    #[must_use]
+    pub fn output(
+        &self,
+        serial: Serial,
+        client: Option<ClientId>,
+        follow: bool,
+    ) -> BoxStream<'static, Result<Arc<Live>, CallError>> {
+        let handle = self.clone();
+        let opened = async move {
+            // Before the look at the run, so that its end does not fall between.
+            let watch = handle.live.watch(serial, client);
+            let ended = handle.run(serial).await?.ended_at.is_some();
+            Ok::<_, CallError>((watch, follow && !ended))
+        };
+        let shown = |(watch, follow): (Watch, bool)| {
+            stream::try_unfold(watch, move |mut watch| async move {
+                if !follow {
+                    return Ok(watch.kept().map(|live| (live, watch)));
+                }
+                match watch.next().await {
+                    Ok(live) => Ok(Some((live, watch))),
+                    Err(WatchEnd::RunEnded) => Ok(None),
+                    Err(WatchEnd::Stopped) => Err(CallError::Stopped),
+                }
+            })
+        };
+        stream::once(opened).map_ok(shown).try_flatten().boxed()
     }
 
     /// Waits for a run's end.

@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use super::lines::decode;
 use super::{Remote, RemoteError};
 use crate::engine::Event;
-use crate::id::Serial;
+use crate::id::{ClientId, Serial};
+use crate::live::Live;
 use crate::run::{Response, Run};
 use crate::time::duration;
 
@@ -31,7 +32,7 @@ impl Remote {
     /// The responses recorded so far, in the order in which they were recorded.
     #[must_use]
     pub fn responses(&self, serial: Serial) -> BoxStream<'static, Result<Response, RemoteError>> {
-        self.stream(vec!["runs".into(), serial.to_string(), "responses".into()], &[])
+        self.stream(vec!["runs".into(), serial.to_string(), "responses".into()], Vec::new())
     }
 
     /// The responses recorded so far and those to come, until the run has ended. A stream that
@@ -39,7 +40,7 @@ impl Remote {
     #[must_use]
     pub fn follow(&self, serial: Serial) -> BoxStream<'static, Result<Response, RemoteError>> {
         let path = vec!["runs".into(), serial.to_string(), "responses".into()];
-        let responses = self.stream(path, &[("follow", "true")]);
+        let responses = self.stream(path, vec![("follow", "true".to_owned())]);
         let remote = self.clone();
         // An error is the last item that `stream` gives: only after none is there a check.
         stream::unfold(Some(responses), move |responses| {
@@ -93,22 +94,37 @@ impl Remote {
         self.http.json(request.query(&[("wait", duration::format(WAIT))])).await
     }
 
+    /// What is seen of a run's open deliveries, or of one client's: what is kept, and with
+    /// `follow` what comes until the run has ended.
+    #[must_use]
+    pub fn output(
+        &self,
+        serial: Serial,
+        client: Option<ClientId>,
+        follow: bool,
+    ) -> BoxStream<'static, Result<Arc<Live>, RemoteError>> {
+        let path = vec!["runs".into(), serial.to_string(), "output".into()];
+        let mut query = vec![("follow", follow.to_string())];
+        query.extend(client.map(|client| ("client", client.to_string())));
+        self.stream::<Live>(path, query).map(|live| live.map(Arc::new)).boxed()
+    }
+
     /// What happens from now on; ends when the node stops.
     #[must_use]
     pub fn events(&self) -> BoxStream<'static, Result<Arc<Event>, RemoteError>> {
-        let events = self.stream::<Event>(vec!["events".into()], &[]);
+        let events = self.stream::<Event>(vec!["events".into()], Vec::new());
         events.map(|event| event.map(Arc::new)).boxed()
     }
 
     fn stream<T: DeserializeOwned + Send + 'static>(
         &self,
         path: Vec<String>,
-        query: &'static [(&'static str, &'static str)],
+        query: Vec<(&'static str, String)>,
     ) -> BoxStream<'static, Result<T, RemoteError>> {
         let http = self.http.clone();
         let opened = async move {
             let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-            let request = http.request(Method::GET, &segments)?.query(query);
+            let request = http.request(Method::GET, &segments)?.query(&query);
             let url = http.base().to_owned();
             let shown = url.clone();
             let pieces = http.send(request).await?.bytes_stream();

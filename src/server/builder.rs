@@ -74,6 +74,7 @@ impl<F: Fleet> ServerBuilder<F> {
                 max_connections: 10_000,
                 max_greeting: 1_024,
                 max_calls: 64,
+                live: true,
             },
         }
     }
@@ -161,6 +162,12 @@ impl<F: Fleet> ServerBuilder<F> {
     /// The most commands of one client that run at the server at the same time. Default 64.
     pub fn max_calls(mut self, most: usize) -> Self {
         self.limits.max_calls = most;
+        self
+    }
+
+    /// Whether clients are asked for progress and output of running commands. Default true.
+    pub fn live(mut self, wanted: bool) -> Self {
+        self.limits.live = wanted;
         self
     }
 

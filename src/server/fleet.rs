@@ -1,12 +1,14 @@
 //! What the connection layer needs of the node, so that it can be tested without one.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 
 use crate::client_record::Proof;
 use crate::engine::SessionId;
 use crate::id::ClientId;
 use crate::label::Facts;
-use crate::node::{CallError, Handle, ToSession};
+use crate::node::{CallError, Handle, LiveDelivery, ToSession};
 use crate::run::{Attempt, Outcome};
 
 /// Those who decide what connections are for: the node, or a stand-in in tests. The methods are
@@ -50,6 +52,13 @@ pub trait Fleet: Clone + Send + Sync + 'static {
         facts: Facts,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
+    /// The place of what is seen of a delivery while it runs.
+    fn live(
+        &self,
+        session: SessionId,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<Option<Arc<LiveDelivery>>, CallError>> + Send;
+
     /// A connection has ended.
     fn disconnected(
         &self,
@@ -88,6 +97,14 @@ impl Fleet for Handle {
 
     async fn told_facts(&self, session: SessionId, facts: Facts) -> Result<(), CallError> {
         Handle::told_facts(self, session, facts).await
+    }
+
+    async fn live(
+        &self,
+        session: SessionId,
+        attempt: Attempt,
+    ) -> Result<Option<Arc<LiveDelivery>>, CallError> {
+        Handle::live(self, session, attempt).await
     }
 
     async fn disconnected(&self, session: SessionId, reason: String) -> Result<(), CallError> {

@@ -17,6 +17,7 @@ mod auth;
 mod builder;
 mod fleet;
 mod listener;
+mod live;
 mod pump;
 mod session;
 mod shared;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::fleet::Fleet;
+use super::live::{Inflow, Seen};
 use super::session::RETRY_STOPPING;
 use super::shared::{Caller, Limits, Shared};
 use crate::engine::{CloseReason, Dispatch, SessionId};
@@ -20,8 +21,8 @@ use crate::node::{CallError, ToSession};
 use crate::run::{Attempt, DeliveryState, Outcome};
 use crate::wire::{
     Accepted, Ack, Call, Cancel, ClientFrame, CommandFrame, Empty, FrameReader, FrameWriter,
-    MAX_FRAME, ReplyFrame, SILENT_INTERVALS, ServerBye, ServerFrame, Started, WireError, apart,
-    encode,
+    MAX_FRAME, OutputFrame, ProgressFrame, ReplyFrame, SILENT_INTERVALS, ServerBye, ServerFrame,
+    Started, WireError, apart, encode,
 };
 
 /// Bytes gathered before they are written.
@@ -99,7 +100,8 @@ pub(super) async fn pump<F: Fleet, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     writer: &mut FrameWriter<W>,
 ) -> End {
     let (replies, ready) = mpsc::channel(REPLIES);
-    let mut inbound = Inbound { shared, caller, session, replies, calls: JoinSet::new() };
+    let (calls, inflow) = (JoinSet::new(), Inflow::new(session));
+    let mut inbound = Inbound { shared, caller, session, replies, calls, inflow };
     let reading = async {
         match inbound.read(reader).await {
             ControlFlow::Break(end) => end,
@@ -124,6 +126,7 @@ struct Inbound<'a, F> {
     replies: mpsc::Sender<ReplyFrame>,
     /// Commands of the client that run; they end with the connection.
     calls: JoinSet<()>,
+    inflow: Inflow,
 }
 
 impl<F: Fleet> Inbound<'_, F> {
@@ -164,11 +167,25 @@ impl<F: Fleet> Inbound<'_, F> {
             }
             ClientFrame::Response(response) if !response.state.is_answer() => {
                 let problem = format!("state {:?} is not an answer", response.state.name());
-                let error = WireError::Invalid { kind: "response", problem };
-                return ControlFlow::Break(error.into());
+                return ControlFlow::Break(invalid("response", problem));
+            }
+            ClientFrame::Progress(ProgressFrame { serial, attempt: number, progress }) => {
+                if let Err(problem) = progress.check() {
+                    return ControlFlow::Break(invalid("progress", problem));
+                }
+                let seen = Seen::Progress(progress);
+                self.inflow.take(fleet, Attempt { serial, number }, seen).await
+            }
+            ClientFrame::Output(OutputFrame { serial, attempt: number, piece }) => {
+                if let Err(problem) = piece.check() {
+                    return ControlFlow::Break(invalid("output", problem));
+                }
+                let seen = Seen::Output(piece);
+                self.inflow.take(fleet, Attempt { serial, number }, seen).await
             }
             ClientFrame::Response(response) => {
                 let attempt = Attempt { serial: response.serial, number: response.attempt };
+                self.inflow.end(attempt.serial);
                 fleet.responded(self.session, attempt, response.into_outcome()).await
             }
             ClientFrame::Call(call) => {
@@ -312,6 +329,10 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
             Err(error) => ControlFlow::Break(error.into()),
         }
     }
+}
+
+fn invalid(kind: &'static str, problem: String) -> End {
+    WireError::Invalid { kind, problem }.into()
 }
 
 fn millis(duration: Duration) -> u64 {

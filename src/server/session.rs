@@ -162,6 +162,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
             heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
             max_frame: limits.max_frame,
             server_time: Some(SystemClock.now()),
+            live: limits.live,
         });
         if let Err(error) = self.writer.push(&welcome) {
             return End::quiet(error.to_string());

@@ -32,6 +32,8 @@ pub(super) struct Limits {
     pub(super) max_connections: usize,
     pub(super) max_greeting: usize,
     pub(super) max_calls: usize,
+    /// Whether progress and output of running commands are wanted.
+    pub(super) live: bool,
 }
 
 type ConnectHook = Box<dyn Fn(&Caller) + Send + Sync>;

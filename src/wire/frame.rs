@@ -10,6 +10,7 @@ use crate::id::{ClientId, CommandName, JobName, Serial};
 use crate::job::OnClientCrash;
 use crate::json::Json;
 use crate::label::Facts;
+use crate::live::{Piece, Progress};
 use crate::run::{Attempt, Outcome, first_attempt, is_first_attempt};
 use crate::time::Timestamp;
 
@@ -29,6 +30,10 @@ pub enum ClientFrame {
     Accepted(Accepted),
     /// It has begun to run a command that may run for a limited time.
     Started(Started),
+    /// A command is so far.
+    Progress(ProgressFrame),
+    /// A command has printed something.
+    Output(OutputFrame),
     /// A command has ended.
     Response(ResponseFrame),
     /// A command for the server.
@@ -40,8 +45,17 @@ pub enum ClientFrame {
 }
 
 impl Frame for ClientFrame {
-    const TYPES: &'static [&'static str] =
-        &["hello", "accepted", "started", "response", "call", "heartbeat", "bye"];
+    const TYPES: &'static [&'static str] = &[
+        "hello",
+        "accepted",
+        "started",
+        "progress",
+        "output",
+        "response",
+        "call",
+        "heartbeat",
+        "bye",
+    ];
 }
 
 /// What the server sends.
@@ -148,6 +162,32 @@ pub struct Started {
     pub attempt: u32,
 }
 
+/// How far a command is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressFrame {
+    /// The run.
+    pub serial: Serial,
+    /// Which attempt. Default 1.
+    #[serde(default = "first_attempt", skip_serializing_if = "is_first_attempt")]
+    pub attempt: u32,
+    /// How far.
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+/// A piece of what a command prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFrame {
+    /// The run.
+    pub serial: Serial,
+    /// Which attempt. Default 1.
+    #[serde(default = "first_attempt", skip_serializing_if = "is_first_attempt")]
+    pub attempt: u32,
+    /// What.
+    #[serde(flatten)]
+    pub piece: Piece,
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResponseFrame {
@@ -218,6 +258,10 @@ pub struct Welcome {
     /// The server's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_time: Option<Timestamp>,
+    /// Whether the server wants progress and output of running commands. Default false, so that
+    /// one that does not know them is not sent any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
 }
 
 /// The client is not in.

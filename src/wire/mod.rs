@@ -74,6 +74,22 @@
 //! {"response":{"serial":"01JD0000000000000000000001","state":"succeeded","result":{"free":0.25},"ran_ms":12}}
 //! {"response":{"serial":"01JD0000000000000000000001","state":"failed","reason":"disk /data is gone","ran_ms":7}}
 //! ```
+//! `progress`: how far a running command is; only where the `welcome` asked with `live`. `percent`
+//! is 0 to 100, `note` at most 500 bytes, both optional.
+//! ```json
+//! {"progress":{"serial":"01JD0000000000000000000001","percent":40,"note":"copying"}}
+//! {"progress":{"serial":"01JD0000000000000000000001","attempt":2,"note":"copying"}}
+//! ```
+//! `output`: a piece of what a running command prints, likewise. `stream` is `stdout` or `stderr`,
+//! `text` at most 16 KiB; `offset` is how many bytes of that stream were before it. `dropped`, if
+//! given, is how many of them were left out since the piece before. Neither is answered, and what
+//! is said of a command that is not in flight on this connection is ignored. A client sends them
+//! after all else, paced; what the server gets of a connection above 2 MiB or 512 frames a second
+//! it leaves out.
+//! ```json
+//! {"output":{"serial":"01JD0000000000000000000001","stream":"stdout","offset":0,"text":"line 1\n"}}
+//! {"output":{"serial":"01JD0000000000000000000001","attempt":2,"stream":"stderr","offset":900,"text":"…","dropped":300}}
+//! ```
 //! `call`: a command for the server. The client chooses `id`; the reply carries it.
 //! ```json
 //! {"call":{"id":7,"command":"config.get","params":{"key":"region"}}}
@@ -90,9 +106,10 @@
 //! # From the server
 //!
 //! `welcome`: the client is in. `max_frame` is the largest length the server reads;
-//! `server_time` is optional.
+//! `server_time` is optional, and so is `live`: with true, the server wants `progress` and `output`.
 //! ```json
 //! {"welcome":{"version":1,"heartbeat_ms":15000,"max_frame":1048576,"server_time":"2026-11-22T06:00:00.000Z"}}
+//! {"welcome":{"version":1,"heartbeat_ms":15000,"max_frame":1048576,"live":true}}
 //! ```
 //! `refused`: the client is not in; the connection ends. `retry_after_ms` is optional.
 //! ```json
@@ -143,7 +160,8 @@ mod tests;
 pub use codec::{WireError, decode, encode};
 pub use frame::{
     Accepted, Ack, Call, Cancel, ClientBye, ClientFrame, CommandFrame, Empty, Frame, Hello,
-    Refused, ReplyFrame, ResponseFrame, ServerBye, ServerFrame, Started, Welcome, apart, together,
+    OutputFrame, ProgressFrame, Refused, ReplyFrame, ResponseFrame, ServerBye, ServerFrame,
+    Started, Welcome, apart, together,
 };
 pub use stream::{FrameReader, FrameWriter};
 

@@ -12,7 +12,7 @@ use regex::Regex;
 use scan::{Source, line_of};
 
 /// Types and pure functions, below everything else; they may use each other.
-const DOMAIN: &str = "calendar client_record forecast id job job_diff job_past json label pause policy \
+const DOMAIN: &str = "calendar client_record forecast id job job_diff job_past json label live pause policy \
      run schedule suggest target time";
 
 /// Each top-level module and the others that it may import. `domain` stands for [`DOMAIN`].

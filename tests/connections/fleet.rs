@@ -2,12 +2,12 @@
 //! a test tells it to.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use fleetcron::engine::{CloseReason, Dispatch, RequestError, SessionId};
-use fleetcron::node::{CallError, ToSession};
+use fleetcron::node::{CallError, LiveBoard, LiveDelivery, ToSession};
 use fleetcron::server::Fleet;
 use fleetcron::{
     Attempt, ClientId, Command, Facts, Json, OnClientCrash, Outcome, Proof, Serial, Timestamp,
@@ -33,6 +33,8 @@ struct Inner {
     told: watch::Sender<Vec<Told>>,
     links: Mutex<HashMap<u64, (String, mpsc::Sender<ToSession>)>>,
     acking: AtomicBool,
+    board: LiveBoard,
+    asked: AtomicU32,
 }
 
 /// The token that every client of the fake has.
@@ -44,12 +46,24 @@ impl FakeFleet {
             told: watch::Sender::new(Vec::new()),
             links: Mutex::default(),
             acking: AtomicBool::new(true),
+            board: LiveBoard::default(),
+            asked: AtomicU32::new(0),
         }))
     }
 
     /// Whether responses are acknowledged at once.
     pub(crate) fn acking(&self, yes: bool) {
         self.0.acking.store(yes, Ordering::SeqCst);
+    }
+
+    /// What is seen of running commands.
+    pub(crate) fn board(&self) -> &LiveBoard {
+        &self.0.board
+    }
+
+    /// How often it was asked for the place of a delivery.
+    pub(crate) fn asked(&self) -> u32 {
+        self.0.asked.load(Ordering::SeqCst)
     }
 
     pub(crate) fn told(&self) -> Vec<Told> {
@@ -141,6 +155,19 @@ impl Fleet for FakeFleet {
 
     async fn told_facts(&self, _: SessionId, _: Facts) -> Result<(), CallError> {
         Ok(())
+    }
+
+    async fn live(
+        &self,
+        session: SessionId,
+        attempt: Attempt,
+    ) -> Result<Option<Arc<LiveDelivery>>, CallError> {
+        self.0.asked.fetch_add(1, Ordering::SeqCst);
+        let client = self.0.links.lock().unwrap()[&session.0].0.parse().unwrap();
+        let told = self.told();
+        let accepted = told.contains(&Told::Accepted(session.0, attempt.serial));
+        let place = || self.0.board.open(attempt.serial, &client, attempt.number);
+        Ok(if accepted { place() } else { None })
     }
 
     async fn disconnected(&self, session: SessionId, reason: String) -> Result<(), CallError> {

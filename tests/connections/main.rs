@@ -6,6 +6,7 @@
 mod first_read;
 mod fleet;
 mod journal;
+mod live;
 mod pair;
 mod raw;
 mod tcp;
