@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::AllowedCommand;
 use super::output::{Captured, Text};
+use super::seen::Seen;
+use crate::live::{LiveSink, OutputStream};
 
 /// How long after SIGKILL processes and pipes have to end before they are left alone.
 pub const SETTLE: Duration = Duration::from_secs(1);
@@ -57,13 +59,16 @@ pub(super) async fn execute(
     args: &[OsString],
     deadline: Instant,
     stop: &CancellationToken,
+    sink: &dyn LiveSink,
 ) -> Result<Execution, String> {
     let mut group = Group::start(command, args)?;
     let (stdout, stderr) = (group.child.stdout.take(), group.child.stderr.take());
     let mut out = Captured::new(command.output_limit);
     let mut err = Captured::new(command.output_limit);
     let (why, killed, settled) = {
-        let reading = async { tokio::join!(out.read(stdout), err.read(stderr)) };
+        let seen = Seen::new(sink, OutputStream::Stdout, command.progress);
+        let said = Seen::new(sink, OutputStream::Stderr, false);
+        let reading = async { tokio::join!(out.read(stdout, seen), err.read(stderr, said)) };
         let mut reading = pin!(reading.fuse());
         let why = loop {
             // Reading comes last: it may use up the task's budget, and the others are seldom ready.

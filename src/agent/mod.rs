@@ -9,12 +9,14 @@
 //! run at once is for the caller to limit.
 //! Imports the domain types.
 
+mod artefact;
 pub mod config;
 mod exec;
 mod output;
 mod params;
 mod path;
 mod report;
+mod seen;
 mod template;
 
 use std::collections::BTreeMap;
@@ -27,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::id::CommandName;
 use crate::json::Json;
+use crate::live::{LiveSink, Unseen};
 use crate::run::{DeliveryState, Outcome};
+pub use artefact::{Artefact, DEFAULT_ARTEFACT_LIMIT, MAX_ARTEFACT_COUNT, MAX_ARTEFACTS};
 pub use config::{AllowedCommand, Config, ConfigError, Connection, JournalChoice};
 pub use exec::SETTLE;
 
@@ -98,6 +102,11 @@ impl Runner {
     /// `stdout_lossy`, `stderr_lossy` and `left_open` are there where true: bytes that are not
     /// UTF-8 were replaced, a process that left the group may still print.
     ///
+    /// With `result = "json"` it has the JSON that the program printed on stdout as `value`, and
+    /// an empty `stdout`; a program that succeeds and printed something else has `failed`. With
+    /// `artefacts` it has a list of that name, of an [`Artefact`] for each file: `name` and `size`,
+    /// with `sha256` and `base64`, or with `omitted`, which says why the content is not here.
+    ///
     /// When the program ends, what it left running in its process group is killed, so that a
     /// command cannot leave a daemon behind unnoticed. Dropping the future kills them all. Needs
     /// a tokio runtime with I/O and time enabled.
@@ -107,11 +116,23 @@ impl Runner {
         params: &Json,
         stop: CancellationToken,
     ) -> Outcome {
+        self.run_seen(command, params, stop, &Unseen).await
+    }
+
+    /// The same, with its output and progress shown as they come. The sink gets all of it, and as
+    /// fast as the program prints: how much goes on is for the sink to limit.
+    pub async fn run_seen(
+        &self,
+        command: &CommandName,
+        params: &Json,
+        stop: CancellationToken,
+        sink: &dyn LiveSink,
+    ) -> Outcome {
         let Some(allowed) = self.commands.get(command) else {
             return Outcome::ended(DeliveryState::Rejected, self.not_listed(command));
         };
         let started = Instant::now();
-        let mut outcome = run_allowed(allowed, params, started, &stop).await;
+        let mut outcome = run_allowed(allowed, params, started, &stop, sink).await;
         if outcome.state != DeliveryState::Rejected {
             outcome.ran_ms = u64::try_from(started.elapsed().as_millis()).ok();
         }
@@ -136,6 +157,7 @@ async fn run_allowed(
     params: &Json,
     started: Instant,
     stop: &CancellationToken,
+    sink: &dyn LiveSink,
 ) -> Outcome {
     let deadline = started + command.time_limit;
     let args = tokio::select! {
@@ -154,10 +176,22 @@ async fn run_allowed(
         Ok(args) => args,
         Err(reason) => return Outcome::ended(DeliveryState::Rejected, reason),
     };
-    match exec::execute(command, &args, deadline, stop).await {
-        Ok(execution) => report::outcome(command, execution),
+    match exec::execute(command, &args, deadline, stop, sink).await {
+        Ok(execution) => report::outcome(command, execution, artefacts(command).await),
         Err(reason) => Outcome::ended(DeliveryState::Failed, reason),
     }
+}
+
+/// The files that the program left, read on a thread for that.
+async fn artefacts(command: &Arc<AllowedCommand>) -> Vec<Artefact> {
+    if command.artefacts.is_empty() {
+        return Vec::new();
+    }
+    let command = Arc::clone(command);
+    let read =
+        move || artefact::read(&command.artefacts, &command.working_dir, command.artefact_limit);
+    // The runtime is ending, or reading has a fault: the result goes without them.
+    tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
 /// The program's arguments; the error is the reason of a rejection. Checking a path asks the file

@@ -2,9 +2,11 @@
 //!
 //! Promises: reading never stops before the pipe's end, so a chatty process is not held up; the
 //! text never takes more bytes than the limit, not even escaped as JSON.
-//! Imports nothing of fleetcron.
+//! Imports what is seen of it meanwhile.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::seen::Seen;
 
 /// How much is read at a time, in bytes.
 const CHUNK: usize = 16 << 10;
@@ -33,16 +35,19 @@ impl Captured {
         Self { kept: Vec::new(), limit, cut: 0 }
     }
 
-    /// Reads a pipe to its end. What was read before it is dropped or fails stays.
-    pub(super) async fn read(&mut self, pipe: Option<impl AsyncRead + Unpin>) {
+    /// Reads a pipe to its end, and shows what comes. What was read before it is dropped or fails
+    /// stays.
+    pub(super) async fn read(&mut self, pipe: Option<impl AsyncRead + Unpin>, mut seen: Seen<'_>) {
         let Some(mut pipe) = pipe else { return };
         let mut chunk = vec![0; CHUNK];
         // An error of a pipe means that no more will come, as its end does.
         while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+            seen.bytes(&chunk[..count]);
             let keep = count.min(self.limit - self.kept.len());
             self.kept.extend_from_slice(&chunk[..keep]);
             self.cut += (count - keep) as u64;
         }
+        seen.end();
     }
 
     /// The output as text, within the limit as JSON writes it.
@@ -87,10 +92,12 @@ fn json_length(c: char) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::live::{OutputStream, Unseen};
 
     async fn text(output: &[u8], limit: usize) -> Text {
         let mut captured = Captured::new(limit);
-        captured.read(Some(output)).await;
+        let seen = Seen::new(&Unseen, OutputStream::Stdout, false);
+        captured.read(Some(output), seen).await;
         captured.into_text()
     }
 

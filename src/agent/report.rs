@@ -7,8 +7,10 @@ use std::process::ExitStatus;
 
 use serde::Serialize;
 
+use super::artefact::Artefact;
 use super::config::AllowedCommand;
 use super::exec::{Execution, Why};
+use super::output::Text;
 use crate::json::Json;
 use crate::run::{DeliveryState, Outcome};
 use crate::time::duration;
@@ -30,6 +32,10 @@ struct Report {
     stderr_lossy: bool,
     #[serde(skip_serializing_if = "is_false")]
     left_open: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Json>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    artefacts: Vec<Artefact>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -37,9 +43,27 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-pub(super) fn outcome(command: &AllowedCommand, execution: Execution) -> Outcome {
-    let (state, reason) = state(command, &execution);
-    let Execution { status, stdout, stderr, left_open, .. } = execution;
+pub(super) fn outcome(
+    command: &AllowedCommand,
+    execution: Execution,
+    artefacts: Vec<Artefact>,
+) -> Outcome {
+    let (mut state, mut reason) = state(command, &execution);
+    let Execution { status, mut stdout, stderr, left_open, .. } = execution;
+    let mut value = None;
+    if command.json_result {
+        match json(command, &stdout) {
+            Ok(json) => {
+                value = Some(json);
+                stdout.content = String::new();
+            }
+            Err(problem) if state == DeliveryState::Succeeded => {
+                (state, reason) = (DeliveryState::Failed, Some(problem));
+            }
+            // It has another reason to tell.
+            Err(_) => {}
+        }
+    }
     let report = Report {
         exit_code: status.and_then(|status| status.code()),
         signal: status.and_then(|status| status.signal()),
@@ -50,6 +74,8 @@ pub(super) fn outcome(command: &AllowedCommand, execution: Execution) -> Outcome
         stdout_lossy: stdout.lossy,
         stderr_lossy: stderr.lossy,
         left_open,
+        value,
+        artefacts,
     };
     match Json::new(&report) {
         Ok(result) => Outcome { state, reason, result: Some(result), ran_ms: None },
@@ -57,6 +83,19 @@ pub(super) fn outcome(command: &AllowedCommand, execution: Execution) -> Outcome
             Outcome::ended(DeliveryState::Failed, format!("its result is no JSON: {error}"))
         }
     }
+}
+
+/// What the program printed, as JSON.
+fn json(command: &AllowedCommand, stdout: &Text) -> Result<Json, String> {
+    if stdout.cut > 0 {
+        let limit = command.output_limit;
+        return Err(format!("its result is longer than output_limit = {limit}"));
+    }
+    if stdout.lossy {
+        return Err("its result is not JSON: it is not UTF-8".into());
+    }
+    let text = stdout.content.trim();
+    text.parse::<Json>().map_err(|error| format!("its result is not JSON: {error}"))
 }
 
 fn state(command: &AllowedCommand, execution: &Execution) -> (DeliveryState, Option<String>) {

@@ -182,13 +182,13 @@ fn handlers(runner: &Runner) -> Handlers<Context> {
         let (runner, command) = (runner.clone(), name.clone());
         handlers = handlers.on_raw(name.as_str(), move |cx: Context, params| {
             let (runner, command) = (runner.clone(), command.clone());
-            async move { runner.run(&command, &params, cx.cancel).await }
+            async move { runner.run_seen(&command, &params, cx.cancel.clone(), &cx).await }
         });
     }
     let runner = runner.clone();
     handlers.fallback(move |cx: Context, command: CommandName, params: Json| {
         let runner = runner.clone();
-        async move { runner.run(&command, &params, cx.cancel).await }
+        async move { runner.run_seen(&command, &params, cx.cancel.clone(), &cx).await }
     })
 }
 

@@ -13,6 +13,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::fields::{ConfigError, Field, Table};
 use super::param;
+use crate::agent::artefact::{self, DEFAULT_ARTEFACT_LIMIT, MAX_ARTEFACT_COUNT, MAX_ARTEFACTS};
 use crate::agent::params::Param;
 use crate::agent::template::Template;
 use crate::id::CommandName;
@@ -32,7 +33,7 @@ pub const DEFAULT_OUTPUT_LIMIT: usize = 64 << 10;
 /// The most bytes of stdout and of stderr each: both together fit a frame of 1 MiB.
 pub const MAX_OUTPUT_LIMIT: usize = 256 << 10;
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 16] = [
     "name",
     "description",
     "program",
@@ -44,6 +45,10 @@ const FIELDS: [&str; 12] = [
     "grace",
     "output_limit",
     "success_codes",
+    "progress",
+    "result",
+    "artefacts",
+    "artefact_limit",
     "params",
 ];
 
@@ -61,6 +66,13 @@ pub struct AllowedCommand {
     pub(in crate::agent) grace: Duration,
     pub(in crate::agent) output_limit: usize,
     pub(in crate::agent) success_codes: Vec<i32>,
+    /// Whether lines of its output tell its progress.
+    pub(in crate::agent) progress: bool,
+    /// Whether its output is JSON.
+    pub(in crate::agent) json_result: bool,
+    /// Files that are part of its result, relative to the working directory.
+    pub(in crate::agent) artefacts: Vec<String>,
+    pub(in crate::agent) artefact_limit: usize,
     pub(in crate::agent) params: BTreeMap<String, Param>,
 }
 
@@ -94,6 +106,13 @@ pub(super) fn read(field: &Field<'_>) -> Result<(CommandName, AllowedCommand), C
         grace: read_time(&table, "grace", DEFAULT_GRACE, (Duration::ZERO, MAX_GRACE))?,
         output_limit,
         success_codes: read_success_codes(&table)?,
+        progress: table.optional("progress").map_or(Ok(false), |field| field.boolean())?,
+        json_result: read_result(&table)?,
+        artefacts: read_artefacts(&table)?,
+        artefact_limit: match table.optional("artefact_limit") {
+            Some(field) => field.between(0, MAX_ARTEFACTS)?,
+            None => DEFAULT_ARTEFACT_LIMIT,
+        },
         params,
     };
     Ok((name, command))
@@ -225,6 +244,33 @@ fn read_time(
         return Err(field.bad(format!("must be {least} to {most}")));
     }
     Ok(time)
+}
+
+fn read_result(table: &Table<'_>) -> Result<bool, ConfigError> {
+    let Some(field) = table.optional("result") else { return Ok(false) };
+    match field.string()? {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err(field.bad("must be text or json")),
+    }
+}
+
+fn read_artefacts(table: &Table<'_>) -> Result<Vec<String>, ConfigError> {
+    let Some(field) = table.optional("artefacts") else { return Ok(Vec::new()) };
+    let (mut paths, mut names) = (Vec::new(), Vec::new());
+    for element in field.elements()? {
+        let path = element.string()?;
+        let name = artefact::name_of(path).map_err(|problem| element.bad(problem))?;
+        if names.contains(&name) {
+            return Err(element.bad(format!("has the same name, {name:?}, as one before it")));
+        }
+        names.push(name);
+        paths.push(path.to_owned());
+    }
+    if paths.len() > MAX_ARTEFACT_COUNT {
+        return Err(field.bad(format!("must be at most {MAX_ARTEFACT_COUNT}")));
+    }
+    Ok(paths)
 }
 
 fn read_success_codes(table: &Table<'_>) -> Result<Vec<i32>, ConfigError> {

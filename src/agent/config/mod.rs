@@ -23,6 +23,12 @@
 //! grace = "2s"                  # default 2s, at most 1m; from SIGTERM to SIGKILL
 //! output_limit = 65536          # default 64 KiB, at most 256 KiB; of stdout and of stderr each
 //! success_codes = [0]           # default [0]
+//! progress = false              # default false; true: a line of stdout such as
+//!                               #   ::progress 40 copying
+//!                               # tells progress (per cent, note), and is not shown as output
+//! result = "text"               # default "text"; "json": stdout is the result's `value`
+//! artefacts = ["out/report.html"]  # default []; files in the result, relative to working_dir
+//! artefact_limit = 65536        # default 64 KiB each, at most 256 KiB; 256 KiB in all
 //!
 //! [command.params.path]
 //! type = "path"                 # required: string, integer, choice or path
