@@ -17,6 +17,7 @@
 mod agent;
 mod apply;
 mod args;
+mod artefacts;
 mod calendars;
 mod clients;
 mod connect;
@@ -31,6 +32,7 @@ mod pauses;
 mod progress;
 mod run;
 mod runs;
+mod seen;
 mod serve;
 mod service;
 mod show;

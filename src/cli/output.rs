@@ -23,6 +23,16 @@ const GAP: u16 = 2;
 /// The least width to which the last column of a table is shortened.
 const LEAST: usize = 20;
 
+/// The colours that names have in turn.
+const NAMES: [console::Color; 6] = [
+    console::Color::Cyan,
+    console::Color::Magenta,
+    console::Color::Blue,
+    console::Color::Green,
+    console::Color::Yellow,
+    console::Color::Red,
+];
+
 /// What a text means, shown as its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -129,6 +139,15 @@ impl Out {
     pub(super) fn toned(&self, text: &str, tone: Tone) -> Result<(), CliError> {
         let styled = tone.style().force_styling(self.colours).apply_to(clean(text));
         self.raw(&styled.to_string())
+    }
+
+    /// Writes a line of somebody, the name before it in a colour of its own.
+    pub(super) fn named(&self, name: &str, between: &str, text: &str) -> Result<(), CliError> {
+        let sum = name.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte));
+        let style = console::Style::new().fg(NAMES[sum % NAMES.len()]);
+        let name = style.force_styling(self.colours).apply_to(format!("{} {between}", clean(name)));
+        // Colours of a program's own would come out as their codes.
+        self.raw(&format!("{name} {}", clean(&console::strip_ansi_codes(text))))
     }
 
     /// Writes rows under headings; nothing without rows. The last column is shortened to the

@@ -14,7 +14,7 @@ use super::error::CliError;
 use super::output::{Out, note};
 use super::progress::Progress;
 use super::tries::Tries;
-use super::{Done, Verdict, show};
+use super::{Done, Verdict, seen, show};
 use crate::id::{ClientId, CommandName, Serial};
 use crate::job::{Offline, OnClientCrash};
 use crate::json::Json;
@@ -39,6 +39,9 @@ pub(super) struct RunArgs {
     /// Wait for every answer, and show them.
     #[arg(long)]
     wait: bool,
+    /// Show what the clients' commands print, and how far they are, while they run.
+    #[arg(long, requires = "wait")]
+    follow: bool,
     /// Wait no longer than this; the deliveries stay open.
     #[arg(long, requires = "wait", value_name = "DURATION", value_parser = duration::parse)]
     timeout: Option<Duration>,
@@ -108,9 +111,9 @@ pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
     }
     let clients = if run.counts.total == 1 { "client" } else { "clients" };
     note(&format!("run {} to {} {clients}", run.serial, run.counts.total));
-    let answers = wait(&remote, &run, args.timeout).await?;
+    let answers = wait(&out, &remote, &run, args.timeout, args.follow).await?;
     let run = remote.run(run.serial).await?;
-    report(&out, &remote, &run, &answers).await?;
+    report(&out, &remote, &run, &answers, args.follow).await?;
     Ok(verdict(&run))
 }
 
@@ -122,10 +125,26 @@ pub(super) fn verdict(run: &Run) -> Verdict {
 type Answers = BTreeMap<ClientId, Response>;
 
 /// Gathers the answers until the run has ended or the time is up.
-async fn wait(remote: &Remote, run: &Run, timeout: Option<Duration>) -> Result<Answers, CliError> {
+async fn wait(
+    out: &Out,
+    remote: &Remote,
+    run: &Run,
+    timeout: Option<Duration>,
+    follow: bool,
+) -> Result<Answers, CliError> {
     let mut answers = Answers::new();
-    let mut progress = Progress::new(run.counts.total);
-    let gathered = gather(remote, run.serial, &mut answers, &mut progress);
+    let progress = Progress::new(run.counts.total);
+    let gathered = async {
+        let shown = async {
+            if !follow {
+                return Ok(());
+            }
+            seen::show(out, &progress, remote, (run.serial, None)).await
+        };
+        let gathered = gather(remote, run.serial, &mut answers, &progress);
+        let (gathered, shown) = tokio::join!(gathered, shown);
+        gathered.map_err(CliError::from).and(shown)
+    };
     match timeout {
         None => gathered.await?,
         Some(timeout) => {
@@ -141,7 +160,7 @@ async fn gather(
     remote: &Remote,
     serial: Serial,
     answers: &mut Answers,
-    progress: &mut Progress,
+    progress: &Progress,
 ) -> Result<(), RemoteError> {
     match collect(remote.follow(serial), answers, progress).await {
         Err(error) if error.is_connection() => {
@@ -157,7 +176,7 @@ async fn gather(
 async fn collect(
     mut responses: futures_util::stream::BoxStream<'static, Result<Response, RemoteError>>,
     answers: &mut Answers,
-    progress: &mut Progress,
+    progress: &Progress,
 ) -> Result<(), RemoteError> {
     while let Some(response) = responses.try_next().await? {
         if !response.retried && !answers.contains_key(&response.client) {
@@ -168,14 +187,22 @@ async fn collect(
     Ok(())
 }
 
-async fn report(out: &Out, remote: &Remote, run: &Run, answers: &Answers) -> Result<(), CliError> {
+async fn report(
+    out: &Out,
+    remote: &Remote,
+    run: &Run,
+    answers: &Answers,
+    followed: bool,
+) -> Result<(), CliError> {
     let open = match run.ended_at {
         Some(_) => Vec::new(),
         None => remote.open_deliveries(run.serial).await?,
     };
     if out.is_json() {
         let responses: Vec<_> = answers.values().collect();
-        return out.json(&json!({ "run": run, "responses": responses, "open": open }));
+        let report = json!({ "run": run, "responses": responses, "open": open });
+        // What was shown before it is one object a line, and so is this then.
+        return if followed { out.json_line(&report) } else { out.json(&report) };
     }
     show::answers(out, answers.values(), &open)?;
     note(&summary(run));

@@ -5,11 +5,13 @@ use futures_util::TryStreamExt as _;
 use serde_json::json;
 
 use super::args::{Global, LIST_LIMIT};
+use super::artefacts::ArtefactsArgs;
 use super::connect::{connect, read_all};
 use super::error::CliError;
 use super::output::{Field, NOTHING, Out, note, relative};
+use super::progress::Progress;
 use super::run::verdict;
-use super::{Done, Verdict, show};
+use super::{Done, Verdict, artefacts, seen, show};
 use crate::engine::Page;
 use crate::history::RunQuery;
 use crate::id::{ClientId, JobName, Serial};
@@ -50,7 +52,15 @@ enum RunsCommand {
     Follow {
         /// The run's serial.
         serial: Serial,
+        /// Show what the clients' commands print, and how far they are, too.
+        #[arg(long)]
+        live: bool,
+        /// Show so much of this client alone.
+        #[arg(long, value_name = "ID", requires = "live")]
+        client: Option<ClientId>,
     },
+    /// Write the files that a client's command has left.
+    Artefacts(ArtefactsArgs),
     /// End a run: queued deliveries are cancelled, clients that have it are asked to stop.
     Cancel {
         /// The run's serial.
@@ -75,7 +85,10 @@ pub(super) async fn execute(args: RunsArgs, global: &Global) -> Done {
     match command {
         RunsCommand::List(args) => list(&out, &remote, args).await?,
         RunsCommand::Show { serial } => show_one(&out, &remote, serial).await?,
-        RunsCommand::Follow { serial } => return follow(&out, &remote, serial).await,
+        RunsCommand::Follow { serial, live, client } => {
+            return follow(&out, &remote, serial, (live, client)).await;
+        }
+        RunsCommand::Artefacts(args) => return artefacts::execute(args, &out, &remote).await,
         RunsCommand::Cancel { serial, client } => {
             let run = match client {
                 Some(client) => remote.cancel_delivery(serial, client).await?,
@@ -148,15 +161,34 @@ async fn show_one(out: &Out, remote: &Remote, serial: Serial) -> Result<(), CliE
     show::answers(out, &responses, &open)
 }
 
-async fn follow(out: &Out, remote: &Remote, serial: Serial) -> Done {
-    let mut responses = remote.follow(serial);
-    while let Some(response) = responses.try_next().await? {
-        if out.is_json() {
-            out.json_line(&response)?;
-        } else {
-            out.line(&show::response_line(&response))?;
+/// Shows responses, and with `live` what is seen of all clients or of one.
+async fn follow(
+    out: &Out,
+    remote: &Remote,
+    serial: Serial,
+    (live, client): (bool, Option<ClientId>),
+) -> Done {
+    let bar = Progress::new(remote.run(serial).await?.counts.total);
+    let answers = async {
+        let mut responses = remote.follow(serial);
+        while let Some(response) = responses.try_next().await? {
+            bar.count(&response);
+            bar.around(|| {
+                if out.is_json() {
+                    out.json_line(&response)
+                } else {
+                    out.line(&show::response_line(&response))
+                }
+            })?;
         }
+        Ok::<_, CliError>(())
+    };
+    if live {
+        tokio::try_join!(answers, seen::show(out, &bar, remote, (serial, client)))?;
+    } else {
+        answers.await?;
     }
+    drop(bar);
     let run = remote.run(serial).await?;
     note(&format!("run {serial} has ended: {}", show::ends(&run).join(", ")));
     Ok(verdict(&run))

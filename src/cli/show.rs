@@ -58,7 +58,8 @@ fn response_row(response: &Response, now: Timestamp) -> Vec<Field> {
 
 fn open_row(open: &OpenDelivery) -> Vec<Field> {
     let nothing = || Field::from(NOTHING);
-    vec![open.client.as_str().into(), state(open.state), nothing(), nothing(), "".into()]
+    let progress = open.progress.as_ref().map(ToString::to_string).unwrap_or_default();
+    vec![open.client.as_str().into(), state(open.state), nothing(), nothing(), progress.into()]
 }
 
 /// A table of answers and of deliveries that are still open.

@@ -99,9 +99,12 @@ impl Feeds {
         Feed { feeds: Arc::clone(self), attempt }
     }
 
-    /// A command has ended: what still waits of it.
+    /// A command has ended: what still waits of it, where there is a server that wants it.
     pub(super) fn end(&self, serial: Serial) -> Vec<ClientFrame> {
-        let Some(mut command) = self.lock().commands.remove(&serial) else { return Vec::new() };
+        let mut waiting = self.lock();
+        let command = waiting.commands.remove(&serial);
+        let Some(mut command) = command.filter(|_| waiting.open) else { return Vec::new() };
+        drop(waiting);
         let mut frames = Vec::new();
         frames.extend(command.progress.take().map(|progress| command.told(serial, progress)));
         while let Some(piece) = command.pieces.pop_front() {
@@ -273,5 +276,139 @@ impl Feed {
         }
         drop(waiting);
         self.feeds.news.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn serial(n: u128) -> Serial {
+        Serial::from_parts(Timestamp::from_millis(1), n)
+    }
+
+    fn feeds() -> Arc<Feeds> {
+        let feeds = Feeds::new(LiveLimits::default());
+        feeds.open(true);
+        feeds
+    }
+
+    fn begin(feeds: &Arc<Feeds>, n: u128) -> Feed {
+        feeds.begin(Attempt { serial: serial(n), number: 1 })
+    }
+
+    /// What a frame shows: progress, or offset, text's length and what was left out before it.
+    fn shown(frame: ClientFrame) -> (u64, usize, u64) {
+        match frame {
+            ClientFrame::Output(OutputFrame { piece, .. }) => {
+                (piece.offset, piece.text.len(), piece.dropped)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_texts_go_together_and_streams_keep_their_order() {
+        let feeds = feeds();
+        let feed = begin(&feeds, 1);
+        feed.output(OutputStream::Stdout, "a");
+        feed.output(OutputStream::Stdout, "b");
+        feed.output(OutputStream::Stderr, "c");
+        feed.output(OutputStream::Stdout, "d");
+        let mut texts = Vec::new();
+        for _ in 0..3 {
+            let ClientFrame::Output(frame) = feeds.next().await else { panic!("no output") };
+            texts.push((frame.piece.stream, frame.piece.offset, frame.piece.text));
+        }
+        let expected = [
+            (OutputStream::Stdout, 0, "ab".to_owned()),
+            (OutputStream::Stderr, 0, "c".to_owned()),
+            (OutputStream::Stdout, 2, "d".to_owned()),
+        ];
+        assert_eq!(texts, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_fit_is_left_out_and_counted() {
+        let feeds = feeds();
+        let feed = begin(&feeds, 1);
+        let text = "x".repeat(TEXT);
+        (0..100).for_each(|_| feed.output(OutputStream::Stdout, &text));
+        let fit = 64 * 1024 / (TEXT + ITSELF);
+        for n in 0..fit {
+            assert_eq!(shown(feeds.next().await), ((n * TEXT) as u64, TEXT, 0));
+        }
+        feed.output(OutputStream::Stdout, "end");
+        let dropped = ((100 - fit) * TEXT) as u64;
+        assert_eq!(shown(feeds.next().await), (100 * TEXT as u64, 3, dropped));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn output_is_paced_and_the_commands_take_turns() {
+        let feeds = feeds();
+        let (one, other) = (begin(&feeds, 1), begin(&feeds, 2));
+        let text = "x".repeat(TEXT);
+        let start = Instant::now();
+        let mut sent = BTreeMap::<Serial, usize>::new();
+        while start.elapsed().as_secs() < 10 {
+            one.output(OutputStream::Stdout, &text);
+            other.output(OutputStream::Stderr, &text);
+            let ClientFrame::Output(frame) = feeds.next().await else { panic!("no output") };
+            *sent.entry(frame.serial).or_default() += frame.piece.text.len();
+        }
+        for sent in sent.values() {
+            // Ten seconds' worth, and one that passes at once.
+            let rate = 256 * 1024;
+            assert!((10 * rate..=11 * rate + TEXT).contains(sent), "{sent}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_progress_replaces_one_that_waits() {
+        let feeds = feeds();
+        let feed = begin(&feeds, 1);
+        let start = Instant::now();
+        let mut told = Vec::new();
+        for n in 0..=100 {
+            feed.progress(Progress::new(Some(n), None));
+            if n % 2 == 1 {
+                let ClientFrame::Progress(frame) = feeds.next().await else { panic!("none") };
+                told.push(frame.progress.percent.unwrap());
+            }
+        }
+        assert_eq!(told, (1..100).step_by(2).collect::<Vec<_>>());
+        assert!((3..=4).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_connection_and_after_the_end_nothing_waits() {
+        let feeds = feeds();
+        let feed = begin(&feeds, 1);
+        feed.output(OutputStream::Stdout, "lost with the connection");
+        feeds.close();
+        feed.output(OutputStream::Stdout, "and without");
+        feed.progress(Progress::new(Some(1), None));
+        assert!(feeds.lock().commands[&serial(1)].cost == 0);
+        feeds.open(true);
+        feed.output(OutputStream::Stdout, "back");
+        assert_eq!(shown(feeds.next().await), (35, 4, 35));
+        feed.output(OutputStream::Stdout, "rest");
+        let rest: Vec<_> = feeds.end(serial(1)).into_iter().map(shown).collect();
+        assert_eq!(rest, [(39, 4, 0)]);
+        feed.output(OutputStream::Stdout, "late");
+        feed.progress(Progress::new(Some(1), None));
+        assert!(feeds.end(serial(1)).is_empty() && feeds.lock().commands.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_does_not_want_it_gets_nothing() {
+        let feeds = Feeds::new(LiveLimits::default());
+        feeds.open(false);
+        let feed = begin(&feeds, 1);
+        feed.output(OutputStream::Stdout, "text");
+        feed.progress(Progress::new(Some(1), None));
+        assert!(feeds.lock().take(std::time::Instant::now()).is_err());
+        assert!(feeds.end(serial(1)).is_empty(), "not even that something was left out");
     }
 }

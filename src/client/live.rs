@@ -81,7 +81,7 @@ pub(super) struct Live {
     writer: FrameWriter<WriteHalf<Box<dyn Io>>>,
     interval: Duration,
     /// Whether the server wants progress and output.
-    wants_live: bool,
+    watched: bool,
     heard: Instant,
     sent: Instant,
     /// Bytes written when the last beat was due, and beats since without one more.
@@ -107,7 +107,7 @@ impl Live {
             reader: FrameReader::new(reader),
             writer: FrameWriter::new(writer),
             interval: MAX_HEARTBEAT,
-            wants_live: false,
+            watched: false,
             heard: now,
             sent: now,
             stalled: (0, 0),
@@ -143,7 +143,7 @@ impl Live {
 
     fn welcomed(&mut self, welcome: &Welcome) {
         self.writer.set_max(welcome.max_frame);
-        self.wants_live = welcome.live;
+        self.watched = welcome.live;
         self.interval =
             Duration::from_millis(welcome.heartbeat_ms).clamp(MIN_HEARTBEAT, MAX_HEARTBEAT);
         self.heard = Instant::now();
@@ -228,7 +228,7 @@ impl Live {
 impl Driver {
     /// Serves a connection to its end.
     pub(super) async fn serve(&mut self, mut live: Live) -> Ended {
-        self.feeds.open(live.wants_live);
+        self.feeds.open(live.watched);
         let ended = self.pump(&mut live).await;
         self.feeds.close();
         let ended = match ended {

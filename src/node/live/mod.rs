@@ -162,7 +162,9 @@ impl LiveBoard {
         board.stopped = true;
         self.0.count_runs(&board);
         drop(board);
-        runs.into_values().for_each(|run| run.end(WatchEnd::Stopped));
+        for run in runs.into_values() {
+            run.end(WatchEnd::Stopped);
+        }
     }
 
     /// The last progress of each delivery of a run that has told one.
