@@ -160,7 +160,7 @@ fn errors_of_commands_are_exact() {
     for (lines, expected) in [
         (
             "arg = []",
-            "arg: unknown field; did you mean \"args\"?; known are name, description, program, args, working_dir, env, set_env, time_limit, grace, output_limit, success_codes, params",
+            "arg: unknown field; did you mean \"args\"?; known are name, description, program, args, working_dir, env, set_env, time_limit, grace, output_limit, success_codes, progress, result, artefacts, artefact_limit, params",
         ),
         ("args = [\"a\", \"{b\"]", "args[1] = \"{b\": has a { without a }; write {{ for a brace"),
         ("args = [1]", "args[0] = 1: must be a string, not of type integer"),
@@ -180,6 +180,17 @@ fn errors_of_commands_are_exact() {
         ("output_limit = -1", "output_limit = -1: must be 0 to 262144"),
         ("success_codes = []", "success_codes = []: must have at least one code"),
         ("success_codes = [256]", "success_codes[0] = 256: must be 0 to 255"),
+        ("progress = \"yes\"", "progress = \"yes\": must be true or false, not of type string"),
+        ("result = \"yaml\"", "result = \"yaml\": must be text or json"),
+        (
+            "artefacts = [\"a\", \"../b\"]",
+            "artefacts[1] = \"../b\": must be relative to working_dir, without ..",
+        ),
+        (
+            "artefacts = [\"a/x\", \"b/x\"]",
+            "artefacts[1] = \"b/x\": has the same name, \"x\", as one before it",
+        ),
+        ("artefact_limit = 262145", "artefact_limit = 262145: must be 0 to 262144"),
         ("params.a = { type = \"integer\" }", "params.a = {…}: no argument uses it"),
     ] {
         let error = command_error(lines);
