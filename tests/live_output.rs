@@ -205,6 +205,9 @@ async fn a_flood_of_output_holds_up_nobody() {
     assert!(server.remote().run(serial).await.unwrap().ended_at.is_none());
     fs::write(go, "").unwrap();
     assert!(ended(&server.remote(), serial).await.all_succeeded());
+    let remote = server.remote();
+    let response = remote.response(serial, "web-01".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(result(&response.outcome)["stdout_cut"], 200_000_000 - 65_536);
     let rss = (server.process.rss_mib(), agents.0.rss_mib());
     assert!(rss.0 < 200 && rss.1 < 100, "memory of server and agent: {rss:?} MiB");
     for agent in [&agents.0, &agents.1] {
