@@ -86,7 +86,7 @@ async fn a_flood_holds_up_neither_heartbeats_nor_answers() {
             while !stop.load(Ordering::SeqCst) || printed < 200 << 20 {
                 cx.output(OutputStream::Stdout, &text);
                 printed += 8 * 1024;
-                if printed % (1 << 20) == 0 {
+                if printed.is_multiple_of(1 << 20) {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
