@@ -62,7 +62,7 @@
 //! | --- | --- | --- |
 //! | client | a named endpoint that holds a connection and runs commands | [`ClientId`] |
 //! | group | a named set of clients; the registry says who is in it | [`GroupName`] |
-//! | target | one client, a group, or all | [`Target`] |
+//! | target | one client, a group, all, or an expression of these and labels | [`Target`] |
 //! | command | a name and a JSON parameter | [`Command`] |
 //! | job | a stored command with a target, a rule and policies | [`JobSpec`], [`Job`] |
 //! | rule | `now`, `at`, `every` or `cron`, with optional start, end and count | [`Rule`] |
