@@ -15,14 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fleetcron::engine::{
-    Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, Pause, Reply, Request, SessionId,
-    Snapshot, What,
+    Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, Pause, Regroup, Reply, Request,
+    SessionId, Snapshot, What,
 };
 use fleetcron::store::{MemoryStore, records};
 use fleetcron::{
-    Attempt, Calendar, CatchUp, Cause, ClientId, Counts, DeliveryState, JobSpec, Json, Offline,
-    Outcome, Overlap, OverlapScope, Proof, Rule, Run, Serial, Submission, Target, Timestamp,
-    history,
+    Attempt, Calendar, CatchUp, Cause, ClientId, Counts, DeliveryState, JobSpec, Json, Membership,
+    Offline, Outcome, Overlap, OverlapScope, Proof, Rule, Run, Serial, Submission, Target,
+    Timestamp, history,
 };
 use random::Random;
 use tally::Tally;
@@ -169,6 +169,8 @@ impl World {
                     "is not open",
                     "no job named",
                     "no client is named",
+                    "no group of the client named",
+                    "no group named",
                     "no calendar named",
                     "is used by 1 job: few/calendar",
                 ];
@@ -326,7 +328,7 @@ impl World {
     fn change(&mut self) -> Request {
         let job = self.random.below(jobs().len());
         let job = jobs().swap_remove(job).name;
-        match self.random.below(14) {
+        match self.random.below(18) {
             0..4 => Request::TriggerJob(job),
             4 => Request::PauseJob(Pause::new(job)),
             5 => Request::ResumeJob(job),
@@ -339,6 +341,7 @@ impl World {
             8 => apply(jobs()),
             10..13 => Request::PutCalendar(calendar(self.random.chance(50))),
             13 => Request::RemoveCalendar("closed".parse().unwrap()),
+            14..18 => self.regroup(),
             _ => {
                 let id = client_id(self.random.below(CLIENTS));
                 if self.removed.contains(&id) { Request::Status } else { Request::RemoveClient(id) }
@@ -346,8 +349,23 @@ impl World {
         }
     }
 
+    /// Puts a client into the group or takes it out.
+    fn regroup(&mut self) -> Request {
+        let id = client_id(self.random.below(CLIENTS));
+        if self.removed.contains(&id) {
+            return Request::Status;
+        }
+        let mut sides = [BTreeSet::new(), BTreeSet::from(["few".parse().unwrap()])];
+        if self.random.chance(60) {
+            sides.reverse();
+        }
+        let [add, remove] = sides;
+        Request::GroupClient(Regroup { id, add, remove })
+    }
+
     fn submit(&mut self, id: &ClientId) {
-        let target = match self.random.below(3) {
+        let target = match self.random.below(4) {
+            3 => "group:few or 30% of not group:few".parse().unwrap(),
             0 => Target::All,
             1 => Target::Group("few".parse().unwrap()),
             _ if self.removed.contains(id) => return,
@@ -359,6 +377,9 @@ impl World {
         }
         if self.random.chance(10) {
             submission.offline = Offline::Drop;
+        }
+        if self.random.chance(40) {
+            submission.membership = Membership::Open;
         }
         self.call(Request::Submit(submission));
     }
@@ -520,6 +541,9 @@ fn jobs() -> Vec<JobSpec> {
     let rule = r#"{"every": "2s", "exclude": {"calendars": ["closed"]}}"#;
     by_calendar.rule = serde_json::from_str(rule).unwrap();
     jobs.push(by_calendar);
+    for spec in jobs.iter_mut().skip(1).step_by(2) {
+        spec.membership = Membership::Open;
+    }
     jobs[0].spread = Some(Duration::from_secs(3));
     jobs[2].jitter = Some(Duration::from_secs(2));
     for (n, overlap) in [Overlap::Skip, Overlap::Queue, Overlap::Replace].into_iter().enumerate() {
