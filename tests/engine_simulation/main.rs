@@ -356,7 +356,7 @@ impl World {
             return Request::Status;
         }
         let mut sides = [BTreeSet::new(), BTreeSet::from(["few".parse().unwrap()])];
-        if self.random.chance(60) {
+        if self.random.chance(25) {
             sides.reverse();
         }
         let [add, remove] = sides;
