@@ -163,6 +163,9 @@ impl LiveBoard {
         self.0.count_runs(&board);
         drop(board);
         for run in runs.into_values() {
+            for delivery in run.deliveries.values() {
+                delivery.forget(&self.0);
+            }
             run.end(WatchEnd::Stopped);
         }
     }
@@ -305,9 +308,14 @@ impl LiveDelivery {
 
     /// Ends it, and gives its place among the tails.
     fn close(&self, shared: &Shared) -> Option<u64> {
-        let mut state = lock(&self.state);
         let (client, attempt) = (self.client.clone(), self.attempt);
-        state.show(|| Live::Ended { client, attempt });
+        lock(&self.state).show(|| Live::Ended { client, attempt });
+        self.forget(shared)
+    }
+
+    /// Takes nothing more in, and gives its place among the tails.
+    fn forget(&self, shared: &Shared) -> Option<u64> {
+        let mut state = lock(&self.state);
         state.closed = true;
         state.watchers = Vec::new();
         shared.bytes.fetch_sub(state.tail.clear(), Ordering::SeqCst);
