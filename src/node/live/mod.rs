@@ -164,7 +164,7 @@ impl LiveBoard {
         drop(board);
         for run in runs.into_values() {
             for delivery in run.deliveries.values() {
-                delivery.forget(&self.0);
+                lock(&delivery.state).forget(&self.0);
             }
             run.end(WatchEnd::Stopped);
         }
@@ -308,22 +308,22 @@ impl LiveDelivery {
 
     /// Ends it, and gives its place among the tails.
     fn close(&self, shared: &Shared) -> Option<u64> {
-        let (client, attempt) = (self.client.clone(), self.attempt);
-        lock(&self.state).show(|| Live::Ended { client, attempt });
-        self.forget(shared)
-    }
-
-    /// Takes nothing more in, and gives its place among the tails.
-    fn forget(&self, shared: &Shared) -> Option<u64> {
         let mut state = lock(&self.state);
-        state.closed = true;
-        state.watchers = Vec::new();
-        shared.bytes.fetch_sub(state.tail.clear(), Ordering::SeqCst);
-        state.place.take()
+        let (client, attempt) = (self.client.clone(), self.attempt);
+        state.show(|| Live::Ended { client, attempt });
+        state.forget(shared)
     }
 }
 
 impl State {
+    /// Takes nothing more in, and gives its place among the tails.
+    fn forget(&mut self, shared: &Shared) -> Option<u64> {
+        self.closed = true;
+        self.watchers = Vec::new();
+        shared.bytes.fetch_sub(self.tail.clear(), Ordering::SeqCst);
+        self.place.take()
+    }
+
     /// Hands something to all who watch; it is made only if there are such.
     fn show(&mut self, live: impl FnOnce() -> Live) {
         self.watchers.retain(|watcher| watcher.strong_count() > 0);
