@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleetcron::engine::{NewClient, SessionId};
 use fleetcron::live::{Live, OutputStream, Piece, Progress};
@@ -12,8 +13,21 @@ use fleetcron::store::MemoryStore;
 use fleetcron::{
     Attempt, DeliveryState, Handle, Json, Node, Outcome, Proof, Retry, Run, Submission, TokenHash,
 };
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long a wait may take: far more than a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// All that comes until the end of a stream, which has to be there in time.
+async fn all(seen: Seen) -> Result<Vec<String>, CallError> {
+    let seen = seen.map_ok(|live| shown(&live)).try_collect();
+    timeout(PATIENCE, seen).await.expect("the stream has not ended")
+}
+
+type Seen = BoxStream<'static, Result<Arc<Live>, CallError>>;
 
 struct Session {
     id: SessionId,
@@ -36,7 +50,8 @@ impl Session {
     /// The next command that it is sent.
     async fn command(&mut self) -> Attempt {
         loop {
-            if let ToSession::Command(dispatch) = self.inbound.recv().await.unwrap() {
+            let message = timeout(PATIENCE, self.inbound.recv()).await.expect("no command came");
+            if let ToSession::Command(dispatch) = message.unwrap() {
                 return Attempt { serial: dispatch.serial, number: dispatch.attempt };
             }
         }
@@ -108,23 +123,23 @@ async fn a_follower_sees_every_client_until_the_run_has_ended() {
     b.command().await;
     let first = a.live(&handle, attempt).await.unwrap();
     assert!(first.output(piece(0, "before")));
-    let mut all = handle.output(run.serial, None, true);
+    let mut seen = handle.output(run.serial, None, true);
     let only_b = handle.output(run.serial, Some("b".parse().unwrap()), true);
-    let only_b = tokio::spawn(only_b.try_collect::<Vec<_>>());
-    assert_eq!(shown(&all.try_next().await.unwrap().unwrap()), "a before");
+    let only_b = tokio::spawn(all(only_b));
+    assert_eq!(shown(&seen.try_next().await.unwrap().unwrap()), "a before");
     let second = b.live(&handle, attempt).await.unwrap();
     assert!(second.output(piece(0, "hello")) && first.output(piece(6, "after")));
-    assert_eq!(shown(&all.try_next().await.unwrap().unwrap()), "b hello");
-    assert_eq!(shown(&all.try_next().await.unwrap().unwrap()), "a after");
+    assert_eq!(shown(&seen.try_next().await.unwrap().unwrap()), "b hello");
+    assert_eq!(shown(&seen.try_next().await.unwrap().unwrap()), "a after");
     for session in [&a, &b] {
         let done = Outcome::succeeded(Json::null());
         handle.responded(session.id, attempt, done).await.unwrap();
     }
-    let rest: Vec<_> = all.map_ok(|live| shown(&live)).try_collect().await.unwrap();
+    let rest = all(seen).await.unwrap();
     assert_eq!(rest, ["a ended 1", "b ended 1"]);
     let only_b = only_b.await.unwrap().unwrap();
-    assert_eq!(shown(only_b.last().unwrap()), "b ended 1");
-    assert!(only_b.iter().all(|live| shown(live).starts_with("b ")), "{only_b:?}");
+    assert_eq!(only_b.last().unwrap(), "b ended 1");
+    assert!(only_b.iter().all(|line| line.starts_with("b ")), "{only_b:?}");
 }
 
 #[tokio::test]
@@ -137,7 +152,7 @@ async fn each_attempt_is_seen_by_itself() {
     let first = a.command().await;
     let place = a.live(&handle, first).await.unwrap();
     assert!(place.output(piece(0, "one")));
-    let seen = tokio::spawn(handle.output(run.serial, None, true).try_collect::<Vec<_>>());
+    let seen = tokio::spawn(all(handle.output(run.serial, None, true)));
     let failed = Outcome::ended(DeliveryState::Failed, "no");
     handle.responded(a.id, first, failed).await.unwrap();
     let second = a.command().await;
@@ -145,7 +160,7 @@ async fn each_attempt_is_seen_by_itself() {
     assert!(!place.output(piece(3, "late")));
     assert!(a.live(&handle, second).await.unwrap().output(piece(0, "two")));
     handle.responded(a.id, second, Outcome::succeeded(Json::null())).await.unwrap();
-    let seen: Vec<_> = seen.await.unwrap().unwrap().iter().map(|live| shown(live)).collect();
+    let seen = seen.await.unwrap().unwrap();
     let second = ["a two", "a ended 2"];
     assert!(seen.ends_with(&second.map(String::from)), "{seen:?}");
     assert!(!seen.contains(&"a late".to_owned()));
@@ -165,7 +180,7 @@ async fn followers_are_told_when_the_node_stops_and_that_a_run_is_not_there() {
     let missing = handle.output(none, None, true).next().await.unwrap();
     assert!(matches!(missing, Err(CallError::Refused(_))), "{missing:?}");
     node.stop().await.unwrap();
-    let end: Vec<_> = seen.collect().await;
-    assert!(matches!(end.last(), Some(Err(CallError::Stopped))), "{end:?}");
+    let end = all(seen).await;
+    assert!(matches!(end, Err(CallError::Stopped)), "{end:?}");
     assert!(!place.output(piece(3, "late")));
 }
