@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{CommandName, JobId, JobName, Serial};
 use crate::json::Json;
 use crate::pause::{FailureLimit, Paused};
-use crate::policy::{DeliveryMode, Policy, Retry, Timeout, is_default};
+use crate::policy::{DeliveryMode, Policy, Priority, Retry, Timeout, is_default};
 use crate::schedule::Rule;
 use crate::target::{Membership, Target};
 use crate::time::{Timestamp, duration};
@@ -218,6 +218,10 @@ pub struct JobSpec {
     /// `snapshot`: they do not.
     #[serde(default, skip_serializing_if = "is_default")]
     pub membership: Membership,
+    /// What it overtakes and what overtakes it, among the commands that wait for a client.
+    /// Default `normal`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: Priority,
 }
 
 impl JobSpec {
@@ -245,13 +249,15 @@ impl JobSpec {
             pause_on_failure: None,
             on_client_crash: OnClientCrash::default(),
             membership: Membership::default(),
+            priority: Priority::default(),
         }
     }
 
     /// The policies that its runs keep.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        Policy { retry: self.retry, timeout: self.timeout, delivery: self.delivery }
+        let Self { retry, timeout, delivery, priority, .. } = *self;
+        Policy { retry, timeout, delivery, priority }
     }
 
     /// That the definition as a whole is within [`MAX_DEFINITION`]: each field has its limit, but

@@ -179,7 +179,7 @@ pub use pause::{
 };
 pub use policy::{
     ACCEPT_TIMEOUT, BACKOFF, DeliveryMode, InvalidPolicy, LONGEST_BACKOFF, MAX_ATTEMPTS,
-    MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Policy, Retry, Timeout,
+    MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Policy, Priority, Retry, Timeout,
 };
 pub use run::{Attempt, Cause, Counts, DeliveryState, Outcome, Response, Run, Submission};
 pub use schedule::Rule;

@@ -2,6 +2,7 @@
 //!
 //! Promises: a policy that exists is valid. Imports times.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -206,6 +207,44 @@ pub enum DeliveryMode {
     AtMostOnce,
 }
 
+/// The class of a command: one of a higher class overtakes those of a lower one that wait, at the
+/// server and at the client. Within a class the order is that of the serials.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Before all others. A part of each client's window, and one slot above the client's
+    /// concurrency, are kept for these.
+    Urgent,
+    /// After those that are urgent.
+    #[default]
+    Normal,
+    /// When nothing else waits.
+    Low,
+}
+
+impl Priority {
+    /// Every class, the highest first.
+    pub const ALL: [Self; 3] = [Self::Urgent, Self::Normal, Self::Low];
+
+    /// Its name, as it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Urgent => "urgent",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// The policies of a delivery that a run keeps as they were when it fired.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -219,6 +258,9 @@ pub struct Policy {
     /// Whether it may be sent twice. Default `at_least_once`.
     #[serde(skip_serializing_if = "is_default")]
     pub delivery: DeliveryMode,
+    /// What it overtakes and what overtakes it. Default `normal`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub priority: Priority,
 }
 
 impl Policy {
@@ -271,13 +313,25 @@ mod tests {
     #[test]
     fn policies_come_back_as_they_were_written() {
         let policy: Policy = serde_json::from_str(
-            r#"{"retry": {"attempts": 3}, "timeout": {"run": "1h"}, "delivery": "at_least_once"}"#,
+            r#"{"retry": {"attempts": 3}, "timeout": {"run": "1h"}, "delivery": "at_least_once",
+                "priority": "urgent"}"#,
         )
         .unwrap();
+        assert_eq!(policy.priority, Priority::Urgent);
         let text = serde_json::to_string(&policy).unwrap();
         assert_eq!(serde_json::from_str::<Policy>(&text).unwrap(), policy);
         assert!(!text.contains("delivery"), "the default is left out: {text}");
         assert_eq!(serde_json::to_string(&Policy::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn classes_are_in_order_and_named_as_they_are_written() {
+        assert!(Priority::ALL.is_sorted());
+        for class in Priority::ALL {
+            assert_eq!(serde_json::to_string(&class).unwrap(), format!("\"{class}\""));
+        }
+        let error = serde_json::from_str::<Priority>("\"high\"").unwrap_err().to_string();
+        assert!(error.contains("`high`, expected one of `urgent`, `normal`, `low`"), "{error}");
     }
 
     #[test]

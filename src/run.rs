@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ClientId, JobId, JobName, Serial};
 use crate::job::{Command, Offline, OnClientCrash, Overlap, OverlapScope};
 use crate::json::Json;
-use crate::policy::{DeliveryMode, Policy, Retry, Timeout, is_default};
+use crate::policy::{DeliveryMode, Policy, Priority, Retry, Timeout, is_default};
 use crate::target::{Membership, Target};
 use crate::time::{Timestamp, duration};
 
@@ -281,6 +281,10 @@ pub struct Submission {
     /// `snapshot`: they do not.
     #[serde(default, skip_serializing_if = "is_default")]
     pub membership: Membership,
+    /// What it overtakes and what overtakes it, among the commands that wait for a client.
+    /// Default `normal`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: Priority,
 }
 
 impl Submission {
@@ -298,13 +302,15 @@ impl Submission {
             timeout: Timeout::default(),
             delivery: DeliveryMode::default(),
             membership: Membership::default(),
+            priority: Priority::default(),
         }
     }
 
     /// The policies that its run keeps.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        Policy { retry: self.retry, timeout: self.timeout, delivery: self.delivery }
+        let Self { retry, timeout, delivery, priority, .. } = *self;
+        Policy { retry, timeout, delivery, priority }
     }
 }
 

@@ -240,6 +240,7 @@ fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
         let text = format!("after {} in a row; now {}", limit.get(), state.failures);
         ("pause_on_failure", text.into())
     }));
+    pairs.push(("priority", spec.priority.to_string().into()));
     pairs.push(("on_client_crash", spec.on_client_crash.to_string().into()));
     pairs.push(("next", next_due(view, out.now).into()));
     pairs.extend(state.paused.as_ref().map(|paused| {

@@ -18,6 +18,7 @@ use super::{Done, Verdict, seen, show};
 use crate::id::{ClientId, CommandName, Serial};
 use crate::job::{Offline, OnClientCrash};
 use crate::json::Json;
+use crate::policy::Priority;
 use crate::remote::{Remote, RemoteError};
 use crate::run::{Response, Run, Submission};
 use crate::target::{Membership, Target};
@@ -57,6 +58,11 @@ pub(super) struct RunArgs {
     #[arg(long, default_value = "fail", value_name = "POLICY", value_parser =
         PossibleValuesParser::new(["fail", "retry"]).map(|text| on_client_crash(&text)))]
     on_client_crash: OnClientCrash,
+    /// What it overtakes among the commands that wait for a client: an urgent one goes before all
+    /// others, a low one after them.
+    #[arg(long, default_value = "normal", value_name = "CLASS", value_parser =
+        PossibleValuesParser::new(["urgent", "normal", "low"]).map(|text| priority(&text)))]
+    priority: Priority,
     #[command(flatten)]
     tries: Tries,
     /// Whether clients that come into the target while the run is open get it too: snapshot (they
@@ -85,6 +91,11 @@ fn membership(text: &str) -> Membership {
     if text == "open" { Membership::Open } else { Membership::Snapshot }
 }
 
+/// One of the three values that the parser lets pass.
+fn priority(text: &str) -> Priority {
+    Priority::ALL.into_iter().find(|class| class.name() == text).unwrap_or_default()
+}
+
 pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
     let out = Out::new(global);
     let remote = connect(global)?;
@@ -99,6 +110,7 @@ pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
         timeout: args.tries.timeout()?,
         delivery: args.tries.delivery(),
         membership: args.membership,
+        priority: args.priority,
     };
     let run = remote.submit(submission).await?;
     if !args.wait {

@@ -1,13 +1,14 @@
 //! What a client has taken: which commands wait, run, or have ended without an acknowledgement.
 //! Pure: no I/O, no time. It is where a command that comes twice is found out.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use tokio_util::sync::CancellationToken;
 
 use super::journal::Remembered;
 use super::{MAX_TAKEN, RECENT};
 use crate::id::{JobName, Serial};
+use crate::policy::Priority;
 use crate::run::{Attempt, DeliveryState, Outcome};
 use crate::wire::CommandFrame;
 
@@ -29,6 +30,8 @@ pub(super) enum Verdict {
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     waiting: BTreeMap<Serial, CommandFrame>,
+    /// The order in which what waits begins.
+    line: BTreeSet<(Priority, Serial)>,
     running: BTreeMap<Serial, Running>,
     /// How many commands of a job run.
     busy: BTreeMap<JobName, usize>,
@@ -54,7 +57,7 @@ impl Intake {
                     self.ended.insert(serial, (number, outcome));
                 }
                 Remembered::Again(command) => {
-                    self.waiting.insert(command.serial, command);
+                    self.wait(command);
                 }
             }
         }
@@ -85,26 +88,42 @@ impl Intake {
         if self.waiting.len() + self.running.len() + self.ended.len() >= MAX_TAKEN {
             return Verdict::TooMany;
         }
-        self.waiting.insert(serial, command);
+        self.wait(command);
         Verdict::Accept
     }
 
-    /// The command to begin now, if fewer than `concurrency` run: the earliest that waits and does
-    /// not have to wait for another of its job.
+    fn wait(&mut self, command: CommandFrame) {
+        self.leave(command.serial);
+        self.line.insert((command.priority, command.serial));
+        self.waiting.insert(command.serial, command);
+    }
+
+    /// Takes out what waits under a serial.
+    fn leave(&mut self, serial: Serial) -> Option<CommandFrame> {
+        let command = self.waiting.remove(&serial)?;
+        self.line.remove(&(command.priority, serial));
+        Some(command)
+    }
+
+    /// The command to begin now, if fewer than `concurrency` run: of the highest class that waits
+    /// the earliest that does not have to wait for another of its job. One that is urgent begins
+    /// beside `concurrency` others too, so that long routine ones do not hold it up.
     pub(super) fn start(
         &mut self,
         concurrency: usize,
     ) -> Option<(CommandFrame, CancellationToken)> {
-        if self.running.len() >= concurrency {
-            return None;
-        }
-        let may_begin = |command: &&CommandFrame| {
+        let may_begin = |command: &CommandFrame| {
             let busy = command.job.as_ref().is_some_and(|job| self.busy.contains_key(job));
             let earlier = self.running.contains_key(&command.serial);
             !(earlier || command.in_turn && busy)
         };
-        let serial = self.waiting.values().find(may_begin)?.serial;
-        let command = self.waiting.remove(&serial)?;
+        let slots = |class| concurrency + usize::from(class == Priority::Urgent);
+        let (_, serial) = *self
+            .line
+            .iter()
+            .take_while(|(class, _)| self.running.len() < slots(*class))
+            .find(|(_, serial)| self.waiting.get(serial).is_some_and(may_begin))?;
+        let command = self.leave(serial)?;
         if let Some(job) = &command.job {
             *self.busy.entry(job.clone()).or_default() += 1;
         }
@@ -145,7 +164,7 @@ impl Intake {
         if let Some(running) = self.running.get(&serial) {
             running.cancel.cancel();
         }
-        let Some(CommandFrame { attempt, .. }) = self.waiting.remove(&serial) else {
+        let Some(CommandFrame { attempt, .. }) = self.leave(serial) else {
             return false;
         };
         let outcome = Outcome::ended(DeliveryState::Cancelled, "cancelled before it began");
@@ -247,6 +266,7 @@ mod tests {
             scheduled_at: Timestamp::from_millis(1),
             in_turn: false,
             on_client_crash: OnClientCrash::default(),
+            priority: Priority::default(),
         }
     }
 
@@ -265,6 +285,34 @@ mod tests {
         assert!(intake.start(2).is_none());
         intake.finish(serial(2), done());
         assert_eq!(intake.start(2).unwrap().0.serial, serial(3));
+    }
+
+    #[test]
+    fn a_higher_class_begins_first_and_an_urgent_one_beside_the_limit() {
+        let of = |n, priority| CommandFrame { priority, ..command(n) };
+        let mut intake = Intake::default();
+        for (n, class) in [
+            (1, Priority::Low),
+            (2, Priority::Normal),
+            (3, Priority::Urgent),
+            (4, Priority::Normal),
+            (5, Priority::Urgent),
+            (6, Priority::Urgent),
+        ] {
+            intake.offer(of(n, class));
+        }
+        let next = |intake: &mut Intake| intake.start(1).map(|(command, _)| command.serial);
+        assert_eq!(next(&mut intake), Some(serial(3)));
+        assert_eq!(next(&mut intake), Some(serial(5)), "one above the limit");
+        assert_eq!(next(&mut intake), None, "no more than one");
+        intake.finish(serial(3), done());
+        assert!(intake.cancel(serial(6)), "what is cancelled does not begin");
+        assert_eq!(next(&mut intake), None, "the slot above the limit is for urgent ones alone");
+        for (ended, begun) in [(5, 2), (2, 4), (4, 1)] {
+            intake.finish(serial(ended), done());
+            assert_eq!(next(&mut intake), Some(serial(begun)));
+        }
+        assert_eq!(intake.taken().len(), 6, "none is lost");
     }
 
     #[test]

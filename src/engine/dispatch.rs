@@ -148,7 +148,7 @@ impl Engine {
             return;
         }
         if let Some(link) = self.sessions.get_mut(&session) {
-            link.waiting.insert(serial);
+            link.waiting.insert((run.run.policy.priority, serial));
         }
         if let (Offline::Latest, Some(job)) = (run.run.offline, run.run.job_id)
             && let Some(earlier) = latest.insert(job, serial)

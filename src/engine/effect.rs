@@ -16,6 +16,7 @@ use crate::job::{Command, JobView, Missed, OnClientCrash};
 use crate::job_diff::FieldChange;
 use crate::live::Progress;
 use crate::pause::SelectionChange;
+use crate::policy::Priority;
 use crate::run::{Attempt, Counts, DeliveryState, Response, Run};
 use crate::time::Timestamp;
 
@@ -80,6 +81,8 @@ pub struct Dispatch {
     pub in_turn: bool,
     /// What becomes of it when a client's process ends while it runs there.
     pub on_client_crash: OnClientCrash,
+    /// What it overtakes at a client.
+    pub priority: Priority,
     /// The encoded frame, filled by the connection layer once for all.
     pub frame: OnceLock<Bytes>,
 }

@@ -336,13 +336,15 @@ impl Engine {
 
     /// Gives a run's deliveries to connected clients.
     pub(super) fn deliver_to(&mut self, serial: Serial, clients: &RoaringBitmap) {
+        let Some(run) = self.runs.get(serial) else { return };
+        let class = run.run.policy.priority;
         for no in clients {
             let Some(session) = self.registry.get(ClientNo(no)).and_then(|client| client.session)
             else {
                 continue;
             };
             if let Some(link) = self.sessions.get_mut(&session) {
-                link.waiting.insert(serial);
+                link.waiting.insert((class, serial));
             }
             self.pump(session);
         }

@@ -51,7 +51,7 @@ pub use input::{
     Apply, CallId, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId,
 };
 pub use missed::{LATE, MAX_CATCH_UP};
-pub use sessions::WINDOW;
+pub use sessions::{URGENT_WINDOW, WINDOW};
 
 /// Jobs that one store holds, at most; an apply that would go above is refused.
 pub const MAX_JOBS: usize = 2_000_000;

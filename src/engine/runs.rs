@@ -243,6 +243,7 @@ fn dispatch(run: &Run, attempt: u32) -> Dispatch {
         scheduled_at: run.scheduled_at,
         in_turn: run.in_turn().is_some(),
         on_client_crash: run.on_client_crash,
+        priority: run.policy.priority,
         frame: OnceLock::new(),
     }
 }

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use super::SessionId;
 use crate::id::{ClientNo, Serial};
+use crate::policy::Priority;
 use crate::run::Attempt;
 use crate::time::Timestamp;
 
 /// Deliveries that one client may hold unanswered; the others wait in the engine.
 pub const WINDOW: usize = 256;
+
+/// How much of the window only urgent deliveries use.
+pub const URGENT_WINDOW: usize = 16;
 
 /// How long a connection is not looked at again for deliveries that were not taken.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -18,8 +22,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) client: ClientNo,
-    /// Not sent yet; the lowest serial is next.
-    pub(super) waiting: BTreeSet<Serial>,
+    /// Not sent yet; the lowest serial of the highest class is next.
+    pub(super) waiting: BTreeSet<(Priority, Serial)>,
     /// Sent.
     pub(super) in_flight: BTreeMap<Serial, InFlight>,
     /// When it is looked at for deliveries that were not taken in time; `None` while all are.
@@ -48,12 +52,14 @@ impl Session {
         }
     }
 
-    /// Takes the next delivery to send, if the window has room.
+    /// Takes the next delivery to send, if the window has room for its class.
     pub(super) fn next_to_send(&mut self) -> Option<Serial> {
-        if self.in_flight.len() >= WINDOW {
+        let (class, _) = self.waiting.first()?;
+        let kept = if *class == Priority::Urgent { 0 } else { URGENT_WINDOW };
+        if self.in_flight.len() + kept >= WINDOW {
             return None;
         }
-        self.waiting.pop_first()
+        self.waiting.pop_first().map(|(_, serial)| serial)
     }
 
     /// Notes that an attempt was sent, and until when it must be taken; tells the time at which
@@ -104,7 +110,9 @@ impl Session {
 
     /// Forgets a delivery that has ended; tells whether it had been sent.
     pub(super) fn forget(&mut self, serial: Serial) -> bool {
-        self.waiting.remove(&serial);
+        for class in Priority::ALL {
+            self.waiting.remove(&(class, serial));
+        }
         let sent = self.in_flight.remove(&serial);
         if sent.as_ref().is_some_and(|sent| sent.accept_by.is_some()) {
             self.untaken -= 1;

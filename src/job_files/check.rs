@@ -9,7 +9,7 @@ use crate::schedule::RULE_FIELDS;
 use crate::suggest;
 
 /// The fields of a job; a test holds them against [`JobSpec`].
-pub(super) const JOB_FIELDS: [&str; 20] = [
+pub(super) const JOB_FIELDS: [&str; 21] = [
     "name",
     "description",
     "target",
@@ -30,6 +30,7 @@ pub(super) const JOB_FIELDS: [&str; 20] = [
     "pause_on_failure",
     "on_client_crash",
     "membership",
+    "priority",
 ];
 
 /// The fields that every job has, and what stands in for them while another one is checked.

@@ -351,6 +351,7 @@ fn command_frame(dispatch: &Dispatch) -> bytes::Bytes {
         scheduled_at: dispatch.scheduled_at,
         in_turn: dispatch.in_turn,
         on_client_crash: dispatch.on_client_crash,
+        priority: dispatch.priority,
     });
     encode(&frame, MAX_FRAME).unwrap_or_else(|error| {
         // Parameters are limited far below a frame, so this is a fault; one run is not sent.

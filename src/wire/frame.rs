@@ -11,6 +11,7 @@ use crate::job::OnClientCrash;
 use crate::json::Json;
 use crate::label::Facts;
 use crate::live::{Piece, Progress};
+use crate::policy::{Priority, is_default};
 use crate::run::{Attempt, Outcome, first_attempt, is_first_attempt};
 use crate::time::Timestamp;
 
@@ -302,6 +303,9 @@ pub struct CommandFrame {
     /// What becomes of it when the client's process ends while it runs. Default `fail`.
     #[serde(default, skip_serializing_if = "OnClientCrash::is_default")]
     pub on_client_crash: OnClientCrash,
+    /// What it overtakes among the commands that wait at the client. Default `normal`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: Priority,
 }
 
 /// Responses are durable.

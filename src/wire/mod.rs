@@ -30,7 +30,8 @@
 //!
 //! A side that has sent nothing for `heartbeat_ms` sends a heartbeat; a side that has heard
 //! nothing for three times `heartbeat_ms` ends the connection. Either side may say `bye` and
-//! close. The server sends at most 256 commands that are not yet answered.
+//! close. The server sends at most 256 commands that are not yet answered, the last 16 of them urgent
+//! ones.
 //!
 //! **Once in effect.** A client keeps each serial it has taken until its response is
 //! acknowledged. `hello.taken` lists them; after `welcome` the client sends the responses that
@@ -120,10 +121,13 @@
 //! optional: with `retry` a client that keeps a journal runs it again after its process ended
 //! while it ran; without, or with `fail`, such a command ends as `failed`. After `timeout_ms`, if
 //! given, the client ends the command and answers `timed_out`; 5 seconds later the server does.
+//! `priority` is optional: `urgent`, `normal` (the default) or `low`. Of the commands that wait at
+//! the client, those of the highest class begin first, and within a class by their serials.
 //! ```json
 //! {"command":{"serial":"01JD0000000000000000000001","command":"disk.report","params":{"path":"/"},"job":"disk/daily","scheduled_at":"2026-11-22T06:00:00.000Z","in_turn":true,"on_client_crash":"retry"}}
 //! {"command":{"serial":"01JD0000000000000000000002","command":"host.uptime","params":{},"scheduled_at":"2026-11-22T06:00:00.000Z"}}
 //! {"command":{"serial":"01JD0000000000000000000003","attempt":2,"command":"host.uptime","params":{},"scheduled_at":"2026-11-22T06:00:00.000Z","timeout_ms":60000}}
+//! {"command":{"serial":"01JD0000000000000000000004","command":"host.stop","params":{},"scheduled_at":"2026-11-22T06:00:00.000Z","priority":"urgent"}}
 //! ```
 //! `ack`: the responses of these serials are durable; the client can forget them.
 //! ```json

@@ -10,8 +10,8 @@ use fleetcron::engine::{CloseReason, Dispatch, RequestError, SessionId};
 use fleetcron::node::{CallError, LiveBoard, LiveDelivery, ToSession};
 use fleetcron::server::Fleet;
 use fleetcron::{
-    Attempt, ClientId, Command, Facts, Json, OnClientCrash, Outcome, Proof, Serial, Timestamp,
-    TokenHash,
+    Attempt, ClientId, Command, Facts, Json, OnClientCrash, Outcome, Priority, Proof, Serial,
+    Timestamp, TokenHash,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -190,6 +190,7 @@ pub(crate) fn command(n: u128, name: &str, params: &str) -> ToSession {
         scheduled_at: Timestamp::from_millis(1_700_000_000_000),
         in_turn: false,
         on_client_crash: OnClientCrash::default(),
+        priority: Priority::default(),
         frame: OnceLock::new(),
     }))
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fleetcron::{Attempt, DeliveryState, Outcome, Serial, Timestamp};
+use fleetcron::{Attempt, DeliveryState, Outcome, Priority, Serial, Timestamp};
 
 /// How the reason of every answer of a client begins; the attempt follows.
 pub(crate) const SAID: &str = "so the client says of attempt ";
@@ -11,7 +11,7 @@ pub(crate) const SAID: &str = "so the client says of attempt ";
 /// What the server sends.
 #[derive(Debug, Clone)]
 pub(crate) enum ToClient {
-    Command { attempt: Attempt, limit_ms: Option<u64> },
+    Command { attempt: Attempt, limit_ms: Option<u64>, class: Priority },
     Ack(Attempt),
     Cancel(Serial),
 }
@@ -29,6 +29,7 @@ pub(crate) enum ToServer {
 pub(crate) struct Work {
     pub(crate) attempt: u32,
     pub(crate) limit_ms: Option<u64>,
+    class: Priority,
     /// When the client ends it itself.
     pub(crate) until: Option<Timestamp>,
 }
@@ -51,7 +52,9 @@ impl Client {
     /// A frame came; gives back what is said to it.
     pub(crate) fn take(&mut self, frame: &ToClient) -> Vec<ToServer> {
         match *frame {
-            ToClient::Command { attempt, limit_ms } => self.command(attempt, limit_ms),
+            ToClient::Command { attempt, limit_ms, class } => {
+                self.command(attempt, limit_ms, class)
+            }
             ToClient::Ack(Attempt { serial, number }) => {
                 if self.ended.get(&serial).is_some_and(|(ended, _)| *ended == number) {
                     self.ended.remove(&serial);
@@ -71,7 +74,12 @@ impl Client {
         }
     }
 
-    fn command(&mut self, attempt: Attempt, limit_ms: Option<u64>) -> Vec<ToServer> {
+    fn command(
+        &mut self,
+        attempt: Attempt,
+        limit_ms: Option<u64>,
+        class: Priority,
+    ) -> Vec<ToServer> {
         let Attempt { serial, number } = attempt;
         let has = |work: &BTreeMap<Serial, Work>| work.get(&serial).map(|work| work.attempt);
         if has(&self.waiting).max(has(&self.running)).is_some_and(|known| known >= number) {
@@ -88,13 +96,15 @@ impl Client {
         // An earlier attempt that still runs is given up without a word.
         self.running.remove(&serial);
         self.ended.remove(&serial);
-        self.waiting.insert(serial, Work { attempt: number, limit_ms, until: None });
+        self.waiting.insert(serial, Work { attempt: number, limit_ms, class, until: None });
         vec![ToServer::Accepted(attempt)]
     }
 
-    /// Begins the earliest that waits; tells which, and what is said of it.
+    /// Begins the earliest of the highest class that waits; tells which, and what is said of it.
     pub(crate) fn begin(&mut self, now: Timestamp) -> Option<(Attempt, Option<ToServer>)> {
-        let (serial, mut work) = self.waiting.pop_first()?;
+        let next = self.waiting.iter().min_by_key(|(serial, work)| (work.class, **serial));
+        let serial = *next?.0;
+        let mut work = self.waiting.remove(&serial)?;
         let attempt = Attempt { serial, number: work.attempt };
         let limit = work.limit_ms.map(std::time::Duration::from_millis);
         work.until = limit.map(|limit| now.plus(limit));

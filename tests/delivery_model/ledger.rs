@@ -4,9 +4,9 @@ use super::client::SAID;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fleetcron::engine::{RUN_GRACE, SessionId, WINDOW};
+use fleetcron::engine::{RUN_GRACE, SessionId, URGENT_WINDOW, WINDOW};
 use fleetcron::{
-    Attempt, ClientId, DeliveryMode, DeliveryState, Policy, Response, Serial, Timestamp,
+    Attempt, ClientId, DeliveryMode, DeliveryState, Policy, Priority, Response, Serial, Timestamp,
 };
 
 /// One delivery.
@@ -23,7 +23,7 @@ struct Entry {
 /// What a connection has been sent, since when, and what of it is answered.
 #[derive(Debug, Default)]
 struct Line {
-    last: Option<Serial>,
+    last: BTreeMap<Priority, Serial>,
     untaken: BTreeMap<Serial, Timestamp>,
     unanswered: BTreeSet<Serial>,
 }
@@ -58,18 +58,24 @@ impl Ledger {
         assert!(number <= policy.retry.attempts(), "{serial}: attempt {number} was not asked for");
         let line = self.lines.entry(session).or_default();
         if number == 1 {
-            assert!(line.last < Some(serial), "{id}: {serial} after {:?}", line.last);
-            line.last = Some(serial);
+            // In order within each class; what is urgent may overtake.
+            let last = line.last.insert(policy.priority, serial);
+            assert!(last < Some(serial), "{id}: {serial} after {last:?}");
         }
         line.untaken.insert(serial, now);
         line.unanswered.insert(serial);
-        assert!(line.unanswered.len() <= WINDOW, "{id} is sent more than its window");
+        let kept = if policy.priority == Priority::Urgent { 0 } else { URGENT_WINDOW };
+        assert!(line.unanswered.len() + kept <= WINDOW, "{id} is sent more than its window");
+        let overtaken = line.last.values().any(|last| *last > serial);
         let entry = self.entry(serial, id);
         assert!(!entry.cancelled, "{serial} is sent to {id} though it was cancelled");
         entry.sent += 1;
         let sent = entry.sent;
         if policy.delivery == DeliveryMode::AtMostOnce {
             assert_eq!(sent, 1, "{serial} to {id} may be sent once");
+        }
+        if overtaken && number == 1 {
+            self.count("overtakes");
         }
         self.count(if number > 1 { "attempts after the first" } else { "sent" });
         if sent > 1 && number == 1 {

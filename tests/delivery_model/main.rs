@@ -122,7 +122,11 @@ impl World {
                     fleetcron::Attempt { serial: dispatch.serial, number: dispatch.attempt };
                 self.ledger.sent(session, &id(link.client), attempt, self.now);
                 let limit_ms = dispatch.timeout.map(|limit| limit.as_millis().try_into().unwrap());
-                link.down.push_back(ToClient::Command { attempt, limit_ms });
+                link.down.push_back(ToClient::Command {
+                    attempt,
+                    limit_ms,
+                    class: dispatch.priority,
+                });
             }
             Effect::Ack { session, attempt } => self.down(session, ToClient::Ack(attempt)),
             Effect::Cancel { session, serial } => self.down(session, ToClient::Cancel(serial)),
@@ -249,6 +253,7 @@ impl World {
         if self.random.chance(10) {
             submission.expires_after = Some(seconds(15));
         }
+        submission.priority = *self.random.pick(&Priority::ALL);
         let policy = submission.policy();
         self.ask(Request::Submit(submission));
         // The policy is needed before the run's commands leave: its serial is in the reply.
@@ -429,6 +434,7 @@ fn deliveries_keep_their_promises() {
             "expired",
             "cancelled",
             "sent again",
+            "overtakes",
             "attempts after the first",
             "server crashes",
             "client crashes",

@@ -33,7 +33,7 @@ fn what_expires_at_a_client_is_withdrawn_and_makes_room() {
     let mut bench = Bench::new();
     bench.connect("a", 1, &[]);
     let Reply::Run(first) = bench.call(Request::Submit(expiring("client:a"))) else { panic!() };
-    for _ in 1..WINDOW {
+    for _ in 1..ROUTINE {
         bench.submit("client:a");
     }
     let next = bench.submit("client:a").serial;
@@ -70,7 +70,7 @@ fn a_client_that_is_away_with_a_delivery_keeps_it() {
 fn what_a_client_has_lost_is_queued_again_and_can_be_cancelled() {
     let mut bench = Bench::new();
     bench.connect("a", 1, &[]);
-    let filler: Vec<Serial> = (0..WINDOW).map(|_| bench.submit("client:a").serial).collect();
+    let filler: Vec<Serial> = (0..ROUTINE).map(|_| bench.submit("client:a").serial).collect();
     bench.succeed(1, filler[0]);
     let lost = bench.submit("client:a").serial;
     bench.input(Input::Accepted { session: SessionId(1), attempt: lost.into() });

@@ -9,6 +9,7 @@ mod overlap;
 mod past;
 mod pause;
 mod policies;
+mod priority;
 mod resolve;
 mod restart;
 mod spread;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use super::{
     Apply, CallId, Change, CloseReason, Effect, Engine, Input, JobAction, NewClient, Page, Pause,
-    Reply, Request, RequestError, SessionId, Status, WINDOW, What,
+    Reply, Request, RequestError, SessionId, Status, URGENT_WINDOW, WINDOW, What,
 };
 use crate::client_record::{ClientView, Proof, TokenHash};
 use crate::id::{JobName, Serial};
@@ -28,6 +29,9 @@ use crate::schedule::Rule;
 use crate::store::{MemoryStore, records};
 use crate::target::Target;
 use crate::time::Timestamp;
+
+/// What of the window deliveries that are not urgent use.
+const ROUTINE: usize = WINDOW - URGENT_WINDOW;
 
 const DAY: i64 = 86_400_000;
 

@@ -182,11 +182,11 @@ fn what_nobody_takes_expires_and_what_is_taken_does_not() {
 #[test]
 fn the_window_bounds_what_is_sent_and_every_answer_makes_room() {
     let mut bench = Bench::new();
-    for _ in 0..WINDOW + 10 {
+    for _ in 0..ROUTINE + 10 {
         bench.submit("client:a");
     }
     let sent = bench.connect("a", 1, &[]);
-    assert_eq!(sent.len(), WINDOW);
+    assert_eq!(sent.len(), ROUTINE);
     bench.succeed(1, sent[0]);
     assert_eq!(bench.sent().len(), 1);
 }

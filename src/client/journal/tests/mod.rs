@@ -37,6 +37,7 @@ fn command(n: u64, on_client_crash: OnClientCrash) -> CommandFrame {
         scheduled_at: Timestamp::from_millis(1_700_000_000_000),
         in_turn: true,
         on_client_crash,
+        priority: crate::Priority::default(),
     }
 }
 
