@@ -22,8 +22,8 @@ use fleetcron::engine::{
 };
 use fleetcron::store::{MemoryStore, records};
 use fleetcron::{
-    ClientId, DeliveryMode, DeliveryState, Proof, Retry, Serial, Submission, Timeout, Timestamp,
-    history,
+    ClientId, DeliveryMode, DeliveryState, Priority, Proof, Retry, Serial, Submission, Timeout,
+    Timestamp, history,
 };
 use ledger::Ledger;
 use random::Random;
