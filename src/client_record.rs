@@ -123,6 +123,12 @@ pub struct ClientView {
     pub connected: bool,
     /// Deliveries that have not ended: queued, sent or accepted.
     pub open: u64,
+    /// Those of them that wait for it while it is away; 0 while it is connected.
+    #[serde(default)]
+    pub queued: u64,
+    /// The bytes of their parameters.
+    #[serde(default)]
+    pub queued_bytes: u64,
     /// When it was defined.
     pub defined_at: Timestamp,
     /// When it was last here.

@@ -42,7 +42,7 @@ pub(super) struct AgentArgs {
     /// Keep no journal: what was running when the agent ended runs again.
     #[arg(long, conflicts_with = "journal")]
     no_journal: bool,
-    /// Commands that run at the same time.
+    /// Commands that run at the same time; one more may, if it is urgent.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
     /// A label that the agent says of itself, in place of one of the same key in the list's

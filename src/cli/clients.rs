@@ -231,6 +231,11 @@ fn names(groups: &BTreeSet<GroupName>) -> String {
     }
 }
 
+/// What waits for a client that is away.
+fn queued(client: &ClientView) -> String {
+    format!("{}, {} bytes of parameters", client.queued, client.queued_bytes)
+}
+
 fn show_one(out: &Out, client: &ClientView) -> Result<(), CliError> {
     if out.is_json() {
         return out.json(client);
@@ -241,6 +246,7 @@ fn show_one(out: &Out, client: &ClientView) -> Result<(), CliError> {
         ("state", state(client)),
         ("groups", names(&client.groups).into()),
         ("open deliveries", client.open.to_string().into()),
+        ("queued", queued(client).into()),
         ("defined", moment(client.defined_at, out.now).into()),
     ];
     let times = [

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use super::error::CliError;
 use super::service::{Service, Settings};
 use super::{Done, Verdict, signals};
+use crate::engine::{Limits, QUEUE_DELIVERIES, QueueFull};
 use crate::label::LabelTrust;
+use crate::node::Options;
 use crate::time::duration;
 
 /// Keep jobs in a store and deliver them to the clients that connect.
@@ -38,6 +41,46 @@ pub(super) struct ServeArgs {
     /// keys. Default: none; labels set by `clients label` always count.
     #[arg(long, value_name = "all|KEY,KEY")]
     trust_labels: Option<LabelTrust>,
+    #[command(flatten)]
+    queue: QueueArgs,
+}
+
+/// The queue of each client that is away.
+#[derive(Debug, Args)]
+struct QueueArgs {
+    /// The most deliveries that wait for a client that is away, 1 to 10,000.
+    #[arg(long, value_name = "N", default_value_t = QUEUE_DELIVERIES)]
+    queue_limit: usize,
+    /// The most bytes of parameters that wait for a client that is away, such as 512KiB or 4MiB,
+    /// 48KiB to 1GiB.
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
+    queue_bytes: u64,
+    /// What becomes of a delivery for a client whose queue is full: it is skipped, or the oldest
+    /// that wait end as superseded.
+    #[arg(long, value_name = "POLICY", default_value = "refuse-newest", value_parser =
+        PossibleValuesParser::new(["refuse-newest", "drop-oldest"]).map(|text| full(&text)))]
+    queue_full: QueueFull,
+}
+
+/// One of the two values that the parser lets pass.
+fn full(text: &str) -> QueueFull {
+    if text == "drop-oldest" { QueueFull::DropOldest } else { QueueFull::RefuseNewest }
+}
+
+/// Bytes, as a number with or without a unit.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => Some(1),
+        "KiB" => Some(1_024),
+        "MiB" => Some(1_024 * 1_024),
+        "GiB" => Some(1_024 * 1_024 * 1_024),
+        _ => None,
+    };
+    let number = digits.parse::<u64>().ok();
+    unit.zip(number)
+        .and_then(|(unit, number)| number.checked_mul(unit))
+        .ok_or_else(|| "write a number of bytes, or one with KiB, MiB or GiB".to_owned())
 }
 
 impl ServeArgs {
@@ -51,9 +94,13 @@ impl ServeArgs {
             }
         }
         let cache_bytes = self.cache * 1_024 * 1_024;
-        let trust_labels = self.trust_labels.unwrap_or_default();
-        let Self { data, listen, http, keep, .. } = self;
-        Ok(Settings { data, listen, http, cache_bytes, keep, trust_labels })
+        let labels = self.trust_labels.unwrap_or_default();
+        let Self { data, listen, http, keep, queue, .. } = self;
+        let limits = Limits::default()
+            .with_queue(queue.queue_limit, queue.queue_bytes, queue.queue_full)
+            .map_err(|error| CliError::Usage(error.to_string()))?;
+        let options = Options { labels, limits };
+        Ok(Settings { data, listen, http, cache_bytes, keep, options })
     }
 }
 
@@ -73,4 +120,19 @@ pub(super) async fn execute(args: ServeArgs) -> Done {
     }
     tracing::info!("stopped");
     Ok(Verdict::Succeeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_a_unit_or_none() {
+        for (text, bytes) in [("70000", 70_000), ("48KiB", 49_152), ("1MiB", 1_048_576)] {
+            assert_eq!(size(text), Ok(bytes));
+        }
+        for text in ["", "MiB", "-1", "1.5MiB", "1MB", "1 MiB", "99999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 }

@@ -14,8 +14,7 @@ use super::error::CliError;
 use crate::access::Access;
 use crate::api;
 use crate::housekeeping::{Chores, Housekeeping};
-use crate::label::LabelTrust;
-use crate::node::{Handle, Node};
+use crate::node::{Handle, Node, Options};
 use crate::server::Server;
 use crate::store::{SledOptions, SledStore};
 use crate::time::SystemClock;
@@ -33,8 +32,8 @@ pub(super) struct Settings {
     pub(super) cache_bytes: u64,
     /// How long ended runs are kept.
     pub(super) keep: Duration,
-    /// Which labels that clients report count for targets.
-    pub(super) trust_labels: LabelTrust,
+    /// What the node trusts and takes in.
+    pub(super) options: Options,
 }
 
 /// A running server.
@@ -55,8 +54,8 @@ impl Service {
     pub(super) async fn start(settings: &Settings) -> Result<Self, CliError> {
         let options = SledOptions { cache_bytes: settings.cache_bytes, ..SledOptions::default() };
         let store = SledStore::open(&settings.data, options).map_err(CliError::server)?;
-        let trust = settings.trust_labels.clone();
-        let node = Node::start_trusting(Arc::new(store), Arc::new(SystemClock), trust)
+        let options = settings.options.clone();
+        let node = Node::start_with(Arc::new(store), Arc::new(SystemClock), options)
             .map_err(CliError::server)?;
         let handle = node.handle();
         let listener = bind("--http", settings.http).await?;

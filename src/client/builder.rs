@@ -144,7 +144,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The most commands that run at the same time. Default 8, at least 1.
+    /// The most commands that run at the same time. Default 8, at least 1. One that is urgent runs
+    /// beside them, as one more.
     pub fn concurrency(mut self, most: usize) -> Self {
         self.concurrency = most.max(1);
         self

@@ -220,13 +220,17 @@ impl Engine {
         let outcome = super::core::glimpse(outcome);
         let run = self.runs.change(serial)?;
         let attempt = run.attempt(no);
+        let (taken, bytes) = (run.accepted.contains(no.0), run.bytes());
         let retried = true;
         run.retry(
             PageEntry { client: no, at: now, attempt, retried, outcome: outcome.clone() },
             at,
         );
         let (job, command) = (run.run.job.clone(), run.run.command.name.clone());
-        let client = self.registry.get(no)?;
+        let client = self.registry.get_mut(no)?;
+        if taken && client.session.is_none() {
+            client.queue.enter(bytes);
+        }
         let (id, session) = (client.record.id.clone(), client.session);
         self.to_pump.extend(session);
         let sent = session.filter(|id| self.forget_sent(*id, serial));

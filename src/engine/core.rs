@@ -11,6 +11,7 @@ use super::input::{CallId, Input, Request, SessionId};
 use super::jobs::{Entry, Jobs};
 use super::overlap::Held;
 use super::pause::EndedRun;
+use super::queue::Limits;
 use super::registry::Registry;
 use super::runs::{OpenRun, Runs};
 use super::sessions::Sessions;
@@ -59,6 +60,7 @@ pub struct Engine {
     pub(super) ended: Vec<EndedRun>,
     /// How often the wall clock was set since the start.
     pub(super) clock_jumps: u64,
+    pub(super) limits: Limits,
     units: Vec<Vec<Change>>,
     effects: Vec<Effect>,
     /// Jobs whose standing changed, with the last run that it belongs to.
@@ -87,6 +89,7 @@ impl Engine {
             deliveries_open: 0,
             ended: Vec::new(),
             clock_jumps: 0,
+            limits: Limits::default(),
             units: Vec::new(),
             effects: Vec::new(),
             standing: BTreeMap::new(),
@@ -117,6 +120,7 @@ impl Engine {
         for no in &run.open {
             if let Some(client) = self.registry.get_mut(ClientNo(no)) {
                 client.open += 1;
+                client.queue.enter(run.bytes());
                 if !run.wide {
                     client.narrow.insert(serial);
                 }
@@ -309,6 +313,7 @@ impl Engine {
         }
         let run = self.runs.change(serial)?;
         let (attempt, retried) = (run.attempt(no), false);
+        let (waited, bytes) = (!run.accepted.contains(no.0), run.bytes());
         let at = self.now;
         run.end(PageEntry { client: no, at, attempt, retried, outcome: outcome.clone() });
         let (job, command) = (run.run.job.clone(), run.run.command.name.clone());
@@ -318,6 +323,9 @@ impl Engine {
         let client = self.registry.get_mut(no)?;
         client.open -= 1;
         client.narrow.remove(&serial);
+        if waited && client.session.is_none() {
+            client.queue.leave(serial, bytes);
+        }
         let (id, session) = (client.record.id.clone(), client.session);
         if let Some(job) = job_id {
             self.held.stir(job, serial, ended.is_some());

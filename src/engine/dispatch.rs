@@ -169,6 +169,8 @@ impl Engine {
         }
         let id = client.record.id.clone();
         self.registry.disconnect(no);
+        let untaken = link.in_flight.iter().filter(|(_, sent)| sent.accept_by.is_some());
+        self.begin_queue(no, untaken.map(|(serial, _)| *serial).collect());
         self.held.stir_all();
         let why = reason.clone();
         self.put_presence(no, |presence, now| {

@@ -259,6 +259,7 @@ impl Engine {
         if expires_at.is_some_and(|at| at <= self.now) {
             self.expire(serial);
         }
+        self.limit_queues(serial, away.iter());
         if matches!(start, Start::Now) {
             self.overlap_on_clients(serial);
             self.deliver(serial);
@@ -272,7 +273,7 @@ impl Engine {
         let serial = run.serial;
         let expires_at = run.expires_at;
         let open = OpenRun::new(run, targets.clone());
-        let wide = open.wide;
+        let (wide, bytes) = (open.wide, open.bytes());
         self.runs.insert(open, expires_at);
         self.runs.change(serial);
         self.deliveries_open += targets.len();
@@ -284,6 +285,9 @@ impl Engine {
                 full.push(no);
             }
             client.open += 1;
+            if client.session.is_none() {
+                client.queue.enter(bytes);
+            }
             if !wide {
                 client.narrow.insert(serial);
             }

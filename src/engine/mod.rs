@@ -27,6 +27,7 @@ mod overlap;
 mod past;
 mod pause;
 mod queries;
+mod queue;
 mod registry;
 mod resolve;
 mod runs;
@@ -51,6 +52,10 @@ pub use input::{
     Apply, CallId, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId,
 };
 pub use missed::{LATE, MAX_CATCH_UP};
+pub use queue::{
+    InvalidLimits, Limits, MAX_QUEUE_BYTES, MIN_QUEUE_BYTES, QUEUE_BYTES, QUEUE_DELIVERIES,
+    QueueFull,
+};
 pub use sessions::{URGENT_WINDOW, WINDOW};
 
 /// Jobs that one store holds, at most; an apply that would go above is refused.

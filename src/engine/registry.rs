@@ -9,6 +9,7 @@ use roaring::RoaringBitmap;
 
 use super::SessionId;
 use super::labels::LabelIndex;
+use super::queue::Queue;
 use crate::client_record::{ClientRecord, ClientView, Presence};
 use crate::id::{ClientId, ClientNo, GroupName, Serial};
 use crate::label::LabelTrust;
@@ -24,11 +25,14 @@ pub(super) struct Client {
     pub(super) narrow: BTreeSet<Serial>,
     /// Its open deliveries, narrow and wide.
     pub(super) open: usize,
+    /// What waits while it is away.
+    pub(super) queue: Queue,
 }
 
 impl Client {
     fn new(record: Arc<ClientRecord>, presence: Presence) -> Self {
-        Self { record, presence, session: None, narrow: BTreeSet::new(), open: 0 }
+        let (narrow, queue) = (BTreeSet::new(), Queue::default());
+        Self { record, presence, session: None, narrow, open: 0, queue }
     }
 
     /// Its name.
@@ -111,7 +115,9 @@ impl Registry {
     /// Notes a client's connection, and gives back the one it had.
     pub(super) fn connect(&mut self, no: ClientNo, session: SessionId) -> Option<SessionId> {
         self.connected.insert(no.0);
-        self.get_mut(no)?.session.replace(session)
+        let client = self.get_mut(no)?;
+        client.queue = Queue::default();
+        client.session.replace(session)
     }
 
     /// Notes that a client has no connection.
@@ -140,6 +146,8 @@ impl Registry {
             groups: record.groups.clone(),
             connected: client.session.is_some(),
             open: client.open as u64,
+            queued: client.queue.deliveries as u64,
+            queued_bytes: client.queue.bytes,
             defined_at: record.defined_at,
             presence: client.presence.clone(),
             labels: record.labels.clone(),

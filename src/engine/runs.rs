@@ -94,6 +94,11 @@ impl OpenRun {
         }
     }
 
+    /// The bytes of its command's parameters.
+    pub(super) fn bytes(&self) -> u64 {
+        self.run.command.params.text().len() as u64
+    }
+
     /// Which attempt of a delivery is at hand.
     pub(super) fn attempt(&self, ClientNo(no): ClientNo) -> u32 {
         self.tried.get(&no).map_or(1, |tried| tried.attempt)

@@ -26,7 +26,7 @@ use self::core::Core;
 use self::entropy::Entropy;
 use self::link::Letter;
 use self::run_loop::Loop;
-use crate::engine::{Engine, RequestError};
+use crate::engine::{Engine, Limits, RequestError};
 use crate::label::LabelTrust;
 use crate::store::{SledOptions, SledStore, Store, StoreError, records};
 use crate::time::{Clock, SystemClock};
@@ -99,6 +99,15 @@ pub enum CallError {
     UnexpectedReply(String),
 }
 
+/// What a node trusts and takes in.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Which labels that clients report of themselves count for targets. Default: none.
+    pub labels: LabelTrust,
+    /// The limits of what waits for clients that are away.
+    pub limits: Limits,
+}
+
 impl Node {
     /// A node on the sled store in a directory, which is made if it is not there.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StartError> {
@@ -117,18 +126,18 @@ impl Node {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        Self::start_trusting(store, clock, LabelTrust::default())
+        Self::start_with(store, clock, Options::default())
     }
 
-    /// A node that lets labels which clients report count for targets.
-    pub fn start_trusting(
+    /// The same with other options than the default ones.
+    pub fn start_with(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        labels: LabelTrust,
+        options: Options,
     ) -> Result<Self, StartError> {
         let snapshot = records::load(store.as_ref())?;
-        let mut engine = Engine::restore(snapshot, clock.now());
-        engine.trust_labels(labels);
+        let mut engine = Engine::restore(snapshot, clock.now()).with_limits(options.limits);
+        engine.trust_labels(options.labels);
         let events = broadcast::Sender::new(EVENTS);
         let live = LiveBoard::default();
         let core = Core::new(engine, Entropy::new()?, events.clone(), live.clone());

@@ -19,8 +19,8 @@ use super::error::CliError;
 use super::service::{Service, Settings};
 use super::{Done, Verdict, apply, signals};
 use crate::engine::{Apply, JobAction};
-use crate::label::LabelTrust;
 use crate::node::Handle;
+use crate::node::Options;
 use crate::time::duration;
 use agents::Agents;
 use screen::Screen;
@@ -50,7 +50,7 @@ fn settings(args: &DemoArgs) -> Settings {
         http: any_port,
         cache_bytes: 64 * 1_024 * 1_024,
         keep: Duration::from_secs(90 * 86_400),
-        trust_labels: LabelTrust::default(),
+        options: Options::default(),
     }
 }
 

@@ -119,6 +119,7 @@ fn a_removed_job_is_not_sent_to_those_who_lost_it() {
 #[test]
 fn a_full_queue_skips_and_says_so() {
     let mut bench = Bench::new();
+    bench.connect("a", 1, &[]);
     for _ in 0..MAX_OPEN {
         bench.submit("client:a");
     }

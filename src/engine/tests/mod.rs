@@ -10,6 +10,7 @@ mod past;
 mod pause;
 mod policies;
 mod priority;
+mod queue;
 mod resolve;
 mod restart;
 mod spread;
