@@ -276,9 +276,9 @@ async fn a_dry_run_shows_the_next_firings_before_and_after() {
     assert_eq!(ran.out.matches("next: ").count(), 1, "the rule of the other stays: {}", ran.out);
     let ran = world.run("apply far.json --dry-run --output json").await;
     let changes: Value = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!(changes[0]["next"]["before"][0], "2100-01-01T05:30:00.000Z");
-    assert_eq!(changes[0]["next"]["after"][2], "2100-01-03T06:00:00.000Z");
-    assert!(changes[1].get("next").is_none(), "{changes}");
+    assert_eq!(changes["jobs"][0]["next"]["before"][0], "2100-01-01T05:30:00.000Z");
+    assert_eq!(changes["jobs"][0]["next"]["after"][2], "2100-01-03T06:00:00.000Z");
+    assert!(changes["jobs"][1].get("next").is_none(), "{changes}");
     assert_eq!(world.run("apply far.json").await.out.matches("next: ").count(), 0);
 }
 
