@@ -11,6 +11,7 @@ use crate::id::{CommandName, JobId, JobName, Serial};
 use crate::json::Json;
 use crate::pause::{FailureLimit, Paused};
 use crate::policy::{DeliveryMode, Policy, Priority, Retry, Timeout, is_default};
+use crate::rollout::Rollout;
 use crate::schedule::Rule;
 use crate::target::{Membership, Target};
 use crate::time::{Timestamp, duration};
@@ -222,6 +223,9 @@ pub struct JobSpec {
     /// Default `normal`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: Priority,
+    /// How a run reaches its clients. Default: all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 impl JobSpec {
@@ -250,6 +254,7 @@ impl JobSpec {
             on_client_crash: OnClientCrash::default(),
             membership: Membership::default(),
             priority: Priority::default(),
+            rollout: None,
         }
     }
 

@@ -137,6 +137,7 @@ pub mod node;
 mod pause;
 mod policy;
 pub mod remote;
+pub mod rollout;
 mod run;
 pub mod schedule;
 pub mod server;

@@ -11,6 +11,7 @@ use crate::id::{ClientId, JobId, JobName, Serial};
 use crate::job::{Command, Offline, OnClientCrash, Overlap, OverlapScope};
 use crate::json::Json;
 use crate::policy::{DeliveryMode, Policy, Priority, Retry, Timeout, is_default};
+use crate::rollout::{Rollout, RolloutState};
 use crate::target::{Membership, Target};
 use crate::time::{Timestamp, duration};
 
@@ -285,6 +286,9 @@ pub struct Submission {
     /// Default `normal`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: Priority,
+    /// How it reaches its clients. Default: all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 impl Submission {
@@ -303,6 +307,7 @@ impl Submission {
             delivery: DeliveryMode::default(),
             membership: Membership::default(),
             priority: Priority::default(),
+            rollout: None,
         }
     }
 
@@ -426,13 +431,19 @@ pub struct Run {
     /// How its deliveries are tried.
     #[serde(default, skip_serializing_if = "is_default")]
     pub policy: Policy,
+    /// How it reaches its clients; `None`: all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// How far that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout_state: Option<RolloutState>,
     /// When its cancellation was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled_at: Option<Timestamp>,
     /// When its last delivery ended; `None`: it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// Why it ended without deliveries.
+    /// Why it ended without deliveries, or its rollout was aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// How its deliveries ended.

@@ -111,6 +111,7 @@ pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
         delivery: args.tries.delivery(),
         membership: args.membership,
         priority: args.priority,
+        rollout: None,
     };
     let run = remote.submit(submission).await?;
     if !args.wait {

@@ -15,6 +15,7 @@ use super::input::SessionId;
 use super::sessions::Session;
 use crate::id::{ClientNo, Serial};
 use crate::policy::DeliveryMode;
+use crate::rollout::RolloutState;
 use crate::run::{Attempt, DeliveryState, Outcome, Response};
 use crate::time::{Timestamp, duration};
 
@@ -175,7 +176,9 @@ impl Engine {
         let open = self.runs.get(serial).filter(|run| run.open.contains(no.0))?;
         let number = open.attempt(no);
         let run = &open.run;
+        let aborted = run.rollout_state.as_ref().and_then(RolloutState::aborted);
         let wanted = run.cancelled_at.is_none()
+            && aborted.is_none()
             && !open.is_marked(Mark::Cancelled, no)
             && run.job_id.is_none_or(|job| self.jobs.contains(job));
         let at = self.backoff_end(serial, no, number, self.now);

@@ -11,7 +11,7 @@ use crate::client_record::{ClientRecord, Presence};
 use crate::id::{CalendarName, ClientNo, JobId, Serial};
 use crate::job::{Job, JobState};
 use crate::job_past::{JobRevision, MissedRow, RemovedJob};
-use crate::run::{Counts, Outcome, Run};
+use crate::run::{Counts, DeliveryState, Outcome, Run};
 use crate::time::Timestamp;
 
 /// Clients to a chunk of a run's set of open deliveries.
@@ -156,6 +156,8 @@ pub struct OpenRunRecord {
     /// Open deliveries that were tried before: the client's number, the last attempt that ended,
     /// and when.
     pub tried: Vec<(ClientNo, u32, Timestamp)>,
+    /// How its ended deliveries ended, if it has a rollout; otherwise empty.
+    pub ends: Vec<(ClientNo, DeliveryState)>,
     /// Pages written so far.
     pub pages: u32,
     /// How the ended deliveries ended, with the run's total.

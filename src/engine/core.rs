@@ -13,6 +13,7 @@ use super::overlap::Held;
 use super::pause::EndedRun;
 use super::queue::Limits;
 use super::registry::Registry;
+use super::rollout::Rollouts;
 use super::runs::{OpenRun, Runs};
 use super::sessions::Sessions;
 use super::spread::Waves;
@@ -50,6 +51,7 @@ pub struct Engine {
     pub(super) sessions: Sessions,
     pub(super) held: Held,
     pub(super) waves: Waves,
+    pub(super) rollouts: Rollouts,
     pub(super) deadlines: Deadlines,
     pub(super) calendars: Calendars,
     /// Connections whose windows may have got room.
@@ -82,6 +84,7 @@ impl Engine {
             sessions: Sessions::new(),
             held: Held::default(),
             waves: Waves::new(),
+            rollouts: Rollouts::default(),
             deadlines: Deadlines::default(),
             calendars: Calendars::default(),
             to_pump: BTreeSet::new(),
@@ -114,6 +117,7 @@ impl Engine {
 
     fn restore_run(&mut self, mut record: OpenRunRecord) {
         let tried = std::mem::take(&mut record.tried);
+        let ends = std::mem::take(&mut record.ends);
         let run = OpenRun::restored(record);
         let serial = run.run.serial;
         self.deliveries_open += run.open.len();
@@ -137,6 +141,7 @@ impl Engine {
         let gone: Vec<u32> = gone.collect();
         self.runs.insert(run, expires_at);
         self.plan_waves(serial);
+        self.take_up_rollout(serial, Some(&ends));
         for (no, attempt, ended_at) in tried {
             let not_before = self.backoff_end(serial, no, attempt, ended_at);
             if let Some(run) = self.runs.get_mut(serial) {
@@ -182,7 +187,8 @@ impl Engine {
         let jobs = [self.jobs.next_due(), self.jobs.next_wake()];
         let runs =
             [self.runs.next_expiry(), self.held.next_deadline(), wave, self.deadlines.next()];
-        jobs.into_iter().chain(runs).flatten().min()
+        let rollouts = self.rollouts.next_deadline();
+        jobs.into_iter().chain(runs).flatten().chain(rollouts).min()
     }
 
     /// Does what is due by `now`, a bounded part of it: ask [`Engine::next_deadline`] again.
@@ -191,14 +197,20 @@ impl Engine {
         self.expire_due();
         self.end_overdue();
         self.send_waves();
+        self.rollouts.stir_due(self.now);
         self.resume_due();
         self.fire_due();
         self.let_go();
     }
 
-    /// Sends what has become free: held runs, and deliveries for which a window has room.
+    /// Sends what has become free: held runs, rollouts that may go on, and deliveries for which a
+    /// window has room.
     fn let_go(&mut self) {
         self.release_held();
+        while self.advance_rollouts() {
+            // One that is aborted may set a held run free.
+            self.release_held();
+        }
         for session in std::mem::take(&mut self.to_pump) {
             self.pump(session);
         }
@@ -256,6 +268,7 @@ impl Engine {
             Request::CancelRun(serial) => self.cancel_run(serial),
             Request::CancelDelivery(serial, client) => self.cancel_delivery(serial, &client),
             Request::CancelJob(name) => self.cancel_job(&name),
+            Request::ApproveRun(serial) => self.approve_run(serial),
             Request::AddClient(client) => self.add_client(client),
             Request::RemoveClient(id) => self.remove_client(&id),
             Request::GroupClient(change) => self.group_client(&change),
@@ -320,6 +333,7 @@ impl Engine {
         let job_id = run.run.job_id;
         let ended = run.run.ended_at.map(|_| run.run.counts);
         self.deliveries_open -= 1;
+        self.rollouts.ended(serial, no, outcome.state, job_id, ended.is_some());
         let client = self.registry.get_mut(no)?;
         client.open -= 1;
         client.narrow.remove(&serial);

@@ -12,6 +12,7 @@ use super::sessions::Session;
 use crate::client_record::Proof;
 use crate::id::{ClientId, ClientNo, JobId, JobName, Serial};
 use crate::job::Offline;
+use crate::rollout::RolloutState;
 use crate::run::{Attempt, DeliveryState, Outcome};
 
 impl Engine {
@@ -85,6 +86,7 @@ impl Engine {
         }
         for serial in open.difference(&has).copied() {
             self.runs.lose(serial, no);
+            self.rollouts.unplace(serial, no);
             if let Some((state, reason)) = self.why_not_resent(serial, no) {
                 self.end_delivery(serial, no, Outcome::ended(state, reason));
             } else {
@@ -96,6 +98,7 @@ impl Engine {
 
     fn resume_taken(&mut self, no: ClientNo, session: SessionId, serial: Serial) {
         self.runs.accept(serial, no);
+        self.rollouts.place(serial, no);
         let attempt = self.attempt_of(serial, no).number;
         if let Some(link) = self.sessions.get_mut(&session) {
             link.holds(serial, attempt);
@@ -123,6 +126,9 @@ impl Engine {
         if run.cancelled_at.is_some() {
             return Some((DeliveryState::Cancelled, "the run was cancelled".into()));
         }
+        if let Some(reason) = run.rollout_state.as_ref().and_then(RolloutState::aborted) {
+            return Some((DeliveryState::Cancelled, reason.to_owned()));
+        }
         if run.job_id.is_some_and(|job| !self.jobs.contains(job)) {
             return Some((DeliveryState::Removed, "the job was removed".into()));
         }
@@ -142,12 +148,14 @@ impl Engine {
             return;
         }
         let Some(run) = self.runs.get(serial) else { return };
+        let in_rollout = self.rollouts.stir(serial);
         let not_before = self.moment(&run.run, no).max(run.not_before(no).unwrap_or(self.started));
         if not_before > self.now {
             // Its wave is still to come.
             return;
         }
-        if let Some(link) = self.sessions.get_mut(&session) {
+        // In a rollout it has its turn to wait for, too.
+        if let Some(link) = self.sessions.get_mut(&session).filter(|_| !in_rollout) {
             link.waiting.insert((run.run.policy.priority, serial));
         }
         if let (Offline::Latest, Some(job)) = (run.run.offline, run.run.job_id)
@@ -172,6 +180,7 @@ impl Engine {
         let untaken = link.in_flight.iter().filter(|(_, sent)| sent.accept_by.is_some());
         self.begin_queue(no, untaken.map(|(serial, _)| *serial).collect());
         self.held.stir_all();
+        self.rollouts.left(no);
         let why = reason.clone();
         self.put_presence(no, |presence, now| {
             presence.disconnected_at = Some(now);

@@ -17,6 +17,7 @@ use crate::job_diff::FieldChange;
 use crate::live::Progress;
 use crate::pause::SelectionChange;
 use crate::policy::Priority;
+use crate::rollout::{Progress, Standing};
 use crate::run::{Attempt, Counts, DeliveryState, Response, Run};
 use crate::time::Timestamp;
 
@@ -119,6 +120,8 @@ pub enum Reply {
     Run(Box<Run>),
     /// Runs.
     Runs(Vec<Run>),
+    /// How far a run is; `None`: it is not open.
+    Progress(Option<Box<Progress>>),
     /// Open deliveries of a run, in the order of their clients' names.
     Deliveries(Vec<OpenDelivery>),
     /// One client.
@@ -288,6 +291,19 @@ pub enum What {
         total: u32,
         /// Deliveries queued for clients that are away.
         away: u32,
+    },
+    /// A run's rollout goes on to a wave, waits, is held or is aborted.
+    Rollout {
+        /// The run.
+        serial: Serial,
+        /// The job.
+        job: Option<JobName>,
+        /// The wave at hand, from 1.
+        wave: u32,
+        /// How many waves there are.
+        of: u32,
+        /// Whether it goes on.
+        rollout: Standing,
     },
     /// A run's last delivery ended.
     RunEnded {

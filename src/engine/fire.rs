@@ -146,6 +146,8 @@ impl Engine {
             jitter: spec.jitter,
             on_client_crash: spec.on_client_crash,
             policy: spec.policy(),
+            rollout: spec.rollout.clone(),
+            rollout_state: None,
             cancelled_at: None,
             ended_at: None,
             reason: None,
@@ -201,6 +203,8 @@ impl Engine {
             jitter: None,
             on_client_crash,
             policy,
+            rollout: submission.rollout,
+            rollout_state: None,
             cancelled_at: None,
             ended_at: None,
             reason: None,
@@ -277,6 +281,7 @@ impl Engine {
         self.runs.insert(open, expires_at);
         self.runs.change(serial);
         self.deliveries_open += targets.len();
+        self.take_up_rollout(serial, None);
         self.plan_waves(serial);
         let mut full = Vec::new();
         for no in targets {
@@ -329,6 +334,9 @@ impl Engine {
 
     /// Gives a run's open deliveries to those who are here and whose moment has come.
     pub(super) fn deliver(&mut self, serial: Serial) {
+        if self.rollouts.stir(serial) {
+            return self.advance_rollout(serial);
+        }
         let Some(run) = self.runs.get(serial) else { return };
         let mut here = &run.open & self.registry.connected();
         if spread::spreads(&run.run) {

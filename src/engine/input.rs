@@ -124,6 +124,10 @@ pub enum Request {
     CancelDelivery(Serial, ClientId),
     /// End all open runs of a job in the same way.
     CancelJob(JobName),
+    /// Let the next wave of a run's rollout begin.
+    ApproveRun(Serial),
+    /// How far a run is, if it is open.
+    RunProgress(Serial),
     /// Those of the runs that are open, with counts as they stand.
     OpenRuns(Vec<Serial>),
     /// The open deliveries of a run.

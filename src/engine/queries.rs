@@ -28,6 +28,9 @@ impl Engine {
             )),
             Request::OpenDeliveries(serial) => Ok(self.open_deliveries_of(serial)),
             Request::GetClient(id) => Ok(Reply::Client(self.registry.view(self.client(&id)?))),
+            Request::RunProgress(serial) => {
+                Ok(Reply::Progress(self.progress(serial).map(Box::new)))
+            }
             Request::ListClients { page, group } => self.list_clients(&page, group.as_ref()),
             Request::Calendar(name) => Ok(Reply::Calendar(Box::new(self.calendar(&name)?))),
             Request::Calendars(page) => Ok(self.list_calendars(&page)),

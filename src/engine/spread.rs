@@ -78,6 +78,7 @@ impl Engine {
             if self.held.holds(serial) {
                 continue;
             }
+            let clients = self.rollouts.come(serial, clients);
             if let Some(run) = self.runs.get(serial) {
                 let here = &(&clients & &run.open) & self.registry.connected();
                 self.deliver_to(serial, &here);

@@ -9,7 +9,7 @@ use crate::schedule::RULE_FIELDS;
 use crate::suggest;
 
 /// The fields of a job; a test holds them against [`JobSpec`].
-pub(super) const JOB_FIELDS: [&str; 21] = [
+pub(super) const JOB_FIELDS: [&str; 22] = [
     "name",
     "description",
     "target",
@@ -31,6 +31,7 @@ pub(super) const JOB_FIELDS: [&str; 21] = [
     "on_client_crash",
     "membership",
     "priority",
+    "rollout",
 ];
 
 /// The fields that every job has, and what stands in for them while another one is checked.

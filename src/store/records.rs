@@ -16,7 +16,7 @@ use crate::client_record::{ClientRecord, Presence};
 use crate::engine::{Change, Mark, OpenRunRecord, PageEntry, Snapshot};
 use crate::id::{ClientId, ClientNo, JobId, Serial};
 use crate::job::{Job, JobState};
-use crate::run::{Counts, Run};
+use crate::run::{Counts, DeliveryState, Run};
 use crate::target::Membership;
 use crate::time::Timestamp;
 
@@ -258,10 +258,10 @@ fn load_open_runs(store: &dyn Store) -> Result<Vec<OpenRunRecord>, StoreError> {
         .map(|(serial, open)| {
             let run = run(store, serial)?
                 .ok_or_else(|| StoreError::corrupt("run", &key::run(serial), "it is missing"))?;
-            let Ended { pages, counts, tried, clients } = ended(store, &run)?;
+            let Ended { pages, counts, tried, clients, ends } = ended(store, &run)?;
             let tried = tried.into_iter().filter(|(no, ..)| open.contains(no.0)).collect();
             let marks = marks(store, serial)?;
-            Ok(OpenRunRecord { run, open, marks, tried, pages, counts, ended: clients })
+            Ok(OpenRunRecord { run, open, marks, tried, ends, pages, counts, ended: clients })
         })
         .collect()
 }
@@ -316,6 +316,8 @@ pub struct Ended {
     pub tried: Vec<(ClientNo, u32, Timestamp)>,
     /// Of a run with open membership: the clients whose delivery has ended.
     pub clients: RoaringBitmap,
+    /// How each ended delivery ended, if the run has a rollout; otherwise empty.
+    pub ends: Vec<(ClientNo, DeliveryState)>,
 }
 
 /// What a run's pages tell, by reading them all.
@@ -323,6 +325,7 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
     const WHAT: &str = "page of responses";
     let mut counts = Counts { total: run.counts.total, ..Counts::default() };
     let mut tried = BTreeMap::new();
+    let mut ends = Vec::new();
     let mut pages = 0;
     let mut clients = RoaringBitmap::new();
     for entry in walk(store, key::of_run(key::PAGE, run.serial), Order::Up) {
@@ -339,11 +342,12 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
                 if run.membership == Membership::Open {
                     clients.insert(row.client.0);
                 }
+                ends.extend(run.rollout.as_ref().map(|_| (row.client, row.state)));
             }
         }
     }
     let tried = tried.into_iter().map(|(no, (attempt, at))| (no, attempt, at)).collect();
-    Ok(Ended { pages, counts, tried, clients })
+    Ok(Ended { pages, counts, tried, clients, ends })
 }
 
 fn get<T: DeserializeOwned>(

@@ -107,7 +107,7 @@ impl Screen {
                 Style::new().yellow(),
                 &format!("  {job} missed {} firings: {}", missed.total, missed.reason),
             )),
-            What::Job { .. } | What::Calendar { .. } => None,
+            What::Job { .. } | What::Calendar { .. } | What::Rollout { .. } => None,
         }
     }
 

@@ -44,6 +44,7 @@ impl Tally {
             | What::Calendar { .. }
             | What::Missed { .. }
             | What::AttemptEnded { .. }
+            | What::Rollout { .. }
             | What::RunEnded { .. } => {}
         }
     }

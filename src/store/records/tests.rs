@@ -34,6 +34,8 @@ pub(crate) fn a_run(n: i64, total: u32) -> Run {
         policy: crate::Policy::default(),
         jitter: None,
         on_client_crash: crate::job::OnClientCrash::Fail,
+        rollout: None,
+        rollout_state: None,
         cancelled_at: None,
         ended_at: None,
         reason: None,
