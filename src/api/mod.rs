@@ -28,6 +28,8 @@
 //! | `/v1/runs/{serial}/responses/{client}` | `GET`; `null` while the delivery is open |
 //! | `/v1/runs/{serial}/open` | `GET`: its open deliveries, with the last progress of each |
 //! | `/v1/runs/{serial}/output` | `GET` (`client`, `follow`), NDJSON: progress and output of its open deliveries |
+//! | `/v1/runs/{serial}/progress` | `GET`: how far it is |
+//! | `/v1/runs/{serial}/approve` | `POST`: let its rollout's next wave begin |
 //! | `/v1/runs/{serial}/cancel`, `…/cancel/{client}` | `POST` |
 //! | `/v1/clients` | `GET` (`group`, `after`, `limit`), `POST` (`id`, `groups`, `token`) |
 //! | `/v1/clients/{id}` | `GET`, `DELETE` |
@@ -48,6 +50,7 @@ mod jobs;
 mod limit;
 pub mod message;
 mod past;
+mod rollout;
 mod runs;
 mod stream;
 #[cfg(test)]
@@ -137,6 +140,8 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/{serial}/responses/{client}", get(runs::response))
         .route("/v1/runs/{serial}/open", get(runs::open))
         .route("/v1/runs/{serial}/output", get(runs::output))
+        .route("/v1/runs/{serial}/progress", get(rollout::progress))
+        .route("/v1/runs/{serial}/approve", post(rollout::approve))
         .route("/v1/runs/{serial}/cancel", post(runs::cancel))
         .route("/v1/runs/{serial}/cancel/{client}", post(runs::cancel_delivery))
         .route("/v1/clients", get(clients::list).post(clients::add))

@@ -13,6 +13,7 @@ use super::connect::connect;
 use super::error::CliError;
 use super::output::{Out, note};
 use super::progress::Progress;
+use super::rollouts::Rollouts;
 use super::tries::Tries;
 use super::{Done, Verdict, seen, show};
 use crate::id::{ClientId, CommandName, Serial};
@@ -70,6 +71,8 @@ pub(super) struct RunArgs {
     #[arg(long, default_value = "snapshot", value_name = "WHO", value_parser =
         PossibleValuesParser::new(["snapshot", "open"]).map(|text| membership(&text)))]
     membership: Membership,
+    #[command(flatten)]
+    rollouts: Rollouts,
 }
 
 /// One of the three values that the parser lets pass.
@@ -111,7 +114,7 @@ pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
         delivery: args.tries.delivery(),
         membership: args.membership,
         priority: args.priority,
-        rollout: None,
+        rollout: args.rollouts.rollout()?,
     };
     let run = remote.submit(submission).await?;
     if !args.wait {

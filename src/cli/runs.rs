@@ -11,7 +11,7 @@ use super::error::CliError;
 use super::output::{Field, NOTHING, Out, note, relative};
 use super::progress::Progress;
 use super::run::verdict;
-use super::{Done, Verdict, artefacts, seen, show};
+use super::{Done, Verdict, artefacts, rollouts, seen, show};
 use crate::engine::Page;
 use crate::history::RunQuery;
 use crate::id::{ClientId, JobName, Serial};
@@ -61,6 +61,16 @@ enum RunsCommand {
     },
     /// Write the files that a client's command has left.
     Artefacts(ArtefactsArgs),
+    /// Show how far a run is: its deliveries by state, its rollout, its pace, its end.
+    Progress {
+        /// The run's serial.
+        serial: Serial,
+    },
+    /// Let the next wave of a run's rollout begin.
+    Approve {
+        /// The run's serial.
+        serial: Serial,
+    },
     /// End a run: queued deliveries are cancelled, clients that have it are asked to stop.
     Cancel {
         /// The run's serial.
@@ -89,6 +99,18 @@ pub(super) async fn execute(args: RunsArgs, global: &Global) -> Done {
             return follow(&out, &remote, serial, (live, client)).await;
         }
         RunsCommand::Artefacts(args) => return artefacts::execute(args, &out, &remote).await,
+        RunsCommand::Progress { serial } => {
+            rollouts::progress(&out, &remote.progress(serial).await?)?;
+        }
+        RunsCommand::Approve { serial } => {
+            let run = remote.approve(serial).await?;
+            if out.is_json() {
+                out.json(&run)?;
+            } else {
+                let wave = run.rollout_state.map_or(0, |state| state.wave);
+                out.line(&format!("approved {serial}; wave {wave} begins"))?;
+            }
+        }
         RunsCommand::Cancel { serial, client } => {
             let run = match client {
                 Some(client) => remote.cancel_delivery(serial, client).await?,

@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::output::{Field, NOTHING, Out, Tone, moment, ran, relative};
 use crate::engine::OpenDelivery;
-use crate::run::{DeliveryState, Outcome, Response, Run};
+use crate::run::{Counts, DeliveryState, Outcome, Response, Run};
 use crate::schedule::{Rule, When};
 use crate::time::{Timestamp, duration};
 
@@ -91,7 +91,11 @@ pub(super) fn standing(run: &Run) -> Field {
 
 /// The end states of a run's deliveries with their counts, without those that nobody has.
 pub(super) fn ends(run: &Run) -> Vec<String> {
-    let counts = &run.counts;
+    counts(&run.counts)
+}
+
+/// The same of the counts alone.
+pub(super) fn counts(counts: &Counts) -> Vec<String> {
     [
         (counts.succeeded, DeliveryState::Succeeded),
         (counts.failed, DeliveryState::Failed),

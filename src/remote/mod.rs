@@ -9,6 +9,7 @@ mod error;
 mod http;
 mod lines;
 mod past;
+mod rollout;
 mod streams;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ mod priority;
 mod queue;
 mod resolve;
 mod restart;
+mod rollout;
 mod spread;
 
 use std::time::Duration;
