@@ -79,8 +79,7 @@ impl Story {
     }
 
     fn step(&mut self, good: bool) {
-        let client = 1 + self.random.below(self.fleet.clients as usize) as u64;
-        let here = self.fleet.bench.engine.registry.connected().len() > 0;
+        let client = 1 + self.random.next() % self.fleet.clients;
         match self.random.below(20) {
             0..=9 => {
                 let at_work = self.fleet.at_work(self.serial);
@@ -106,7 +105,7 @@ impl Story {
                     back.insert(client);
                 }
             }
-            17 if !good && here && self.random.chance(20) => {
+            17 if !good && self.random.chance(20) => {
                 let now = self.fleet.bench.now;
                 self.fleet.restart(now.plus(Duration::from_millis(5)));
                 self.restarted = Some((self.fleet.bench.now, BTreeSet::new()));

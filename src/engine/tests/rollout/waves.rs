@@ -187,34 +187,10 @@ fn a_held_run_can_be_cancelled_and_is_then_not_approved() {
 #[test]
 fn what_was_left_out_counts_neither_for_its_wave_nor_against_it() {
     let mut fleet = Fleet::new(10);
-    let away = {
-        let probe = fleet.submit(r#"{"waves": ["50%"]}"#);
-        let away = fleet.at_work(probe);
-        fleet.bench.call(Request::CancelRun(probe));
-        away.into_iter().for_each(|client| fleet.answer(client, probe, DeliveryState::Cancelled));
-        1
-    };
-    fleet.leave(away);
+    fleet.leave(1);
     let serial = fleet.submit_with(r#"{"waves": ["90%"]}"#, |it| it.offline = Offline::Drop);
     assert_eq!(fleet.succeed(serial, 10), 9, "one was away, and skipped");
     assert_eq!(fleet.stored(serial).counts.skipped, 1);
-}
-
-#[test]
-fn a_delivery_that_expires_speaks_against_its_wave() {
-    let mut fleet = Fleet::new(4);
-    let probe = fleet.submit(r#"{"waves": ["50%"]}"#);
-    fleet.succeed(probe, 4);
-    fleet.leave(1);
-    fleet.leave(2);
-    fleet.leave(3);
-    let serial = fleet.submit_with(r#"{"waves": ["75%"]}"#, |it| {
-        it.expires_after = Some(Duration::from_secs(60));
-    });
-    fleet.succeed(serial, 1);
-    fleet.wait_until(at(60));
-    let counts = fleet.stored(serial).counts;
-    assert_eq!(counts.expired, counts.total - counts.succeeded, "held back ones, too");
 }
 
 #[test]
