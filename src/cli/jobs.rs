@@ -235,6 +235,7 @@ fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
     ] {
         pairs.push((name, policy(&value).into()));
     }
+    pairs.extend(spec.rollout.as_ref().map(|it| ("rollout", policy(&json!(it)).into())));
     pairs.extend(spec.expires_after.map(|after| ("expires_after", duration::format(after).into())));
     pairs.extend(spec.pause_on_failure.map(|limit| {
         let text = format!("after {} in a row; now {}", limit.get(), state.failures);

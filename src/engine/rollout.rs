@@ -178,7 +178,8 @@ impl Engine {
         rolling.settles_at = ends.map(|_| self.started.plus(super::RETURN_GRACE));
         self.rollouts.by_run.insert(serial, rolling);
         if ends.is_some() {
-            self.rollouts.stir(serial);
+            // What it waits for may come about without anything that happens.
+            self.rollouts.wake(serial, Some(self.now));
         } else {
             self.set_state(serial, |_| {});
         }

@@ -48,7 +48,7 @@ pub struct Progress {
     /// The wave at hand, of a rollout with waves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wave: Option<WaveProgress>,
-    /// Whether the rollout goes on; `None`: there is no rollout.
+    /// Whether the rollout goes on; `None`: there is none, or it is over and was not aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Standing>,
     /// When it would have ended, if it went on as it did so far; `None`: that cannot be told.
@@ -81,6 +81,8 @@ impl Progress {
     /// Of a run of which nothing is open, or nothing is known but the run.
     #[must_use]
     pub fn of(run: &Run) -> Self {
+        let over = run.ended_at.is_some() || run.cancelled_at.is_some();
+        let standing = run.rollout_state.as_ref().map(|state| state.standing.clone());
         Self {
             serial: run.serial,
             job: run.job.clone(),
@@ -96,7 +98,7 @@ impl Progress {
             rate: None,
             ended_per_second: None,
             wave: None,
-            rollout: run.rollout_state.as_ref().map(|state| state.standing.clone()),
+            rollout: standing.filter(|it| !over || matches!(it, Standing::Aborted { .. })),
             estimated_end: None,
             reason: run.reason.clone(),
         }

@@ -546,6 +546,12 @@ fn jobs() -> Vec<JobSpec> {
     }
     jobs[0].spread = Some(Duration::from_secs(3));
     jobs[2].jitter = Some(Duration::from_secs(2));
+    for (job, rollout) in [
+        (1, r#"{"max_in_flight": 2, "rate": 20}"#),
+        (3, r#"{"waves": [{"share": "30%", "success": "0.01%", "wait": "500ms"}]}"#),
+    ] {
+        jobs[job].rollout = Some(serde_json::from_str(rollout).unwrap());
+    }
     for (n, overlap) in [Overlap::Skip, Overlap::Queue, Overlap::Replace].into_iter().enumerate() {
         let mut spec = job(&format!("few/job-{n}"), few(), 4, CatchUp::Latest, Queue);
         (spec.overlap, spec.overlap_scope) = (overlap, OverlapScope::Job);

@@ -3,6 +3,7 @@
 mod calendars;
 mod on_disk;
 mod properties;
+mod rollouts;
 mod shapes;
 mod wrong;
 
