@@ -7,14 +7,14 @@ use super::Api;
 use super::error::ApiError;
 use super::extract::{Params, Segment};
 use crate::id::Serial;
-use crate::rollout::Progress;
+use crate::rollout::RunProgress;
 use crate::run::Run;
 
 pub(super) async fn progress(
     State(api): State<Api>,
     Segment(serial): Segment<Serial>,
     params: Params,
-) -> Result<Json<Progress>, ApiError> {
+) -> Result<Json<RunProgress>, ApiError> {
     params.finish()?;
     Ok(Json(api.handle.progress(serial).await?))
 }

@@ -7,8 +7,8 @@ use super::error::CliError;
 use super::output::{Field, Out, Tone, moment};
 use super::show;
 use crate::rollout::{
-    AbortRule, Decimal, Growth, InvalidRollout, Percent, Progress, Rate, Rollout, Share, Standing,
-    Wave,
+    AbortRule, Decimal, Growth, InvalidRollout, Percent, Rate, Rollout, RunProgress, Share,
+    Standing, Wave,
 };
 
 /// How a run reaches its clients.
@@ -77,7 +77,7 @@ impl Rollouts {
 }
 
 /// Shows how far a run is.
-pub(super) fn progress(out: &Out, progress: &Progress) -> Result<(), CliError> {
+pub(super) fn progress(out: &Out, progress: &RunProgress) -> Result<(), CliError> {
     if out.is_json() {
         return out.json(progress);
     }
@@ -112,7 +112,7 @@ pub(super) fn progress(out: &Out, progress: &Progress) -> Result<(), CliError> {
     out.pairs(pairs)
 }
 
-fn deliveries(progress: &Progress) -> String {
+fn deliveries(progress: &RunProgress) -> String {
     let open = [
         (progress.held_back, "held back"),
         (progress.queued, "queued"),

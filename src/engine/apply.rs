@@ -283,6 +283,8 @@ fn check(specs: &[JobSpec]) -> Result<BTreeSet<JobName>, RequestError> {
         spec.command().map_err(|error| invalid(&error))?;
         spec.target.check().map_err(|error| invalid(&error))?;
         spec.policy().check().map_err(|error| invalid(&error))?;
+        super::rollout::check(spec.rollout.as_ref(), spec.membership)
+            .map_err(|error| invalid(&error))?;
         spec.check_size().map_err(|error| invalid(&error))?;
     }
     Ok(names)

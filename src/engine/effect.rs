@@ -17,7 +17,7 @@ use crate::job_diff::FieldChange;
 use crate::live::Progress;
 use crate::pause::SelectionChange;
 use crate::policy::Priority;
-use crate::rollout::{Progress, Standing};
+use crate::rollout::{RunProgress, Standing};
 use crate::run::{Attempt, Counts, DeliveryState, Response, Run};
 use crate::time::Timestamp;
 
@@ -121,7 +121,7 @@ pub enum Reply {
     /// Runs.
     Runs(Vec<Run>),
     /// How far a run is; `None`: it is not open.
-    Progress(Option<Box<Progress>>),
+    Progress(Option<Box<RunProgress>>),
     /// Open deliveries of a run, in the order of their clients' names.
     Deliveries(Vec<OpenDelivery>),
     /// One client.

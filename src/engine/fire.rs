@@ -176,6 +176,8 @@ impl Engine {
     ) -> Result<Reply, RequestError> {
         let policy = submission.policy();
         policy.check().map_err(|error| RequestError::Invalid(error.to_string()))?;
+        super::rollout::check(submission.rollout.as_ref(), submission.membership)
+            .map_err(RequestError::Invalid)?;
         let (on_client_crash, membership) = (submission.on_client_crash, submission.membership);
         let Submission { target, command, params, offline, expires_after, .. } = submission;
         self.check_target(&target)?;

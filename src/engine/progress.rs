@@ -2,14 +2,14 @@
 
 use super::core::Engine;
 use crate::id::{ClientNo, Serial};
-use crate::rollout::{Progress, Standing, WaveProgress};
+use crate::rollout::{RunProgress, Standing, WaveProgress};
 
 impl Engine {
     /// How far a run is; `None`: it is not open.
-    pub(super) fn progress(&self, serial: Serial) -> Option<Progress> {
+    pub(super) fn progress(&self, serial: Serial) -> Option<RunProgress> {
         let open = self.runs.get(serial)?;
         let run = &open.run;
-        let mut progress = Progress::of(run);
+        let mut progress = RunProgress::of(run);
         progress.accepted = open.accepted.len();
         progress.sent = (&open.open - &open.accepted)
             .iter()

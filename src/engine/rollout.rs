@@ -21,6 +21,7 @@ use crate::id::{ClientNo, JobId, Serial};
 use crate::job::{Offline, Overlap};
 use crate::rollout::{Decimal, Rollout, RolloutState, Standing, Verdict};
 use crate::run::{DeliveryState, Outcome, Run};
+use crate::target::Membership;
 use crate::time::Timestamp;
 
 /// The rollouts under way.
@@ -133,6 +134,19 @@ impl Rollouts {
         }
         let behind = self.by_run.iter().filter(|(_, it)| job.is_some() && it.behind == job);
         self.stirred.extend(behind.map(|(serial, _)| *serial));
+    }
+}
+
+/// That a rollout knows its clients: one with open membership would have to place those that come
+/// later in an order that is settled when the run fires.
+pub(super) fn check(rollout: Option<&Rollout>, membership: Membership) -> Result<(), String> {
+    match (rollout, membership) {
+        (Some(_), Membership::Open) => Err(
+            "a rollout needs membership \"snapshot\": its waves are shares of the clients that \
+                 the target has when it fires"
+                .into(),
+        ),
+        _ => Ok(()),
     }
 }
 

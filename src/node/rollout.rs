@@ -3,16 +3,16 @@
 use super::{CallError, Handle};
 use crate::engine::{Reply, Request};
 use crate::id::Serial;
-use crate::rollout::Progress;
+use crate::rollout::RunProgress;
 use crate::run::Run;
 
 impl Handle {
     /// How far a run is, with a rollout or without; of one that has ended, how it ended.
-    pub async fn progress(&self, serial: Serial) -> Result<Progress, CallError> {
+    pub async fn progress(&self, serial: Serial) -> Result<RunProgress, CallError> {
         match self.call(Request::RunProgress(serial)).await? {
             Reply::Progress(Some(progress)) => Ok(*progress),
             // What the engine no longer has has ended, or was never there.
-            Reply::Progress(None) => Ok(Progress::of(&self.run(serial).await?)),
+            Reply::Progress(None) => Ok(RunProgress::of(&self.run(serial).await?)),
             other => Err(CallError::UnexpectedReply(format!("{other:?}"))),
         }
     }

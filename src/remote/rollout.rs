@@ -2,12 +2,12 @@
 
 use super::{Remote, RemoteError};
 use crate::id::Serial;
-use crate::rollout::Progress;
+use crate::rollout::RunProgress;
 use crate::run::Run;
 
 impl Remote {
     /// How far a run is, with a rollout or without; of one that has ended, how it ended.
-    pub async fn progress(&self, serial: Serial) -> Result<Progress, RemoteError> {
+    pub async fn progress(&self, serial: Serial) -> Result<RunProgress, RemoteError> {
         self.fetch(&["runs", &serial.to_string(), "progress"]).await
     }
 

@@ -15,7 +15,7 @@ use crate::policy::is_default;
 use crate::time::duration;
 
 pub use amount::{Decimal, InvalidAmount, MAX_RATE, Percent, Share};
-pub use progress::{Progress, WaveProgress};
+pub use progress::{RunProgress, WaveProgress};
 pub use state::{RolloutState, Standing, Tally, Verdict};
 
 /// The most waves of a rollout.

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 /// How far a run is, with a rollout or without.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct RunProgress {
     /// The run.
     pub serial: Serial,
     /// The job.
@@ -77,7 +77,7 @@ pub struct WaveProgress {
     pub success: Option<Percent>,
 }
 
-impl Progress {
+impl RunProgress {
     /// Of a run of which nothing is open, or nothing is known but the run.
     #[must_use]
     pub fn of(run: &Run) -> Self {

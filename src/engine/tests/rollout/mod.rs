@@ -8,7 +8,7 @@ mod waves;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::rollout::{Progress, RolloutState, Standing};
+use crate::rollout::{RolloutState, RunProgress, Standing};
 
 /// What a client has taken and not answered.
 type Running = BTreeMap<(u64, Serial), u32>;
@@ -171,7 +171,7 @@ impl Fleet {
         self.run(serial).expect("it is open").rollout_state.expect("it has a rollout")
     }
 
-    fn progress(&mut self, serial: Serial) -> Progress {
+    fn progress(&mut self, serial: Serial) -> RunProgress {
         match self.bench.call(Request::RunProgress(serial)) {
             Reply::Progress(Some(progress)) => *progress,
             other => panic!("{other:?}"),
@@ -204,6 +204,25 @@ fn a_run_without_a_rollout_keeps_nothing_of_one() {
     fleet.gather();
     let progress = fleet.progress(run.serial);
     assert_eq!((progress.held_back, progress.in_flight, progress.rollout), (0, 3, None));
+}
+
+#[test]
+fn a_rollout_with_open_membership_is_refused() {
+    let mut fleet = Fleet::new(1);
+    let mut spec = every("tick", "group:fleet", 60);
+    spec.rollout = Some(serde_json::from_str(r#"{"max_in_flight": 1}"#).unwrap());
+    spec.membership = crate::target::Membership::Open;
+    let apply = Apply { jobs: vec![spec], ..Apply::default() };
+    let refused = fleet.bench.ask(Request::Apply(apply)).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("job \"tick\": a rollout needs membership \"snapshot\""),
+        "{refused}"
+    );
+    let mut submission = Submission::new("all".parse().unwrap(), "noop".parse().unwrap());
+    submission.rollout = Some(serde_json::from_str(r#"{"max_in_flight": 1}"#).unwrap());
+    submission.membership = crate::target::Membership::Open;
+    let refused = fleet.bench.ask(Request::Submit(submission)).unwrap_err().to_string();
+    assert!(refused.starts_with("a rollout needs membership"), "{refused}");
 }
 
 #[test]
