@@ -218,3 +218,24 @@ fn limits_that_cannot_be_are_named() {
     let error = InvalidLimits::Bytes(1).to_string();
     assert!(error.contains("1 bytes") && error.contains("49152 (48 KiB)"), "{error}");
 }
+
+#[test]
+fn what_a_client_gets_by_joining_a_group_waits_in_its_queue() {
+    let mut bench = bench(limits(1, QueueFull::RefuseNewest));
+    bench.submit("client:a");
+    let mut submission = Submission::new("group:late".parse().unwrap(), "noop".parse().unwrap());
+    submission.membership = crate::Membership::Open;
+    bench.add("first", &["late"]);
+    let Reply::Run(run) = bench.call(Request::Submit(submission)) else { panic!() };
+    for id in ["a", "b"] {
+        let id = id.parse().unwrap();
+        let add = ["late".parse().unwrap()].into();
+        bench.call(Request::GroupClient(crate::engine::Regroup { id, add, remove: [].into() }));
+        let full = "the client's queue is full: 1 deliveries wait".to_owned();
+        let refused = [(run.serial, DeliveryState::Skipped, full)];
+        assert_eq!(reasons(&bench), if bench.client("b").queued == 0 { &refused[..] } else { &[] });
+        bench.settle();
+        check(&mut bench);
+    }
+    assert_eq!(bench.client("b").queued, 1);
+}
