@@ -119,12 +119,14 @@ mod calendar;
 pub mod cli;
 pub mod client;
 mod client_record;
+mod delivery_state;
 pub mod engine;
 pub mod forecast;
 pub mod handlers;
 pub mod history;
 pub mod housekeeping;
 mod id;
+mod idempotency;
 mod job;
 pub mod job_diff;
 pub mod job_files;
@@ -159,6 +161,10 @@ pub use id::{
     CalendarName, ClientId, ClientNo, CommandName, GroupName, InvalidName, InvalidUlid, JobId,
     JobName, Serial,
 };
+pub use idempotency::{
+    Fingerprint, IDEMPOTENCY_WINDOW, IdempotencyKey, InvalidIdempotencyKey, MAX_REPEATS,
+    MAX_UNIQUE_WITHIN, Repeat, RepeatKey, Submitted,
+};
 pub use job::{
     CATCH_UP_WINDOW, CatchUp, Command, DefinitionTooLarge, Job, JobSpec, JobState, JobStatus,
     JobView, MAX_DEFINITION, MAX_DESCRIPTION, MAX_PARAMS, MAX_SPREAD, Missed, Offline,
@@ -182,7 +188,9 @@ pub use policy::{
     ACCEPT_TIMEOUT, BACKOFF, DeliveryMode, InvalidPolicy, LONGEST_BACKOFF, MAX_ATTEMPTS,
     MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Policy, Priority, Retry, Timeout,
 };
-pub use run::{Attempt, Cause, Counts, DeliveryState, Outcome, Response, Run, Submission};
+pub use run::{
+    Attempt, Cause, Counts, DeliveryState, LateAnswer, Outcome, Response, Run, Submission,
+};
 pub use schedule::Rule;
 pub use target::{Expr, InvalidTarget, MAX_DEPTH, MAX_TARGET, Membership, Share, Target};
 pub use time::Timestamp;

@@ -7,117 +7,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::delivery_state::DeliveryState;
 use crate::id::{ClientId, JobId, JobName, Serial};
+use crate::idempotency::IdempotencyKey;
 use crate::job::{Command, Offline, OnClientCrash, Overlap, OverlapScope};
 use crate::json::Json;
 use crate::policy::{DeliveryMode, Policy, Priority, Retry, Timeout, is_default};
 use crate::rollout::{Rollout, RolloutState};
 use crate::target::{Membership, Target};
 use crate::time::{Timestamp, duration};
-
-/// Where a delivery stands.
-///
-/// `queued → sent → accepted → succeeded | failed | rejected | timed_out`, and from any of the
-/// first three `expired | cancelled | superseded | skipped | removed`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum DeliveryState {
-    /// It waits for the client.
-    Queued = 0,
-    /// Its bytes left for the client.
-    Sent = 1,
-    /// The client has taken it and runs it.
-    Accepted = 2,
-    /// The handler returned a result.
-    Succeeded = 3,
-    /// The handler returned an error.
-    Failed = 4,
-    /// The client would not run it.
-    Rejected = 5,
-    /// It ran longer than its limit.
-    TimedOut = 6,
-    /// No client accepted it in time.
-    Expired = 7,
-    /// Somebody cancelled the run.
-    Cancelled = 8,
-    /// A later run of the job took its place in the queue.
-    Superseded = 9,
-    /// The job's policy did not want it delivered.
-    Skipped = 10,
-    /// The job or the client was removed.
-    Removed = 11,
-}
-
-impl DeliveryState {
-    /// All states, in their order.
-    pub const ALL: [Self; 12] = [
-        Self::Queued,
-        Self::Sent,
-        Self::Accepted,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Rejected,
-        Self::TimedOut,
-        Self::Expired,
-        Self::Cancelled,
-        Self::Superseded,
-        Self::Skipped,
-        Self::Removed,
-    ];
-
-    /// Whether it is an end state.
-    #[must_use]
-    pub fn is_end(self) -> bool {
-        self as u8 >= Self::Succeeded as u8
-    }
-
-    /// Whether a client may answer with it.
-    #[must_use]
-    pub fn is_answer(self) -> bool {
-        matches!(
-            self,
-            Self::Succeeded | Self::Failed | Self::Rejected | Self::TimedOut | Self::Cancelled
-        )
-    }
-
-    /// The state's number in stored pages.
-    #[must_use]
-    pub fn code(self) -> u8 {
-        self as u8
-    }
-
-    /// The state of a number in stored pages.
-    #[must_use]
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(code)).copied()
-    }
-
-    /// The state's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Sent => "sent",
-            Self::Accepted => "accepted",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Rejected => "rejected",
-            Self::TimedOut => "timed_out",
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-            Self::Superseded => "superseded",
-            Self::Skipped => "skipped",
-            Self::Removed => "removed",
-        }
-    }
-}
-
-impl fmt::Display for DeliveryState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
 
 /// How a client ended a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,6 +94,21 @@ impl From<FlatResponse> for Response {
         let outcome = Outcome { state, reason, result, ran_ms };
         Self { serial, client, at, attempt, retried, outcome }
     }
+}
+
+/// What a client answered to a delivery that the server had ended itself, or to an attempt that it
+/// had given up. It changes nothing: the first end stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateAnswer {
+    /// The client.
+    pub client: ClientId,
+    /// When the server recorded it.
+    pub at: Timestamp,
+    /// Which attempt it was for; 1 is the first.
+    pub attempt: u32,
+    /// How it ended there. A result above [`EVENT_RESULT`](crate::engine::EVENT_RESULT) is left
+    /// out, a long reason is cut.
+    pub outcome: Outcome,
 }
 
 /// One try of a delivery: the run, and which try it is.
@@ -289,6 +202,16 @@ pub struct Submission {
     /// How it reaches its clients. Default: all at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// By this a submit that is made again is known for
+    /// [`IDEMPOTENCY_WINDOW`](crate::IDEMPOTENCY_WINDOW): it gives back the first run. Default:
+    /// every submit is a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// A submit with the same command, target and parameters within this time of one that was
+    /// unique, too, gives back that one's run; at most
+    /// [`MAX_UNIQUE_WITHIN`](crate::MAX_UNIQUE_WITHIN). Default: every submit is a run.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional")]
+    pub unique_within: Option<Duration>,
 }
 
 impl Submission {
@@ -308,6 +231,8 @@ impl Submission {
             membership: Membership::default(),
             priority: Priority::default(),
             rollout: None,
+            idempotency_key: None,
+            unique_within: None,
         }
     }
 

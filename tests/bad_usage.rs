@@ -101,6 +101,12 @@ async fn the_command_line_itself() {
             (&params, 2, &["--params", "line 2 column 2"]),
             (&["run", "ping", "--to", "all", "--offline", "keep"], 2, &["'keep'", "latest"]),
             (&["run", "ping", "--to", "all", "--timeout", "5m"], 2, &["--wait"]),
+            (
+                &["run", "p", "--to", "all", "--idempotency-key", "\u{e9}"],
+                2,
+                &["at position 1", "128"],
+            ),
+            (&["run", "p", "--to", "all", "--unique-within", "soon"], 2, &["\"soon\"", "5m"]),
             (&["run", "p", "--to", "all", "--wait", "--timeout", "5"], 2, &["\"5\"", "5m"]),
             (&["run", "p", "--to", "all", "--expires-after", "soon"], 2, &["\"soon\"", "5m"]),
             (&["demo", "--for", "a while"], 2, &["\"a while\"", "5m"]),

@@ -389,3 +389,88 @@ async fn after_the_node_has_stopped_every_request_says_so() {
     node.stop().await.unwrap();
     assert_eq!(kind(remote.status().await.unwrap_err()), "stopped");
 }
+
+#[tokio::test]
+async fn a_submit_that_is_made_again_gives_back_its_run() {
+    let world = world().await;
+    let token = add(&world.remote, "web-01", &["web"]).await;
+    let http = reqwest::Client::new();
+    let post = async |key: Option<&str>, body: Value| {
+        let request = http.post(format!("{}/v1/runs", world.url)).bearer_auth("secret");
+        let request = key.into_iter().fold(request, |it, key| it.header("Idempotency-Key", key));
+        let response = request.json(&body).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let body = json!({"target": "client:web-01", "command": "ping"});
+    let (status, first) = post(Some("order 7"), body.clone()).await;
+    assert_eq!(status, 201);
+    let serial = first["serial"].as_str().unwrap();
+    let in_body =
+        json!({"target": "client:web-01", "command": "ping", "idempotency_key": "order 7"});
+    for (key, body) in [(Some("order 7"), &body), (None, &in_body), (Some("order 7"), &in_body)] {
+        let (status, run) = post(key, body.clone()).await;
+        assert_eq!((status, run["serial"].as_str()), (200, Some(serial)));
+        assert!(run["ended_at"].is_null(), "it is open: {run}");
+    }
+
+    echo(&world.node.handle(), "web-01", &token).await;
+    world.remote.wait(serial.parse().unwrap()).await.unwrap();
+    let (status, run) = post(Some("order 7"), body.clone()).await;
+    assert_eq!((status, run["serial"].as_str()), (200, Some(serial)));
+    assert_eq!(run["counts"]["succeeded"], 1, "as it stands now: {run}");
+    let submission: Submission = serde_json::from_value(in_body.clone()).unwrap();
+    let again = world.remote.submit_once(submission).await.unwrap();
+    assert!(again.repeated && again.run.serial.to_string() == serial);
+
+    let (status, error) = post(Some("order 7"), json!({"target": "all", "command": "ping"})).await;
+    assert_eq!((status, &error["error"]["kind"]), (409, &json!("conflict")));
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("\"order 7\"") && message.contains(serial), "{message}");
+    let (status, error) = post(Some("order 8"), in_body).await;
+    assert_eq!(status, 422, "{error}");
+    let (status, error) = post(Some(&"k".repeat(129)), body.clone()).await;
+    assert_eq!(status, 422);
+    assert!(error["error"]["message"].as_str().unwrap().contains("129 characters"), "{error}");
+
+    world.node.handle().forget(vec![serial.parse().unwrap()]).await.unwrap();
+    let (status, error) = post(Some("order 7"), body).await;
+    assert_eq!(status, 409, "it does not run twice: {error}");
+}
+
+#[tokio::test]
+async fn a_late_answer_is_told_with_the_response() {
+    let world = world().await;
+    let token = add(&world.remote, "web-01", &[]).await;
+    let handle = world.node.handle();
+    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let proof = Proof::Token(TokenHash::of(&token));
+    let id: fleetcron::ClientId = "web-01".parse().unwrap();
+    let session = handle.connect(id.clone(), proof, Vec::new(), outbound).await.unwrap();
+    let body = json!({"target": "client:web-01", "command": "ping", "expires_after": "1ms"});
+    let run = world.remote.submit(serde_json::from_value(body).unwrap()).await.unwrap();
+    world.remote.wait(run.serial).await.unwrap();
+    // The command comes first, then that it has expired.
+    while !matches!(inbound.recv().await.unwrap(), ToSession::Cancel(_)) {}
+    let mut events = handle.subscribe();
+    let outcome = Outcome::succeeded("[1, 2]".parse().unwrap());
+    handle.responded(session, run.serial.into(), outcome).await.unwrap();
+    loop {
+        if let What::LateAnswer { serial, .. } = &events.recv().await.unwrap().what {
+            assert_eq!(*serial, run.serial);
+            break;
+        }
+    }
+    let url = format!("{}/v1/runs/{}/responses/web-01", world.url, run.serial);
+    let asked = reqwest::Client::new().get(url).bearer_auth("secret").send().await.unwrap();
+    let response: Value = asked.json().await.unwrap();
+    assert_eq!(response["state"], "expired", "{response}");
+    assert_eq!(response["late"]["outcome"]["state"], "succeeded", "{response}");
+    assert_eq!(response["late"]["outcome"]["result"], json!([1, 2]));
+    let late = world.remote.late_answers(run.serial, Page::first()).await.unwrap();
+    assert_eq!(late.len(), 1);
+    assert_eq!((&late[0].client, late[0].attempt), (&id, 1));
+    let after = Page { after: Some(id.clone()), limit: 10 };
+    assert!(world.remote.late_answers(run.serial, after).await.unwrap().is_empty());
+    let response = world.remote.response(run.serial, id).await.unwrap().unwrap();
+    assert_eq!(response.outcome.state, DeliveryState::Expired);
+}

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::error::{ApiError, ErrorKind};
 use crate::engine::Page;
+use crate::idempotency::IdempotencyKey;
 
 /// The most bytes of a body.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -61,6 +62,24 @@ where
         let a = a.parse().map_err(|error: A::Err| ApiError::invalid(error.to_string()))?;
         let b = b.parse().map_err(|error: B::Err| ApiError::invalid(error.to_string()))?;
         Ok(Self(a, b))
+    }
+}
+
+/// The header `Idempotency-Key`, if it is there.
+pub(super) struct IdempotencyHeader(pub(super) Option<IdempotencyKey>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyHeader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let (first, second) = (values.next(), values.next());
+        if second.is_some() {
+            return Err(ApiError::bad_request("header Idempotency-Key is given twice".to_owned()));
+        }
+        let Some(value) = first else { return Ok(Self(None)) };
+        let key = IdempotencyKey::new(&String::from_utf8_lossy(value.as_bytes()));
+        key.map(|key| Self(Some(key))).map_err(|error| ApiError::invalid(error.to_string()))
     }
 }
 

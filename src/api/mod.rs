@@ -138,6 +138,7 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/{serial}", get(runs::get))
         .route("/v1/runs/{serial}/responses", get(runs::responses))
         .route("/v1/runs/{serial}/responses/{client}", get(runs::response))
+        .route("/v1/runs/{serial}/late", get(runs::late))
         .route("/v1/runs/{serial}/open", get(runs::open))
         .route("/v1/runs/{serial}/output", get(runs::output))
         .route("/v1/runs/{serial}/progress", get(rollout::progress))

@@ -6,15 +6,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response as HttpResponse;
+use serde::Serialize;
 
 use super::Api;
 use super::error::ApiError;
-use super::extract::{Body, Params, Segment, Segments, bad_param};
+use super::extract::{Body, IdempotencyHeader, Params, Segment, Segments, bad_param};
 use super::stream::ndjson;
 use crate::engine::OpenDelivery;
 use crate::history::RunQuery;
 use crate::id::{ClientId, Serial};
-use crate::run::{Response, Run, Submission};
+use crate::run::{LateAnswer, Response, Run, Submission};
 use crate::time::duration;
 
 /// The longest that one request may wait for a run's end.
@@ -22,9 +23,22 @@ pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) async fn submit(
     State(api): State<Api>,
-    Body(submission): Body<Submission>,
+    IdempotencyHeader(key): IdempotencyHeader,
+    Body(mut submission): Body<Submission>,
 ) -> Result<(StatusCode, Json<Run>), ApiError> {
-    Ok((StatusCode::CREATED, Json(api.handle.submit(submission).await?)))
+    if let (Some(header), Some(body)) = (&key, &submission.idempotency_key)
+        && header != body
+    {
+        return Err(ApiError::invalid(format!(
+            "idempotency_key {:?} is not the header's, {:?}",
+            body.as_str(),
+            header.as_str()
+        )));
+    }
+    submission.idempotency_key = key.or(submission.idempotency_key);
+    let submitted = api.handle.submit_once(submission).await?;
+    let status = if submitted.repeated { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(submitted.run)))
 }
 
 pub(super) async fn list(
@@ -101,12 +115,36 @@ pub(super) async fn output(
     Ok(ndjson(items, api.stopping.clone(), permit))
 }
 
+/// A response, with what the client answered late.
+#[derive(Debug, Serialize)]
+pub(super) struct ResponseView {
+    #[serde(flatten)]
+    response: Response,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late: Option<LateAnswer>,
+}
+
 /// One client's response, or `null` while its delivery is open.
 pub(super) async fn response(
     State(api): State<Api>,
     Segments(serial, client): Segments<Serial, ClientId>,
-) -> Result<Json<Option<Response>>, ApiError> {
-    Ok(Json(api.handle.response(serial, client).await?))
+) -> Result<Json<Option<ResponseView>>, ApiError> {
+    let Some(response) = api.handle.response(serial, client.clone()).await? else {
+        return Ok(Json(None));
+    };
+    let late = api.handle.late_answer(serial, client).await?;
+    Ok(Json(Some(ResponseView { response, late })))
+}
+
+/// The late answers to a run.
+pub(super) async fn late(
+    State(api): State<Api>,
+    Segment(serial): Segment<Serial>,
+    mut params: Params,
+) -> Result<Json<Vec<LateAnswer>>, ApiError> {
+    let page = params.page()?;
+    params.finish()?;
+    Ok(Json(api.handle.late_answers(serial, page).await?))
 }
 
 pub(super) async fn open(

@@ -17,6 +17,7 @@ use super::rollouts::Rollouts;
 use super::tries::Tries;
 use super::{Done, Verdict, seen, show};
 use crate::id::{ClientId, CommandName, Serial};
+use crate::idempotency::{IdempotencyKey, Submitted};
 use crate::job::{Offline, OnClientCrash};
 use crate::json::Json;
 use crate::policy::Priority;
@@ -73,6 +74,13 @@ pub(super) struct RunArgs {
     membership: Membership,
     #[command(flatten)]
     rollouts: Rollouts,
+    /// Submit it once: for 24 hours the same key gives back the first run.
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<IdempotencyKey>,
+    /// Give back the run of the same command, target and parameters, if one was submitted within
+    /// this time and was unique, too.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    unique_within: Option<Duration>,
 }
 
 /// One of the three values that the parser lets pass.
@@ -115,8 +123,13 @@ pub(super) async fn execute(args: RunArgs, global: &Global) -> Done {
         membership: args.membership,
         priority: args.priority,
         rollout: args.rollouts.rollout()?,
+        idempotency_key: args.idempotency_key,
+        unique_within: args.unique_within,
     };
-    let run = remote.submit(submission).await?;
+    let Submitted { run, repeated } = remote.submit_once(submission).await?;
+    if repeated {
+        note(&format!("run {} was submitted before", run.serial));
+    }
     if !args.wait {
         if out.is_json() {
             out.json(&run)?;

@@ -16,7 +16,7 @@ use crate::engine::Page;
 use crate::history::RunQuery;
 use crate::id::{ClientId, JobName, Serial};
 use crate::remote::Remote;
-use crate::run::{Response, Run};
+use crate::run::{LateAnswer, Response, Run};
 use crate::time::Timestamp;
 
 /// The arguments of `runs`.
@@ -173,14 +173,24 @@ async fn show_one(out: &Out, remote: &Remote, serial: Serial) -> Result<(), CliE
     // Asked for one after the other: a delivery may have ended in between.
     let ended: std::collections::HashSet<_> = responses.iter().map(|it| &it.client).collect();
     open.retain(|delivery| !ended.contains(&delivery.client));
+    let read = async |page| remote.late_answers(serial, page).await;
+    let (late, more) = read_all(LIST_LIMIT, |late: &LateAnswer| late.client.clone(), read).await?;
     if out.is_json() {
-        return out.json(&json!({ "run": run, "responses": responses, "open": open }));
+        let all = json!({ "run": run, "responses": responses, "open": open, "late": late });
+        return out.json(&all);
     }
     show::run(out, &run)?;
     if !responses.is_empty() || !open.is_empty() {
         out.line("")?;
     }
-    show::answers(out, &responses, &open)
+    show::answers(out, &responses, &open)?;
+    for answer in &late {
+        out.line(&show::late_line(answer, out.now))?;
+    }
+    if more {
+        note(&format!("there are more than {LIST_LIMIT} late answers"));
+    }
+    Ok(())
 }
 
 /// Shows responses, and with `live` what is seen of all clients or of one.

@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::output::{Field, NOTHING, Out, Tone, moment, ran, relative};
 use crate::engine::OpenDelivery;
-use crate::run::{Counts, DeliveryState, Outcome, Response, Run};
+use crate::run::{Counts, DeliveryState, LateAnswer, Outcome, Response, Run};
 use crate::schedule::{Rule, When};
 use crate::time::{Timestamp, duration};
 
@@ -43,6 +43,15 @@ fn told(outcome: &Outcome) -> String {
 pub(super) fn response_line(response: &Response) -> String {
     let Response { at, client, outcome, .. } = response;
     format!("{at}  {client}  {}  {}", outcome.state, said(response)).trim_end().to_owned()
+}
+
+/// A late answer as a line of its own.
+pub(super) fn late_line(late: &LateAnswer, now: Timestamp) -> String {
+    let LateAnswer { client, at, attempt, outcome } = late;
+    let when = moment(*at, now);
+    let attempt = if *attempt == 1 { String::new() } else { format!(" to attempt {attempt}") };
+    let line = format!("late answer of {client}{attempt}, {when}: {} ", outcome.state);
+    (line + &told(outcome)).trim_end().to_owned()
 }
 
 fn response_row(response: &Response, now: Timestamp) -> Vec<Field> {

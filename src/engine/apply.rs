@@ -295,6 +295,7 @@ impl Engine {
     pub(super) fn forget_runs(&mut self, serials: Vec<crate::id::Serial>) -> Reply {
         for serial in serials {
             if self.runs.get(serial).is_none() {
+                self.withdrawn.forget(serial);
                 self.store(vec![Change::ForgetRun(serial)]);
             }
         }

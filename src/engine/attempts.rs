@@ -151,6 +151,7 @@ impl Engine {
     /// Ends an attempt by the server's own clock, and asks its client to stop.
     fn give_up(&mut self, serial: Serial, no: ClientNo, reason: &str) {
         let outcome = Outcome::ended(DeliveryState::TimedOut, reason);
+        self.remember_withdrawn(serial, no);
         if let Some(session) = self.end_attempt(serial, no, outcome) {
             self.effect(Effect::Cancel { session, serial });
         }
@@ -166,7 +167,7 @@ impl Engine {
     ) -> Option<SessionId> {
         let retriable = matches!(outcome.state, DeliveryState::Failed | DeliveryState::TimedOut);
         match self.next_attempt_at(serial, no).filter(|_| retriable) {
-            None => self.end_delivery(serial, no, outcome),
+            None => self.record_end(serial, no, outcome),
             Some(at) => self.try_again(serial, no, outcome, at),
         }
     }

@@ -9,9 +9,10 @@ use super::Effect;
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
 use crate::id::{CalendarName, ClientNo, JobId, Serial};
+use crate::idempotency::{Repeat, RepeatKey};
 use crate::job::{Job, JobState};
 use crate::job_past::{JobRevision, MissedRow, RemovedJob};
-use crate::run::{Counts, DeliveryState, Outcome, Run};
+use crate::run::{Counts, DeliveryState, LateAnswer, Outcome, Run};
 use crate::time::Timestamp;
 
 /// Clients to a chunk of a run's set of open deliveries.
@@ -80,6 +81,19 @@ pub enum Change {
     PutCalendar(Arc<CalendarRecord>),
     /// A calendar is gone.
     RemoveCalendar(CalendarName),
+    /// A submit is remembered, in the unit of its run.
+    PutRepeat(Box<Repeat>),
+    /// A submit is no longer remembered.
+    ForgetRepeat(RepeatKey),
+    /// A client's late answer; of several the last is kept. It goes with its run.
+    PutLate {
+        /// The run.
+        serial: Serial,
+        /// The client's number.
+        client: ClientNo,
+        /// What it answered.
+        answer: Box<LateAnswer>,
+    },
 }
 
 /// What a mark on an open delivery says.
@@ -142,6 +156,8 @@ pub struct Snapshot {
     pub last_serial: Option<Serial>,
     /// Every calendar.
     pub calendars: Vec<CalendarRecord>,
+    /// Every submit that is remembered.
+    pub repeats: Vec<Repeat>,
 }
 
 /// A run with open deliveries, as the store gives it back.

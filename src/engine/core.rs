@@ -9,10 +9,12 @@ use super::change::{Change, Decision, OpenRunRecord, PageEntry, Snapshot};
 use super::effect::{Effect, Event, Reply, RequestError, What};
 use super::input::{CallId, Input, Request, SessionId};
 use super::jobs::{Entry, Jobs};
+use super::late::Withdrawn;
 use super::overlap::Held;
 use super::pause::EndedRun;
 use super::queue::Limits;
 use super::registry::Registry;
+use super::repeats::Repeats;
 use super::rollout::Rollouts;
 use super::runs::{OpenRun, Runs};
 use super::sessions::Sessions;
@@ -54,6 +56,8 @@ pub struct Engine {
     pub(super) rollouts: Rollouts,
     pub(super) deadlines: Deadlines,
     pub(super) calendars: Calendars,
+    pub(super) repeats: Repeats,
+    pub(super) withdrawn: Withdrawn,
     /// Connections whose windows may have got room.
     pub(super) to_pump: BTreeSet<SessionId>,
     pub(super) last_serial: Serial,
@@ -87,6 +91,8 @@ impl Engine {
             rollouts: Rollouts::default(),
             deadlines: Deadlines::default(),
             calendars: Calendars::default(),
+            repeats: Repeats::default(),
+            withdrawn: Withdrawn::default(),
             to_pump: BTreeSet::new(),
             last_serial: snapshot.last_serial.unwrap_or(Serial::from_bytes([0; 16])),
             deliveries_open: 0,
@@ -112,6 +118,9 @@ impl Engine {
             engine.restore_run(record);
         }
         engine.restore_held();
+        for repeat in snapshot.repeats {
+            engine.repeats.put(repeat);
+        }
         engine
     }
 
@@ -188,7 +197,8 @@ impl Engine {
         let runs =
             [self.runs.next_expiry(), self.held.next_deadline(), wave, self.deadlines.next()];
         let rollouts = self.rollouts.next_deadline();
-        jobs.into_iter().chain(runs).flatten().chain(rollouts).min()
+        let repeats = self.repeats.next_deadline();
+        jobs.into_iter().chain(runs).chain([repeats]).flatten().chain(rollouts).min()
     }
 
     /// Does what is due by `now`, a bounded part of it: ask [`Engine::next_deadline`] again.
@@ -200,6 +210,7 @@ impl Engine {
         self.rollouts.stir_due(self.now);
         self.resume_due();
         self.fire_due();
+        self.forget_repeats_due();
         self.let_go();
     }
 
@@ -239,6 +250,9 @@ impl Engine {
             if !own.is_empty() {
                 alone.push(own);
             }
+        }
+        for (serial, repeats) in self.repeats.unsaved() {
+            runs.entry(serial).or_default().extend(repeats);
         }
         self.units.extend(runs.into_values());
         self.units.extend(alone);
@@ -313,15 +327,43 @@ impl Engine {
         serial
     }
 
-    /// Ends a delivery, if it is open: records it, forgets it everywhere and tells. Gives back
-    /// the connection that it had been sent over.
+    /// Ends a delivery by the server's own decision, if it is open. Gives back the connection
+    /// that it had been sent over.
     pub(super) fn end_delivery(
         &mut self,
         serial: Serial,
         no: ClientNo,
         outcome: Outcome,
     ) -> Option<SessionId> {
-        if !self.runs.get(serial)?.open.contains(no.0) {
+        self.remember_withdrawn(serial, no);
+        self.record_end(serial, no, outcome)
+    }
+
+    /// Where a delivery stands; `None`: it is not open.
+    pub(super) fn standing_of(&self, serial: Serial, no: ClientNo) -> Option<DeliveryState> {
+        let run = self.runs.get(serial).filter(|run| run.open.contains(no.0))?;
+        if run.accepted.contains(no.0) {
+            return Some(DeliveryState::Accepted);
+        }
+        let session = self.registry.get(no).and_then(|client| client.session);
+        let link = session.and_then(|id| self.sessions.get(&id));
+        let sent = link.is_some_and(|link| link.in_flight.contains_key(&serial));
+        Some(if sent { DeliveryState::Sent } else { DeliveryState::Queued })
+    }
+
+    /// The one place where deliveries end, whoever ended them: records it, forgets it everywhere
+    /// and tells. Does nothing if the delivery is not open, or may not end so. Gives back the
+    /// connection that it had been sent over.
+    pub(super) fn record_end(
+        &mut self,
+        serial: Serial,
+        no: ClientNo,
+        outcome: Outcome,
+    ) -> Option<SessionId> {
+        let (from, to) = (self.standing_of(serial, no)?, outcome.state);
+        if !to.is_end() || !from.may_become(to) {
+            tracing::error!(%serial, client = no.0, %from, %to, "no such end: a fault in fleetcron");
+            debug_assert!(false, "a delivery that is {from} would become {to}");
             return None;
         }
         let run = self.runs.change(serial)?;

@@ -171,6 +171,9 @@ impl Engine {
         let Some(link) = self.sessions.remove(&session) else { return };
         self.deadlines.forget(session, link.watched);
         let no = link.client;
+        for serial in link.in_flight.keys() {
+            self.runs.took_along(*serial, no);
+        }
         let Some(client) = self.registry.get(no) else { return };
         if client.session != Some(session) {
             return;
@@ -201,7 +204,8 @@ impl Engine {
     }
 
     /// A client has ended a delivery. The first end stands; a later one is acknowledged, so that
-    /// the client can forget it. So is one of an attempt that is not at hand.
+    /// the client can forget it, and noted if the first was the server's own. So is one of an
+    /// attempt that is not at hand.
     pub(super) fn responded(&mut self, session: SessionId, attempt: Attempt, outcome: Outcome) {
         let Some(link) = self.sessions.get(&session) else { return };
         let no = link.client;
@@ -219,7 +223,7 @@ impl Engine {
         if open {
             self.end_attempt(serial, no, outcome);
         } else {
-            tracing::debug!(%serial, client = no.0, state = %outcome.state, "late answer");
+            self.answered_late(attempt, no, outcome);
         }
         self.effect(Effect::Ack { session, attempt });
     }

@@ -18,7 +18,7 @@ use crate::live::Progress;
 use crate::pause::SelectionChange;
 use crate::policy::Priority;
 use crate::rollout::{RunProgress, Standing};
-use crate::run::{Attempt, Counts, DeliveryState, Response, Run};
+use crate::run::{Attempt, Counts, DeliveryState, LateAnswer, Response, Run};
 use crate::time::Timestamp;
 
 /// Something to do outside, after the commit.
@@ -142,6 +142,8 @@ pub enum Reply {
     Calendar(Box<CalendarView>),
     /// Calendars.
     Calendars(Vec<CalendarView>),
+    /// The submit was made before: the run of the first, which may have ended.
+    Repeated(Serial),
 }
 
 /// What would become of one job, and where it would then stand.
@@ -358,6 +360,13 @@ pub enum What {
         change: String,
         /// How many jobs have another next firing by it, or none any more.
         moved: u64,
+    },
+    /// A client answered what the server had ended itself; the first end stands.
+    LateAnswer {
+        /// The run.
+        serial: Serial,
+        /// What it answered.
+        answer: LateAnswer,
     },
 }
 

@@ -10,6 +10,7 @@ use super::effect::{Reply, RequestError, What};
 use super::jobs::Entry;
 use super::missed::{self, LATE};
 use super::overlap::Start;
+use super::repeats::Sought;
 use super::resolve::Salt;
 use super::runs::OpenRun;
 use super::spread;
@@ -178,16 +179,28 @@ impl Engine {
         policy.check().map_err(|error| RequestError::Invalid(error.to_string()))?;
         super::rollout::check(submission.rollout.as_ref(), submission.membership)
             .map_err(RequestError::Invalid)?;
+        let sought = Sought::of(&submission)?;
         let (on_client_crash, membership) = (submission.on_client_crash, submission.membership);
         let Submission { target, command, params, offline, expires_after, .. } = submission;
-        self.check_target(&target)?;
         if offline == Offline::Latest {
             let message = "offline \"latest\" needs a job: a submitted command has no later run";
             return Err(RequestError::Invalid(message.into()));
         }
         let command = Command::new(command, params)
             .map_err(|error| RequestError::Invalid(error.to_string()))?;
+        if let Some(sought) = &sought
+            && let Some(serial) = self.repeat_of(sought)?
+        {
+            return Ok(Reply::Repeated(serial));
+        }
+        self.check_target(&target)?;
+        if let Some(sought) = &sought {
+            self.make_room(sought)?;
+        }
         let serial = self.immediate_serial(entropy);
+        if let Some(sought) = sought {
+            self.remember(sought, serial);
+        }
         let run = self.start_run(Run {
             serial,
             job_id: None,

@@ -21,6 +21,7 @@ mod forecast;
 mod input;
 mod jobs;
 mod labels;
+mod late;
 mod membership;
 mod missed;
 mod overlap;
@@ -30,6 +31,7 @@ mod progress;
 mod queries;
 mod queue;
 mod registry;
+mod repeats;
 mod resolve;
 mod rolling;
 mod rollout;
@@ -54,6 +56,7 @@ pub use forecast::OUTLOOKS;
 pub use input::{
     Apply, CallId, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId,
 };
+pub use late::MAX_WITHDRAWN;
 pub use missed::{LATE, MAX_CATCH_UP};
 pub use queue::{
     InvalidLimits, Limits, MAX_QUEUE_BYTES, MIN_QUEUE_BYTES, QUEUE_BYTES, QUEUE_DELIVERIES,

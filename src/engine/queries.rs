@@ -6,7 +6,7 @@ use super::input::{Page, Request, SessionId};
 use super::jobs::Entry;
 use super::not_found;
 use crate::id::{ClientId, ClientNo, GroupName, JobName, Serial};
-use crate::run::{Attempt, DeliveryState};
+use crate::run::Attempt;
 
 impl Engine {
     /// A job by name.
@@ -82,13 +82,7 @@ impl Engine {
             .iter()
             .filter_map(|no| {
                 let client = self.registry.get(ClientNo(no))?;
-                let sent =
-                    client.session.and_then(|id| self.sessions.get(&id)?.in_flight.get(&serial));
-                let state = match sent {
-                    _ if run.accepted.contains(no) => DeliveryState::Accepted,
-                    Some(_) => DeliveryState::Sent,
-                    None => DeliveryState::Queued,
-                };
+                let state = self.standing_of(serial, ClientNo(no))?;
                 Some(OpenDelivery { client: client.record.id.clone(), state, progress: None })
             })
             .collect();

@@ -25,6 +25,8 @@ pub(super) struct OpenRun {
     pub(super) open: RoaringBitmap,
     /// Those of them that have taken it.
     pub(super) accepted: RoaringBitmap,
+    /// Those of them whose connection ended when it had been sent: they may have it.
+    pub(super) took_along: RoaringBitmap,
     /// Those of them that were tried before.
     tried: BTreeMap<u32, Tried>,
     /// Until when those of them that run it may do so, if there is such a time.
@@ -83,6 +85,7 @@ impl OpenRun {
             dispatch,
             open,
             accepted: RoaringBitmap::new(),
+            took_along: RoaringBitmap::new(),
             tried: BTreeMap::new(),
             begun: BTreeMap::new(),
             again: BTreeMap::new(),
@@ -134,6 +137,7 @@ impl OpenRun {
         let ClientNo(no) = entry.client;
         self.try_again(entry.client, entry.attempt + 1, not_before);
         self.accepted.remove(no);
+        self.took_along.remove(no);
         self.begun.remove(&no);
         self.run.counts.retried += 1;
         self.unsaved.entries.push(entry);
@@ -174,6 +178,7 @@ impl OpenRun {
         let ClientNo(no) = entry.client;
         self.open.remove(no);
         self.accepted.remove(no);
+        self.took_along.remove(no);
         self.begun.remove(&no);
         self.tried.remove(&no);
         for (mark, clients) in &mut self.marks {
@@ -345,10 +350,18 @@ impl Runs {
         }
     }
 
+    /// Notes that a client's connection ended when a delivery had been sent; nothing is stored.
+    pub(super) fn took_along(&mut self, serial: Serial, no: ClientNo) {
+        if let Some(run) = self.open.get_mut(&serial) {
+            run.took_along.insert(no.0);
+        }
+    }
+
     /// Notes that a client no longer has what it had taken; nothing is stored.
     pub(super) fn lose(&mut self, serial: Serial, no: ClientNo) {
         if let Some(run) = self.open.get_mut(&serial) {
             run.accepted.remove(no.0);
+            run.took_along.remove(no.0);
             run.begun.remove(&no.0);
         }
     }

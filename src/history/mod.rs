@@ -4,10 +4,12 @@
 //! bounded, by the constants of this module. A read beside the node sees each run as some commit
 //! left it. May import the domain types and the store.
 
+mod late;
 mod past;
 mod responses;
 mod runs;
 
+pub use late::{late_answer, late_answers};
 pub use past::{
     DEFAULT_PAST, MAX_PAST, MAX_REVISIONS_BYTES, NAMESAKES, PastQuery, jobs_named, missed,
     nearest_removed, removed_before, revision, revisions,

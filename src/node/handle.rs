@@ -54,9 +54,10 @@ macro_rules! expect_reply {
 }
 
 impl Handle {
-    /// Runs a command now. The run is durable when this returns; it has not ended.
+    /// Runs a command now. The run is durable when this returns. It has not ended, unless the
+    /// submission says by what it is known again and is: see [`Handle::submit_once`].
     pub async fn submit(&self, submission: Submission) -> Result<Run, CallError> {
-        expect_reply!(self.call(Request::Submit(submission)).await?, Reply::Run(run) => *run)
+        Ok(self.submit_once(submission).await?.run)
     }
 
     /// Creates and changes calendars and jobs and, with `prune`, removes jobs: all or nothing. A

@@ -5,14 +5,36 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{CallError, Handle};
-use crate::engine::{Reply, Request, RequestError};
+use crate::engine::{Page, Reply, Request, RequestError};
 use crate::history::{self, RunQuery};
 use crate::id::{ClientId, Serial};
-use crate::run::{Response, Run};
+use crate::idempotency::Submitted;
+use crate::run::{LateAnswer, Response, Run, Submission};
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 
 impl Handle {
+    /// Runs a command now, or gives back the run of an earlier submit by the submission's
+    /// `idempotency_key` or `unique_within`, as it stands; the answer tells which. A run that
+    /// retention has forgotten since is a conflict.
+    pub async fn submit_once(&self, submission: Submission) -> Result<Submitted, CallError> {
+        let serial = match self.call(Request::Submit(submission)).await? {
+            Reply::Run(run) => return Ok(Submitted { run: *run, repeated: false }),
+            Reply::Repeated(serial) => serial,
+            other => return Err(CallError::UnexpectedReply(format!("{other:?}"))),
+        };
+        match self.run(serial).await {
+            Ok(run) => Ok(Submitted { run, repeated: true }),
+            Err(CallError::Refused(RequestError::NotFound { .. })) => {
+                let message = format!(
+                    "this was submitted before, as run {serial}, which has been forgotten since"
+                );
+                Err(RequestError::Conflict(message).into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// One run, with its counts as they stand.
     pub async fn run(&self, serial: Serial) -> Result<Run, CallError> {
         if let Some(run) = self.open_runs(vec![serial]).await?.pop() {
@@ -52,6 +74,27 @@ impl Handle {
     ) -> Result<Option<Response>, CallError> {
         self.run(serial).await?;
         self.read(move |store| history::response(store, serial, &client)).await
+    }
+
+    /// What one client answered to a run after the server had ended its delivery, or an attempt,
+    /// by itself; the last if there were several.
+    pub async fn late_answer(
+        &self,
+        serial: Serial,
+        client: ClientId,
+    ) -> Result<Option<LateAnswer>, CallError> {
+        self.run(serial).await?;
+        self.read(move |store| history::late_answer(store, serial, &client)).await
+    }
+
+    /// All such answers to a run, in the order in which their clients were defined.
+    pub async fn late_answers(
+        &self,
+        serial: Serial,
+        page: Page<ClientId>,
+    ) -> Result<Vec<LateAnswer>, CallError> {
+        self.run(serial).await?;
+        self.read(move |store| history::late_answers(store, serial, &page)).await
     }
 
     /// Runs that ended before a moment, oldest first, at most `limit`: what retention forgets.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response, Url, redirect};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 
 use super::RemoteError;
@@ -88,12 +88,22 @@ impl Http {
         &self,
         request: RequestBuilder,
     ) -> Result<T, RemoteError> {
+        Ok(self.status_and_json(request).await?.1)
+    }
+
+    /// The same, with the status of the success.
+    pub(super) async fn status_and_json<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, T), RemoteError> {
         let response = self.send(request).await?;
+        let status = response.status();
         let body = response.bytes().await;
         let body = body.map_err(|error| RemoteError::exchange(&self.shown, &error))?;
-        serde_json::from_slice(&body).map_err(|error| RemoteError::Answer {
+        let value = serde_json::from_slice(&body).map_err(|error| RemoteError::Answer {
             url: self.shown.clone(),
             problem: error.to_string(),
-        })
+        })?;
+        Ok((status, value))
     }
 }

@@ -14,7 +14,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::api::message::{
@@ -28,9 +28,10 @@ use crate::engine::{
 use crate::forecast::{Forecast, ForecastQuery, NextFirings};
 use crate::history::RunQuery;
 use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
+use crate::idempotency::Submitted;
 use crate::job::JobView;
 use crate::pause::{JobSelection, PauseTerms, SelectionChange};
-use crate::run::{Response, Run, Submission};
+use crate::run::{LateAnswer, Response, Run, Submission};
 use http::Http;
 
 pub use error::RemoteError;
@@ -55,10 +56,18 @@ impl Remote {
         Ok(Self { http: Http::new(base_url, token)? })
     }
 
-    /// Runs a command now. The run is durable when this returns; it has not ended.
+    /// Runs a command now. The run is durable when this returns. It has not ended, unless the
+    /// submission says by what it is known again and is: see [`Remote::submit_once`].
     pub async fn submit(&self, submission: Submission) -> Result<Run, RemoteError> {
+        Ok(self.submit_once(submission).await?.run)
+    }
+
+    /// Runs a command now, or gives back the run of an earlier submit by the submission's
+    /// `idempotency_key` or `unique_within`, as it stands; the answer tells which.
+    pub async fn submit_once(&self, submission: Submission) -> Result<Submitted, RemoteError> {
         let request = self.http.request(Method::POST, &["runs"])?.json(&submission);
-        self.http.json(request).await
+        let (status, run) = self.http.status_and_json(request).await?;
+        Ok(Submitted { run, repeated: status == StatusCode::OK })
     }
 
     /// Creates and changes calendars and jobs and, with `prune`, removes jobs: all or nothing. A
@@ -209,6 +218,17 @@ impl Remote {
         client: ClientId,
     ) -> Result<Option<Response>, RemoteError> {
         self.fetch(&["runs", &serial.to_string(), "responses", client.as_str()]).await
+    }
+
+    /// What clients answered to a run after the server had ended their deliveries, or attempts, by
+    /// itself, in the order in which the clients were defined.
+    pub async fn late_answers(
+        &self,
+        serial: Serial,
+        page: Page<ClientId>,
+    ) -> Result<Vec<LateAnswer>, RemoteError> {
+        let request = self.http.request(Method::GET, &["runs", &serial.to_string(), "late"])?;
+        self.http.json(request.query(&page_query(&page))).await
     }
 
     /// The open deliveries of a run, in the order of their clients' names.

@@ -22,6 +22,9 @@
 //! | `n` + job name + 0 + job id (16) | a removed job that had this name, JSON of [`RemovedJob`](crate::RemovedJob) | name, then job id: the latest job of a name last |
 //! | `o` + time of removal (u64) + job id (16) | the same, for retention | when it was removed |
 //! | `e` + calendar name (text) | a calendar, JSON of [`CalendarRecord`](crate::CalendarRecord) | calendar name |
+//! | `l` + 0 + idempotency key (text) | a submit that is remembered by it, JSON of [`Repeat`](crate::Repeat) | key |
+//! | `l` + 1 + SHA-256 (32) | a submit that is remembered by its content, JSON of the same | hash |
+//! | `w` + serial (16) + client (u32) | a late answer, JSON of [`LateAnswer`](crate::LateAnswer) | serial, then client number |
 //! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
 //!
@@ -34,6 +37,7 @@
 use std::ops::Range;
 
 use crate::id::{CalendarName, ClientId, ClientNo, JobId, JobName, Serial};
+use crate::idempotency::RepeatKey;
 use crate::time::Timestamp;
 
 /// Facts about the store.
@@ -68,6 +72,10 @@ pub const REMOVED: u8 = b'n';
 pub const REMOVAL: u8 = b'o';
 /// Calendars.
 pub const CALENDAR: u8 = b'e';
+/// Submits that are remembered.
+pub const REPEAT: u8 = b'l';
+/// Late answers.
+pub const LATE: u8 = b'w';
 /// The redo log of large units.
 pub const STAGING: u8 = b'z';
 
@@ -184,6 +192,21 @@ pub fn of_job(kind: u8, id: JobId) -> Range<Vec<u8>> {
 #[must_use]
 pub fn calendar(name: &CalendarName) -> Vec<u8> {
     of(CALENDAR, &[name.as_str().as_bytes()])
+}
+
+/// The key of a submit that is remembered.
+#[must_use]
+pub fn repeat(key: &RepeatKey) -> Vec<u8> {
+    match key {
+        RepeatKey::Key(key) => of(REPEAT, &[&[0], key.as_str().as_bytes()]),
+        RepeatKey::Same(fingerprint) => of(REPEAT, &[&[1], &fingerprint.0]),
+    }
+}
+
+/// The key of a client's late answer to a run.
+#[must_use]
+pub fn late(serial: Serial, client: ClientNo) -> Vec<u8> {
+    of(LATE, &[&serial.to_bytes(), &client.0.to_be_bytes()])
 }
 
 /// The key that is there while a large unit is complete and being applied.

@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 
 use super::page::{self, RESULT_PART};
 use super::{MAX_VALUE, Op, Order, Store, StoreError, key, open_set, prepare, staging, walk};
-use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
 use crate::engine::{Change, Mark, OpenRunRecord, PageEntry, Snapshot};
 use crate::id::{ClientId, ClientNo, JobId, Serial};
@@ -85,6 +84,13 @@ pub fn encode(store: &dyn Store, unit: &[Change]) -> Result<Vec<Op>, StoreError>
                 ops.push(put("calendar", key::calendar(record.spec.name()), &**record)?);
             }
             Change::RemoveCalendar(name) => ops.push(Op::Delete(key::calendar(name))),
+            Change::PutRepeat(repeat) => {
+                ops.push(put("remembered submit", key::repeat(&repeat.key), &**repeat)?);
+            }
+            Change::PutLate { serial, client, answer } => {
+                ops.push(put("late answer", key::late(*serial, *client), &**answer)?);
+            }
+            Change::ForgetRepeat(known) => ops.push(Op::Delete(key::repeat(known))),
         }
     }
     Ok(ops)
@@ -157,8 +163,8 @@ fn put_presence(no: ClientNo, presence: &Presence) -> Result<Op, StoreError> {
 }
 
 fn forget(store: &dyn Store, ops: &mut Vec<Op>, serial: Serial) -> Result<(), StoreError> {
-    let ranges =
-        [key::OPEN, key::MARK, key::PAGE, key::RESULT].map(|kind| key::of_run(kind, serial));
+    let ranges = [key::OPEN, key::MARK, key::PAGE, key::RESULT, key::LATE]
+        .map(|kind| key::of_run(kind, serial));
     // What this very unit has put is not in the store yet.
     let put_here: Vec<Op> = ops
         .iter()
@@ -189,7 +195,8 @@ pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
         clients: load_clients(store)?,
         open_runs: load_open_runs(store)?,
         last_serial,
-        calendars: load_calendars(store)?,
+        calendars: load_all(store, "calendar", key::CALENDAR)?,
+        repeats: load_all(store, "remembered submit", key::REPEAT)?,
     })
 }
 
@@ -211,11 +218,16 @@ fn load_jobs(store: &dyn Store) -> Result<Vec<(Job, JobState)>, StoreError> {
         .collect()
 }
 
-fn load_calendars(store: &dyn Store) -> Result<Vec<CalendarRecord>, StoreError> {
-    walk(store, key::all(key::CALENDAR), Order::Up)
+/// Every record of a kind.
+fn load_all<T: DeserializeOwned>(
+    store: &dyn Store,
+    what: &'static str,
+    kind: u8,
+) -> Result<Vec<T>, StoreError> {
+    walk(store, key::all(kind), Order::Up)
         .map(|entry| {
             let (key, value) = entry?;
-            read("calendar", &key, &value)
+            read(what, &key, &value)
         })
         .collect()
 }

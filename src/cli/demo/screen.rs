@@ -107,7 +107,10 @@ impl Screen {
                 Style::new().yellow(),
                 &format!("  {job} missed {} firings: {}", missed.total, missed.reason),
             )),
-            What::Job { .. } | What::Calendar { .. } | What::Rollout { .. } => None,
+            What::Job { .. }
+            | What::Calendar { .. }
+            | What::Rollout { .. }
+            | What::LateAnswer { .. } => None,
         }
     }
 
