@@ -114,6 +114,7 @@
 pub mod access;
 pub mod agent;
 pub mod api;
+pub mod bucket;
 mod calendar;
 #[doc(hidden)]
 pub mod cli;

@@ -10,10 +10,15 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use super::error::CliError;
 use super::service::{Service, Settings};
 use super::{Done, Verdict, signals};
-use crate::engine::{Limits, QUEUE_DELIVERIES, QueueFull};
+use crate::bucket::{InvalidRate, Rate};
+use crate::engine::{DRAIN, Limits, QUEUE_DELIVERIES, QueueFull};
 use crate::label::LabelTrust;
 use crate::node::Options;
+use crate::server::ADMISSION;
 use crate::time::duration;
+
+/// Rates and bursts that make sense.
+const RATES: std::ops::RangeInclusive<i64> = 1..=Rate::MOST as i64;
 
 /// Keep jobs in a store and deliver them to the clients that connect.
 #[derive(Debug, Args)]
@@ -41,6 +46,15 @@ pub(super) struct ServeArgs {
     /// keys. Default: none; labels set by `clients label` always count.
     #[arg(long, value_name = "all|KEY,KEY")]
     trust_labels: Option<LabelTrust>,
+    /// How many clients may connect in a second; those above it are told when to come again.
+    #[arg(long, value_name = "PER_SECOND", default_value_t = ADMISSION.per_second(), value_parser = clap::value_parser!(u32).range(RATES))]
+    admit_rate: u32,
+    /// How many clients may connect at once, after a quiet time.
+    #[arg(long, value_name = "CLIENTS", default_value_t = ADMISSION.burst(), value_parser = clap::value_parser!(u32).range(RATES))]
+    admit_burst: u32,
+    /// How many deliveries a second leave, of those that had waited for clients that were away.
+    #[arg(long, value_name = "PER_SECOND", default_value_t = DRAIN.per_second(), value_parser = clap::value_parser!(u32).range(RATES))]
+    drain_rate: u32,
     #[command(flatten)]
     queue: QueueArgs,
 }
@@ -94,13 +108,16 @@ impl ServeArgs {
             }
         }
         let cache_bytes = self.cache * 1_024 * 1_024;
+        let usage = |error: InvalidRate| CliError::Usage(error.to_string());
+        let admission = Rate::new(self.admit_rate, self.admit_burst).map_err(usage)?;
+        let drain = Rate::smooth(self.drain_rate).map_err(usage)?;
         let labels = self.trust_labels.unwrap_or_default();
         let Self { data, listen, http, keep, queue, .. } = self;
         let limits = Limits::default()
             .with_queue(queue.queue_limit, queue.queue_bytes, queue.queue_full)
             .map_err(|error| CliError::Usage(error.to_string()))?;
-        let options = Options { labels, limits };
-        Ok(Settings { data, listen, http, cache_bytes, keep, options })
+        let options = Options { labels, limits, drain };
+        Ok(Settings { data, listen, http, cache_bytes, keep, options, admission })
     }
 }
 

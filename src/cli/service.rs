@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::CliError;
 use crate::access::Access;
 use crate::api;
+use crate::bucket::Rate;
 use crate::housekeeping::{Chores, Housekeeping};
 use crate::node::{Handle, Node, Options};
 use crate::server::Server;
@@ -34,6 +35,8 @@ pub(super) struct Settings {
     pub(super) keep: Duration,
     /// What the node trusts and takes in.
     pub(super) options: Options,
+    /// How many clients may connect in a second and at once.
+    pub(super) admission: Rate,
 }
 
 /// A running server.
@@ -66,6 +69,7 @@ impl Service {
         let router = api::router(handle.clone(), tokens, http_stop.clone());
         let http = tokio::spawn(api::serve(listener, router, http_stop.clone()));
         let server = Server::builder(handle.clone())
+            .admission(settings.admission)
             .bind(settings.listen)
             .await
             .map_err(|error| CliError::Server(format!("--listen: {error}")))?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::attempts::Deadlines;
 use super::calendars::Calendars;
 use super::change::{Change, Decision, OpenRunRecord, PageEntry, Snapshot};
+use super::drain::{DRAIN, Drain};
 use super::effect::{Effect, Event, Reply, RequestError, What};
 use super::input::{CallId, Input, Request, SessionId};
 use super::jobs::{Entry, Jobs};
@@ -55,6 +56,7 @@ pub struct Engine {
     pub(super) waves: Waves,
     pub(super) rollouts: Rollouts,
     pub(super) deadlines: Deadlines,
+    pub(super) drain: Drain,
     pub(super) calendars: Calendars,
     pub(super) repeats: Repeats,
     pub(super) withdrawn: Withdrawn,
@@ -90,6 +92,7 @@ impl Engine {
             waves: Waves::new(),
             rollouts: Rollouts::default(),
             deadlines: Deadlines::default(),
+            drain: Drain::new(DRAIN, now),
             calendars: Calendars::default(),
             repeats: Repeats::default(),
             withdrawn: Withdrawn::default(),
@@ -197,8 +200,8 @@ impl Engine {
         let runs =
             [self.runs.next_expiry(), self.held.next_deadline(), wave, self.deadlines.next()];
         let rollouts = self.rollouts.next_deadline();
-        let repeats = self.repeats.next_deadline();
-        jobs.into_iter().chain(runs).chain([repeats]).flatten().chain(rollouts).min()
+        let others = [rollouts, self.repeats.next_deadline(), self.drain.next()];
+        jobs.into_iter().chain(runs).chain(others).flatten().min()
     }
 
     /// Does what is due by `now`, a bounded part of it: ask [`Engine::next_deadline`] again.
@@ -225,6 +228,7 @@ impl Engine {
         for session in std::mem::take(&mut self.to_pump) {
             self.pump(session);
         }
+        self.drain_old();
         self.count_failures();
     }
 

@@ -93,7 +93,7 @@ impl Engine {
                 self.wait_in_line(no, session, serial, &mut latest);
             }
         }
-        self.sessions.get(&session).map_or(0, |link| link.waiting.len() as u64)
+        self.sessions.get_mut(&session).map_or(0, Session::all_is_old)
     }
 
     fn resume_taken(&mut self, no: ClientNo, session: SessionId, serial: Serial) {
@@ -170,6 +170,7 @@ impl Engine {
     pub(super) fn disconnect(&mut self, session: SessionId, reason: String) {
         let Some(link) = self.sessions.remove(&session) else { return };
         self.deadlines.forget(session, link.watched);
+        self.drain.leave(link.turn);
         let no = link.client;
         for serial in link.in_flight.keys() {
             self.runs.took_along(*serial, no);
@@ -228,16 +229,30 @@ impl Engine {
         self.effect(Effect::Ack { session, attempt });
     }
 
-    /// Sends what waits for a connection, as far as its window has room.
+    /// Sends what waits for a connection, as far as its window has room; what had waited for its
+    /// return leaves in its turn.
     pub(super) fn pump(&mut self, session: SessionId) {
-        while let Some(serial) = self.sessions.get_mut(&session).and_then(Session::next_to_send) {
-            let Some(no) = self.sessions.get(&session).map(|link| link.client) else { return };
-            if let Some(run) = self.runs.get_mut(serial) {
-                let dispatch = run.dispatch(no);
-                self.effect(Effect::Send { session, dispatch });
-                self.note_sent(session, no, serial);
+        loop {
+            if self.sessions.get(&session).is_some_and(Session::can_send_old) {
+                return self.stand_in_line(session);
+            }
+            if !self.send_next(session) {
+                return;
             }
         }
+    }
+
+    /// Sends the next delivery of a connection, if there is one and its window has room.
+    pub(super) fn send_next(&mut self, session: SessionId) -> bool {
+        let Some(link) = self.sessions.get_mut(&session) else { return false };
+        let no = link.client;
+        let Some(serial) = link.next_to_send() else { return false };
+        if let Some(run) = self.runs.get_mut(serial) {
+            let dispatch = run.dispatch(no);
+            self.effect(Effect::Send { session, dispatch });
+            self.note_sent(session, no, serial);
+        }
+        true
     }
 
     /// Ends a run: at once where nobody has it yet, by asking where a client has it.

@@ -15,6 +15,7 @@ mod change;
 mod clients;
 mod core;
 mod dispatch;
+mod drain;
 mod effect;
 mod fire;
 mod forecast;
@@ -48,6 +49,7 @@ pub use crate::job_diff::FieldChange;
 pub use applied::{Applied, CalendarChange, CalendarPlan, Moved, Planned};
 pub use attempts::RUN_GRACE;
 pub use change::{CHUNK, Change, Decision, Mark, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot};
+pub use drain::DRAIN;
 pub use effect::{
     CloseReason, Dispatch, Effect, Event, JobAction, JobChange, NextChange, OpenDelivery, Outlooks,
     Plan, Reply, RequestError, Status, What,

@@ -30,6 +30,10 @@ pub(super) struct Session {
     pub(super) watched: Option<Timestamp>,
     /// How many of those sent the client has not taken.
     untaken: usize,
+    /// The last of those that had waited for its return; `None`: all of them have left.
+    old: Option<Serial>,
+    /// Its place in the line of those that have old ones to get.
+    pub(super) turn: Option<u64>,
 }
 
 /// A delivery that was sent over a connection.
@@ -49,17 +53,36 @@ impl Session {
             in_flight: BTreeMap::new(),
             watched: None,
             untaken: 0,
+            old: None,
+            turn: None,
         }
     }
 
     /// Takes the next delivery to send, if the window has room for its class.
     pub(super) fn next_to_send(&mut self) -> Option<Serial> {
         let (class, _) = self.waiting.first()?;
-        let kept = if *class == Priority::Urgent { 0 } else { URGENT_WINDOW };
-        if self.in_flight.len() + kept >= WINDOW {
+        if !self.has_room_for(*class) {
             return None;
         }
         self.waiting.pop_first().map(|(_, serial)| serial)
+    }
+
+    /// Notes that all that waits has waited for the client's return; tells how many these are.
+    pub(super) fn all_is_old(&mut self) -> u64 {
+        self.old = self.waiting.iter().map(|(_, serial)| *serial).max();
+        self.waiting.len() as u64
+    }
+
+    /// Whether the next delivery is one that had waited for the client's return, and the window
+    /// has room for it.
+    pub(super) fn can_send_old(&self) -> bool {
+        let Some((class, next)) = self.waiting.first() else { return false };
+        self.old.is_some_and(|old| *next <= old) && self.has_room_for(*class)
+    }
+
+    fn has_room_for(&self, class: Priority) -> bool {
+        let kept = if class == Priority::Urgent { 0 } else { URGENT_WINDOW };
+        self.in_flight.len() + kept < WINDOW
     }
 
     /// Notes that an attempt was sent, and until when it must be taken; tells the time at which

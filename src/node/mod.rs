@@ -27,7 +27,8 @@ use self::core::Core;
 use self::entropy::Entropy;
 use self::link::Letter;
 use self::run_loop::Loop;
-use crate::engine::{Engine, Limits, RequestError};
+use crate::bucket::Rate;
+use crate::engine::{DRAIN, Engine, Limits, RequestError};
 use crate::label::LabelTrust;
 use crate::store::{SledOptions, SledStore, Store, StoreError, records};
 use crate::time::{Clock, SystemClock};
@@ -101,12 +102,20 @@ pub enum CallError {
 }
 
 /// What a node trusts and takes in.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Which labels that clients report of themselves count for targets. Default: none.
     pub labels: LabelTrust,
     /// The limits of what waits for clients that are away.
     pub limits: Limits,
+    /// How fast deliveries leave that had waited for clients that were away. Default [`DRAIN`].
+    pub drain: Rate,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { labels: LabelTrust::default(), limits: Limits::default(), drain: DRAIN }
+    }
 }
 
 impl Node {
@@ -139,6 +148,7 @@ impl Node {
         let snapshot = records::load(store.as_ref())?;
         let mut engine = Engine::restore(snapshot, clock.now()).with_limits(options.limits);
         engine.trust_labels(options.labels);
+        engine.set_drain(options.drain);
         let events = broadcast::Sender::new(EVENTS);
         let live = LiveBoard::default();
         let core = Core::new(engine, Entropy::new()?, events.clone(), live.clone());

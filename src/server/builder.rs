@@ -13,15 +13,27 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Server;
+use super::admission::Gate;
 use super::auth::{Authenticator, TokenAuthenticator};
 use super::fleet::Fleet;
 use super::shared::{Caller, Hooks, Limits, Shared};
+use crate::bucket::Rate;
 use crate::handlers::{HandlerError, Handlers, HandlersError};
 use crate::job::MAX_PARAMS;
 use crate::wire::MAX_FRAME;
 
 /// The smallest `max_frame`: a command with the largest parameters and its names fit.
 const LEAST_FRAME: usize = MAX_PARAMS + 4 * 1024;
+
+/// The admission of a server that is told nothing else: 2,000 clients a second, 1,000 at once.
+///
+/// A fleet as large as the default `max_connections` is back within 5 s, while the node keeps most
+/// of its commits for the work that the clients come back for. A thousand at once are as many as
+/// may be without a hello, so a fleet of that size notices nothing.
+pub const ADMISSION: Rate = match Rate::new(2_000, 1_000) {
+    Ok(rate) => rate,
+    Err(_) => panic!("the default rate of admission is not valid"),
+};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +87,7 @@ impl<F: Fleet> ServerBuilder<F> {
                 max_greeting: 1_024,
                 max_calls: 64,
                 live: true,
+                admission: ADMISSION,
             },
         }
     }
@@ -168,6 +181,13 @@ impl<F: Fleet> ServerBuilder<F> {
     /// Whether clients are asked for progress and output of running commands. Default true.
     pub fn live(mut self, wanted: bool) -> Self {
         self.limits.live = wanted;
+    }
+
+    /// How many clients may come in a second, and how many at once. Those above it are refused
+    /// before anything is asked about them, each told another time to come again. Default
+    /// [`ADMISSION`]: 2,000 a second, 1,000 at once.
+    pub fn admission(mut self, rate: Rate) -> Self {
+        self.limits.admission = rate;
         self
     }
 
@@ -182,6 +202,7 @@ impl<F: Fleet> ServerBuilder<F> {
             hooks: self.hooks,
             open: Arc::new(Semaphore::new(self.limits.max_connections)),
             greeting: Arc::new(Semaphore::new(self.limits.max_greeting)),
+            gate: Gate::new(self.limits.admission),
             limits: self.limits,
             stopping: CancellationToken::new(),
             abort: CancellationToken::new(),

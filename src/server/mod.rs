@@ -5,7 +5,8 @@
 //! allows it and to the log; nothing that a client does or leaves undone holds more than bounded
 //! memory; those that have said no hello take no place from those that have.
 //!
-//! Limits and what happens at them: `max_connections` let in (the next is refused, and told when
+//! Limits and what happens at them: `admit_rate` hellos a second are looked at (those above it are
+//! refused unlooked at, each told another time to come again); `max_connections` let in (the next is refused, and told when
 //! to come again); `max_greeting` without a hello (the next is refused likewise, unheard);
 //! `hello_timeout` for the hello; `max_frame`; three heartbeat intervals of silence;
 //! `write_timeout` for a client that does not read; `max_calls` of one client at a time (the next
@@ -13,6 +14,7 @@
 //!
 //! May import the domain types, `engine`'s types, `node`, `handlers` and `wire`.
 
+mod admission;
 mod auth;
 mod builder;
 mod fleet;
@@ -33,7 +35,7 @@ use crate::node::Handle;
 use crate::wire::encode;
 
 pub use auth::{Authenticator, Denied, NOT_KNOWN, TokenAuthenticator};
-pub use builder::{ServerBuilder, StartError};
+pub use builder::{ADMISSION, ServerBuilder, StartError};
 pub use fleet::Fleet;
 pub use listener::Accept;
 pub use shared::Caller;
@@ -65,6 +67,13 @@ impl<F: Fleet> Server<F> {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.connections()
+    }
+
+    /// How many connections came above the rate of admission so far, and were sent away for a
+    /// while.
+    #[must_use]
+    pub fn deferred(&self) -> u64 {
+        self.shared.gate.deferred()
     }
 
     /// Serves one connection over any byte stream, to its end. Listening does the same with the

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::auth::NOT_KNOWN;
 use super::fleet::Fleet;
@@ -27,6 +27,8 @@ use crate::wire::{
 const AUTHENTICATE: Duration = Duration::from_secs(10);
 /// How long the last frame may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often the log is told how many were sent away.
+const TELL: Duration = Duration::from_secs(1);
 /// How many bytes of what a client still sends are read before its connection is closed, so that
 /// the last frame reaches it.
 const LINGER: usize = 256 * 1024;
@@ -42,11 +44,13 @@ struct Refusal {
     /// What the log is told, if it differs.
     detail: Option<String>,
     retry_after: Option<Duration>,
+    /// It is one of many that the log tells in one line.
+    in_sum: bool,
 }
 
 impl Refusal {
     fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), detail: None, retry_after: None }
+        Self { reason: reason.into(), detail: None, retry_after: None, in_sum: false }
     }
 
     fn after(mut self, retry_after: Duration) -> Self {
@@ -93,7 +97,7 @@ pub(super) async fn run<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin>(
 }
 
 struct Session<'a, F, S> {
-    shared: &'a Shared<F>,
+    shared: &'a Arc<Shared<F>>,
     reader: FrameReader<ReadHalf<S>>,
     writer: FrameWriter<WriteHalf<S>>,
     peer: Option<SocketAddr>,
@@ -173,7 +177,11 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
     async fn refuse(&mut self, caller: Option<&Caller>, refusal: Refusal) {
         let client = caller.map_or("-", |caller| caller.client.as_str());
         let reason = refusal.detail.as_deref().unwrap_or(&refusal.reason);
-        tracing::warn!(client, peer = %shown(self.peer), reason, "refused a connection");
+        if refusal.in_sum {
+            tracing::debug!(client, peer = %shown(self.peer), reason, "refused a connection");
+        } else {
+            tracing::warn!(client, peer = %shown(self.peer), reason, "refused a connection");
+        }
         self.last_words(&refusal.frame()).await;
     }
 
@@ -192,7 +200,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
 }
 
 async fn admit<F: Fleet>(
-    shared: &Shared<F>,
+    shared: &Arc<Shared<F>>,
     peer: Option<SocketAddr>,
     hello: Hello,
 ) -> Result<Admitted, Refusal> {
@@ -201,6 +209,11 @@ async fn admit<F: Fleet>(
         return Err(Refusal::new(format!(
             "protocol version {asked} is not spoken here; {VERSION} is"
         )));
+    }
+    if let Err(retry_after) = shared.gate.admit(&hello.client) {
+        tell_deferred(shared);
+        let reason = "more clients connect than are let in a second";
+        return Err(Refusal { in_sum: true, ..Refusal::new(reason).after(retry_after) });
     }
     let Ok(permit) = Arc::clone(&shared.open).try_acquire_owned() else {
         let most = shared.limits.max_connections;
@@ -212,7 +225,7 @@ async fn admit<F: Fleet>(
         Ok(Ok(proof)) => proof,
         Ok(Err(denied)) => {
             let super::Denied { reason, detail, retry_after } = denied;
-            return Err(Refusal { reason, detail, retry_after });
+            return Err(Refusal { reason, detail, retry_after, in_sum: false });
         }
         Err(_) => {
             let reason = format!("authentication took longer than {AUTHENTICATE:?}");
@@ -231,6 +244,22 @@ async fn admit<F: Fleet>(
         told.map_err(|error| not_connected(&error))?;
     }
     Ok(Admitted { session, outbound, _permit: permit })
+}
+
+/// Has the log told within a second how many were sent away, unless that is under way.
+fn tell_deferred<F: Fleet>(shared: &Arc<Shared<F>>) {
+    if !shared.gate.shall_tell() {
+        return;
+    }
+    let shared = Arc::clone(shared);
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = sleep(TELL) => {}
+            () = shared.stopping.cancelled() => {}
+        }
+        shared.gate.tell();
+    });
 }
 
 /// A `refused` frame.

@@ -8,7 +8,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admission::Gate;
 use super::auth::Authenticator;
+use crate::bucket::Rate;
 use crate::handlers::Handlers;
 use crate::id::ClientId;
 
@@ -34,6 +36,7 @@ pub(super) struct Limits {
     pub(super) max_calls: usize,
     /// Whether progress and output of running commands are wanted.
     pub(super) live: bool,
+    pub(super) admission: Rate,
 }
 
 type ConnectHook = Box<dyn Fn(&Caller) + Send + Sync>;
@@ -55,6 +58,8 @@ pub(super) struct Shared<F> {
     pub(super) open: Arc<Semaphore>,
     /// One permit for each connection that may be without a hello.
     pub(super) greeting: Arc<Semaphore>,
+    /// How many hellos are looked at in a second.
+    pub(super) gate: Gate,
     /// Connections shall say bye.
     pub(super) stopping: CancellationToken,
     /// Connections shall end at once.

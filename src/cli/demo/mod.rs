@@ -51,6 +51,7 @@ fn settings(args: &DemoArgs) -> Settings {
         cache_bytes: 64 * 1_024 * 1_024,
         keep: Duration::from_secs(90 * 86_400),
         options: Options::default(),
+        admission: crate::server::ADMISSION,
     }
 }
 

@@ -3,6 +3,7 @@
 mod attempts;
 mod calendars;
 mod deliveries;
+mod drain;
 mod forecast;
 mod late;
 mod membership;
