@@ -56,13 +56,13 @@ fn name(number: usize) -> String {
 }
 
 async fn define_all(server: &Server, clients: usize) {
-    let remote = server.remote();
+    let remote = &server.remote();
     let requests = (0..clients).map(|number| ClientRequest {
         id: name(number).parse().unwrap(),
         groups: [format!("half-{}", number % 2).parse().unwrap()].into(),
         token: Some(token_of(&name(number))),
     });
-    let define = |request| async { remote.add_client(request).await.unwrap() };
+    let define = |request| async move { remote.add_client(request).await.unwrap() };
     let mut defined = stream::iter(requests).map(define).buffer_unordered(AT_ONCE);
     while defined.next().await.is_some() {}
 }
@@ -162,11 +162,8 @@ async fn a_fleet_that_comes_back_at_once_gets_in_and_does_its_work_once_in_order
     let status = remote.status().await.unwrap();
     assert_eq!((status.clients_connected, status.deliveries_open), (clients as u64, 0));
     let memory = server.process.rss_mib();
-    #[expect(clippy::print_stderr, reason = "the figures are for who runs it")]
-    {
-        eprintln!(
-            "{clients} clients: first in after {first:.1?}; after the kill all connected after \
-             {connected:.1?}, all drained after {drained:.1?}; the server has {memory} MiB"
-        );
-    }
+    println!(
+        "{clients} clients: first in after {first:.1?}; after the kill all connected after \
+         {connected:.1?}, all drained after {drained:.1?}; the server has {memory} MiB"
+    );
 }
