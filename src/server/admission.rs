@@ -41,7 +41,7 @@ impl Admission {
         }
         let slot = self.bucket.rate().time_for(1);
         self.cleared_at = (self.cleared_at.max(now) + slot).min(now + LONGEST);
-        let backlog = (self.cleared_at - now).max(LEAST);
+        let backlog = self.cleared_at.saturating_sub(now).max(LEAST);
         // From half to one and a half of the time that those before it need. The n-th of a storm
         // comes back around its own turn, so that the storm fills the rate and hardly exceeds it.
         Err(backlog / 2 + backlog.mul_f64(share(client)))
@@ -181,7 +181,8 @@ mod tests {
             let (entered, _) = storm(clients, Rate::new(per_second, burst).unwrap(), true);
             prop_assert_eq!(entered.len(), clients);
             let last = entered.last().unwrap().as_secs_f64();
-            let needed = clients.saturating_sub(burst as usize) as f64 / f64::from(per_second);
+            let above = u32::try_from(clients).unwrap().saturating_sub(burst);
+            let needed = f64::from(above) / f64::from(per_second);
             prop_assert!(last + 0.001 >= needed, "faster than the rate: {} s", last);
             prop_assert!(last <= 2.0 * needed + 45.0, "{} s for {} s of work", last, needed);
         }
