@@ -61,6 +61,7 @@ pub(super) struct ServeArgs {
 
 /// The queue of each client that is away.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "the fields are named as their flags")]
 struct QueueArgs {
     /// The most deliveries that wait for a client that is away, 1 to 10,000.
     #[arg(long, value_name = "N", default_value_t = QUEUE_DELIVERIES)]

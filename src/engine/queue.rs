@@ -42,6 +42,7 @@ pub enum QueueFull {
 /// The limits of a server that its operator may choose. They hold for what comes: nothing that
 /// waits already is ended because a limit is lower than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "limits of other things may stand beside them")]
 pub struct Limits {
     queue_deliveries: usize,
     queue_bytes: u64,
@@ -184,11 +185,12 @@ impl Engine {
         let unsettled = self.now < self.started.plus(RETURN_GRACE);
         let waits = |serial: &Serial| {
             self.runs.get(*serial).is_some_and(|run| {
+                let may_be_there = unsettled && run.run.fired_at < self.started;
                 *serial != except
                     && !run.accepted.contains(no.0)
                     && !client.queue.on_the_way.contains(serial)
                     && !run.is_marked(Mark::Sent, no)
-                    && !(unsettled && run.run.fired_at < self.started)
+                    && !may_be_there
             })
         };
         let narrow = client.narrow.iter().copied().find(waits);
