@@ -103,12 +103,15 @@ impl Engine {
     fn join_run(&mut self, serial: Serial, no: ClientNo) {
         let Some(run) = self.runs.change(serial) else { return };
         run.join(no);
-        let wide = run.wide;
+        let (wide, bytes) = (run.wide, run.bytes());
         self.deliveries_open += 1;
         let Some(client) = self.registry.get_mut(no) else { return };
         let full = client.open >= MAX_OPEN;
         let away = client.session.is_none();
         client.open += 1;
+        if away {
+            client.queue.enter(bytes);
+        }
         if !wide {
             client.narrow.insert(serial);
         }
@@ -125,6 +128,7 @@ impl Engine {
         let one: RoaringBitmap = [no.0].into_iter().collect();
         if away {
             self.apply_offline_policy(serial, &one);
+            self.limit_queues(serial, one.iter());
         }
         if !self.held.holds(serial) {
             self.overlap_on(serial, &one);
