@@ -37,8 +37,8 @@ struct Session {
 impl Session {
     /// Connects a client, which is defined if need be.
     async fn open(handle: &Handle, client: &str, taken: Vec<Attempt>) -> Self {
-        let token = TokenHash::of("secret");
-        let new = NewClient { id: client.parse().unwrap(), groups: [].into(), token: Some(token) };
+        let secret = TokenHash::of("secret");
+        let new = NewClient { id: client.parse().unwrap(), groups: [].into(), token: Some(secret) };
         // It may be there already.
         let _ = handle.add_client(new).await;
         let (outbound, inbound) = mpsc::channel(OUTBOUND);
@@ -176,8 +176,8 @@ async fn followers_are_told_when_the_node_stops_and_that_a_run_is_not_there() {
     let mut seen = handle.output(run.serial, None, true);
     assert!(place.output(piece(0, "one")));
     assert_eq!(shown(&seen.try_next().await.unwrap().unwrap()), "a one");
-    let none = "01JD0000000000000000000001".parse().unwrap();
-    let missing = handle.output(none, None, true).next().await.unwrap();
+    let unknown = "01JD0000000000000000000001".parse().unwrap();
+    let missing = handle.output(unknown, None, true).next().await.unwrap();
     assert!(matches!(missing, Err(CallError::Refused(_))), "{missing:?}");
     node.stop().await.unwrap();
     let end = all(seen).await;

@@ -24,6 +24,10 @@ pub struct SessionId(pub u64);
 
 /// Something that happened outside.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an input is moved a few times and never kept; a box for each call would cost more"
+)]
 pub enum Input {
     /// A caller asks for something; the answer is an [`Effect::Reply`](super::Effect::Reply).
     Call {

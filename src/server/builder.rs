@@ -181,6 +181,7 @@ impl<F: Fleet> ServerBuilder<F> {
     /// Whether clients are asked for progress and output of running commands. Default true.
     pub fn live(mut self, wanted: bool) -> Self {
         self.limits.live = wanted;
+        self
     }
 
     /// How many clients may come in a second, and how many at once. Those above it are refused

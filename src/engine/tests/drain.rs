@@ -2,6 +2,10 @@
 
 use super::*;
 use crate::bucket::Rate;
+use crate::engine::{URGENT_WINDOW, WINDOW};
+
+/// What a window has room for beside what is urgent.
+const ROUTINE: usize = WINDOW - URGENT_WINDOW;
 
 /// Twenty clients that are away, with `each` deliveries, and a rate of ten a second, five at once.
 fn storm(each: usize) -> (Bench, Vec<Serial>) {
@@ -89,8 +93,8 @@ fn those_that_leave_or_lose_their_work_take_nothing_from_the_others() {
 #[test]
 fn a_window_of_old_ones_goes_on_as_it_gets_room() {
     let mut bench = Bench::new();
-    let serials: Vec<Serial> = (0..=WINDOW).map(|_| bench.submit("client:a").serial).collect();
-    assert_eq!(bench.connect("a", 1, &[]), serials[..WINDOW], "one client is below the rate");
+    let serials: Vec<Serial> = (0..=ROUTINE).map(|_| bench.submit("client:a").serial).collect();
+    assert_eq!(bench.connect("a", 1, &[]), serials[..ROUTINE], "one client is below the rate");
     bench.succeed(1, serials[0]);
-    assert_eq!(bench.sent(), serials[WINDOW..]);
+    assert_eq!(bench.sent(), serials[ROUTINE..]);
 }
