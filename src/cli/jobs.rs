@@ -214,6 +214,33 @@ fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
     pairs.push(("target", spec.target.to_string().into()));
     pairs.push(("command", format!("{} {}", spec.command, spec.params).into()));
     pairs.push(("rule", show::rule(&spec.rule).into()));
+    pairs.extend(policies(view));
+    pairs.push(("next", next_due(view, out.now).into()));
+    pairs.extend(state.paused.as_ref().map(|paused| {
+        let since = moment(paused.at, out.now);
+        ("paused", format!("{since}{}", pauses::terms(paused, out.now)).into())
+    }));
+    pairs.extend(state.last_serial.map(|serial| {
+        ("last run", format!("{serial}, {}", moment(serial.time(), out.now)).into())
+    }));
+    if let Some(missed) = &state.missed {
+        let last = moment(missed.last, out.now);
+        let text = format!("{} firings, the last {last}: {}", missed.total, missed.reason);
+        pairs.push(("missed", Field::toned(text, Tone::Busy)));
+    }
+    pairs.push(("occurrences", state.occurrences.to_string().into()));
+    pairs.push((
+        "revision",
+        format!("{}, {}", job.revision, moment(job.updated_at, out.now)).into(),
+    ));
+    out.pairs(pairs)
+}
+
+/// What a job does in each case, as its owner wrote it or by default.
+fn policies(view: &JobView) -> Vec<(&'static str, Field)> {
+    let JobView { job, state } = view;
+    let spec = &job.spec;
+    let mut pairs: Vec<(&str, Field)> = Vec::new();
     let word = |value| serde_json::to_value(value).ok()?.as_str().map(str::to_owned);
     pairs.extend(word(serde_json::json!(spec.offline)).map(|text| ("offline", text.into())));
     if let Some(catch_up) = word(serde_json::json!(spec.catch_up)) {
@@ -243,25 +270,7 @@ fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
     }));
     pairs.push(("priority", spec.priority.to_string().into()));
     pairs.push(("on_client_crash", spec.on_client_crash.to_string().into()));
-    pairs.push(("next", next_due(view, out.now).into()));
-    pairs.extend(state.paused.as_ref().map(|paused| {
-        let since = moment(paused.at, out.now);
-        ("paused", format!("{since}{}", pauses::terms(paused, out.now)).into())
-    }));
-    pairs.extend(state.last_serial.map(|serial| {
-        ("last run", format!("{serial}, {}", moment(serial.time(), out.now)).into())
-    }));
-    if let Some(missed) = &state.missed {
-        let last = moment(missed.last, out.now);
-        let text = format!("{} firings, the last {last}: {}", missed.total, missed.reason);
-        pairs.push(("missed", Field::toned(text, Tone::Busy)));
-    }
-    pairs.push(("occurrences", state.occurrences.to_string().into()));
-    pairs.push((
-        "revision",
-        format!("{}, {}", job.revision, moment(job.updated_at, out.now)).into(),
-    ));
-    out.pairs(pairs)
+    pairs
 }
 
 /// A policy in words: its fields and what they have.
