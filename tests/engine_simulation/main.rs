@@ -541,7 +541,7 @@ fn jobs() -> Vec<JobSpec> {
     let rule = r#"{"every": "2s", "exclude": {"calendars": ["closed"]}}"#;
     by_calendar.rule = serde_json::from_str(rule).unwrap();
     jobs.push(by_calendar);
-    for spec in jobs.iter_mut().skip(1).step_by(2) {
+    for spec in jobs.iter_mut().step_by(2) {
         spec.membership = Membership::Open;
     }
     jobs[0].spread = Some(Duration::from_secs(3));
