@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::command_limit::CommandLimit;
 use crate::id::{ClientId, ClientNo, GroupName};
 use crate::label::{Facts, LabelKey, Labels};
 use crate::time::Timestamp;
@@ -99,6 +100,9 @@ pub struct ClientRecord {
     /// What it last said of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<Box<Facts>>,
+    /// How many commands it may run at once; `None`: as many as it is set up for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_running: Option<CommandLimit>,
 }
 
 /// When a client was last here.
@@ -143,4 +147,7 @@ pub struct ClientView {
     /// The keys of what it says that count for targets, because the server's owner trusts them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<LabelKey>,
+    /// How many commands it may run at once, if the registry says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_running: Option<CommandLimit>,
 }

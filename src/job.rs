@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::command_limit::CommandLimit;
 use crate::id::{CommandName, JobId, JobName, Serial};
 use crate::json::Json;
 use crate::pause::{FailureLimit, Paused};
@@ -226,6 +227,10 @@ pub struct JobSpec {
     /// How a run reaches its clients. Default: all at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// How many of its commands one client runs at once. Default: 1, or with overlap `allow` as
+    /// many as there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_client: Option<CommandLimit>,
 }
 
 impl JobSpec {
@@ -255,14 +260,15 @@ impl JobSpec {
             membership: Membership::default(),
             priority: Priority::default(),
             rollout: None,
+            per_client: None,
         }
     }
 
     /// The policies that its runs keep.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        let Self { retry, timeout, delivery, priority, .. } = *self;
-        Policy { retry, timeout, delivery, priority }
+        let Self { retry, timeout, delivery, priority, per_client, .. } = *self;
+        Policy { retry, timeout, delivery, priority, per_client }
     }
 
     /// That the definition as a whole is within [`MAX_DEFINITION`]: each field has its limit, but

@@ -120,6 +120,7 @@ mod calendar;
 pub mod cli;
 pub mod client;
 mod client_record;
+mod command_limit;
 mod delivery_state;
 pub mod engine;
 pub mod forecast;
@@ -152,9 +153,10 @@ pub mod wire;
 
 pub use calendar::{Calendar, CalendarRecord, CalendarView, InvalidCalendar};
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
+pub use command_limit::{CommandLimit, InvalidCommandLimit};
 pub use engine::{
-    Apply, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup, Relabel,
-    RequestError, Status, What,
+    Apply, ClientLimit, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup,
+    Relabel, RequestError, Status, What,
 };
 pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::command_limit::CommandLimit;
+use crate::job::Overlap;
 use crate::time::duration;
 
 /// The most attempts of a delivery.
@@ -81,6 +83,12 @@ pub enum InvalidPolicy {
     /// Attempts that `at_most_once` forbids.
     #[error("retry has {0} attempts, but delivery is at_most_once: it is never sent again")]
     SentOnce(u32),
+    /// Several commands of a job at once on a client, whose overlap does not allow it.
+    #[error(
+        "per_client {0} needs overlap \"allow\": otherwise a client runs one of the job's \
+             commands at a time"
+    )]
+    PerClient(CommandLimit),
 }
 
 fn within(
@@ -261,6 +269,10 @@ pub struct Policy {
     /// What it overtakes and what overtakes it. Default `normal`.
     #[serde(skip_serializing_if = "is_default")]
     pub priority: Priority,
+    /// How many of the job's commands one client runs at once. Default: 1, or with overlap
+    /// `allow` as many as there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_client: Option<CommandLimit>,
 }
 
 impl Policy {
@@ -268,6 +280,16 @@ impl Policy {
     pub fn check(&self) -> Result<(), InvalidPolicy> {
         match (self.delivery, self.retry.attempts) {
             (DeliveryMode::AtMostOnce, attempts @ 2..) => Err(InvalidPolicy::SentOnce(attempts)),
+            _ => Ok(()),
+        }
+    }
+
+    /// That a limit of commands at once agrees with what the job does when it overlaps.
+    pub fn check_overlap(&self, overlap: Overlap) -> Result<(), InvalidPolicy> {
+        match self.per_client {
+            Some(limit) if limit > CommandLimit::ONE && overlap != Overlap::Allow => {
+                Err(InvalidPolicy::PerClient(limit))
+            }
             _ => Ok(()),
         }
     }
@@ -332,6 +354,19 @@ mod tests {
         }
         let error = serde_json::from_str::<Priority>("\"high\"").unwrap_err().to_string();
         assert!(error.contains("`high`, expected one of `urgent`, `normal`, `low`"), "{error}");
+    }
+
+    #[test]
+    fn several_at_once_need_an_overlap_that_allows_it() {
+        let per_client = |n| Policy { per_client: Some(n), ..Policy::default() };
+        let two = "2".parse().unwrap();
+        for overlap in [Overlap::Skip, Overlap::Queue, Overlap::Replace] {
+            let refused = per_client(two).check_overlap(overlap);
+            assert_eq!(refused, Err(InvalidPolicy::PerClient(two)));
+            assert_eq!(per_client(CommandLimit::ONE).check_overlap(overlap), Ok(()));
+        }
+        assert_eq!(per_client(two).check_overlap(Overlap::Allow), Ok(()));
+        assert_eq!(Policy::default().check_overlap(Overlap::Skip), Ok(()));
     }
 
     #[test]

@@ -240,7 +240,7 @@ impl Submission {
     #[must_use]
     pub fn policy(&self) -> Policy {
         let Self { retry, timeout, delivery, priority, .. } = *self;
-        Policy { retry, timeout, delivery, priority }
+        Policy { retry, timeout, delivery, priority, per_client: None }
     }
 }
 

@@ -142,6 +142,7 @@ async fn what_is_not_there_is_named_with_a_suggestion() {
         get("/v1/clients/web-1", near_client),
         delete("/v1/clients/web-1", near_client),
         post("/v1/clients/web-1/groups", r#"{"add": ["web"]}"#, near_client),
+        post("/v1/clients/web-1/limit", r#"{"max_running": 4}"#, near_client),
         get("/v1/clients?group=wep", near_group),
         post("/v1/clients/web-1/labels", r#"{"set": {"a": "b"}}"#, near_client),
         post(
@@ -320,6 +321,7 @@ async fn bodies_are_checked_field_by_field() {
         post("/v1/pause", r#"{"jobs": "db"}"#, (422, "invalid", "jobs: jobs \"db\" is not valid")),
         post("/v1/pause", r#"{"jobs": "all", "for": "0s"}"#, (422, "invalid", "for 0s: ")),
         post("/v1/resume", r#"{"reason": "x"}"#, (422, "invalid", "unknown field `reason`")),
+        post("/v1/clients/web-01/limit", r#"{"max_running": 0}"#, (422, "invalid", "\"0\" comm")),
         post("/v1/clients/web-01/groups", "[]", (422, "invalid", "the body is not a JSON object")),
     ];
     check(&server().await, cases).await;

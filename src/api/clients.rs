@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use super::Api;
 use super::error::{ApiError, ErrorKind};
 use super::extract::{Body, Params, Segment};
-use super::message::{ClientRequest, GroupsChange, LabelsChange, NewClientView};
+use super::message::{ClientRequest, GroupsChange, LabelsChange, LimitChange, NewClientView};
 use crate::access;
 use crate::client_record::{ClientView, TokenHash};
-use crate::engine::{NewClient, Regroup, Relabel};
+use crate::engine::{ClientLimit, NewClient, Regroup, Relabel};
 use crate::id::ClientId;
 
 /// The least and the most characters of a token that the caller gives.
@@ -100,6 +100,15 @@ pub(super) async fn relabel(
         return Err(ApiError::invalid(format!("label {both} is both in set and in remove")));
     }
     Ok(Json(api.handle.label_client(Relabel { id, set, remove }).await?))
+}
+
+pub(super) async fn limit(
+    State(api): State<Api>,
+    Segment(id): Segment<ClientId>,
+    Body(change): Body<LimitChange>,
+) -> Result<Json<ClientView>, ApiError> {
+    let LimitChange { max_running } = change;
+    Ok(Json(api.handle.limit_client(ClientLimit { id, max_running }).await?))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::Calendar;
 use crate::client_record::ClientView;
+use crate::command_limit::CommandLimit;
 use crate::id::{CalendarName, ClientId, GroupName};
 use crate::label::{LabelKey, Labels};
 use crate::pause::{JobSelection, PauseTerms};
@@ -78,6 +79,14 @@ pub struct GroupsChange {
     /// Groups to be in no longer.
     #[serde(default)]
     pub remove: BTreeSet<GroupName>,
+}
+
+/// How many commands the client that the path names may run at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitChange {
+    /// The limit; `None`: as many as the client is set up for.
+    pub max_running: Option<CommandLimit>,
 }
 
 /// A calendar under the name in the path.

@@ -35,6 +35,7 @@
 //! | `/v1/clients/{id}` | `GET`, `DELETE` |
 //! | `/v1/clients/{id}/groups` | `POST` (`add`, `remove`) |
 //! | `/v1/clients/{id}/labels` | `POST` (`set`, `remove`) |
+//! | `/v1/clients/{id}/limit` | `POST` (`max_running`) |
 //! | `/v1/events` | `GET`, NDJSON |
 //!
 //! May import the domain types, `engine`, `history`, `node` and `access`.
@@ -149,6 +150,7 @@ fn routes() -> Router<Api> {
         .route("/v1/clients/{id}", get(clients::get).delete(clients::remove))
         .route("/v1/clients/{id}/groups", post(clients::regroup))
         .route("/v1/clients/{id}/labels", post(clients::relabel))
+        .route("/v1/clients/{id}/limit", post(clients::limit))
         .route("/v1/events", get(events))
 }
 

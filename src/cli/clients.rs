@@ -13,7 +13,8 @@ use super::output::{Field, NOTHING, Out, Tone, moment, note, relative};
 use super::{Done, Verdict};
 use crate::api::message::ClientRequest;
 use crate::client_record::ClientView;
-use crate::engine::{Regroup, Relabel};
+use crate::command_limit::{CommandLimit, InvalidCommandLimit};
+use crate::engine::{ClientLimit, Regroup, Relabel};
 use crate::id::{ClientId, GroupName};
 use crate::label::{InvalidLabel, LabelKey, LabelValue, Labels};
 use crate::remote::Remote;
@@ -78,11 +79,27 @@ enum ClientsCommand {
         #[arg(value_name = "LABEL", required = true, value_parser = label)]
         labels: Vec<LabelArg>,
     },
+    /// Say how many commands a client may run at once, from its next connection on.
+    Limit {
+        /// The client's id.
+        id: ClientId,
+        /// How many, 1 to 1000; or none, for as many as the client is set up for.
+        #[arg(value_name = "N|none", value_parser = limit)]
+        max_running: Limit,
+    },
     /// Remove a client; its queued deliveries end as removed.
     Remove {
         /// The client's id.
         id: ClientId,
     },
+}
+
+/// What was written for a limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Limit(Option<CommandLimit>);
+
+fn limit(text: &str) -> Result<Limit, InvalidCommandLimit> {
+    if text == "none" { Ok(Limit(None)) } else { text.parse().map(|limit| Limit(Some(limit))) }
 }
 
 pub(super) async fn execute(args: ClientsArgs, global: &Global) -> Done {
@@ -114,6 +131,9 @@ pub(super) async fn execute(args: ClientsArgs, global: &Global) -> Done {
         }
         ClientsCommand::Label { id, labels } => {
             show_one(&out, &remote.label_client(relabel(id, labels)?).await?)?;
+        }
+        ClientsCommand::Limit { id, max_running: Limit(max_running) } => {
+            show_one(&out, &remote.limit_client(ClientLimit { id, max_running }).await?)?;
         }
         ClientsCommand::Remove { id } => {
             remote.remove_client(id.clone()).await?;
@@ -260,6 +280,8 @@ fn show_one(out: &Out, client: &ClientView) -> Result<(), CliError> {
     if !client.labels.is_empty() {
         pairs.push(("labels", client.labels.to_string().into()));
     }
+    let most = client.max_running.map(|most| ("runs at once", format!("at most {most}").into()));
+    pairs.extend(most);
     if let Some(facts) = &client.facts {
         let says: Vec<String> =
             facts.pairs().map(|(key, value)| format!("{key}={value}")).collect();

@@ -269,6 +269,7 @@ fn policies(view: &JobView) -> Vec<(&'static str, Field)> {
         ("pause_on_failure", text.into())
     }));
     pairs.push(("priority", spec.priority.to_string().into()));
+    pairs.extend(spec.per_client.map(|limit| ("per_client", limit.to_string().into())));
     pairs.push(("on_client_crash", spec.on_client_crash.to_string().into()));
     pairs
 }

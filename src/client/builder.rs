@@ -244,6 +244,7 @@ impl ClientBuilder {
             handlers: self.handlers,
             hooks: self.hooks,
             concurrency: self.concurrency,
+            max_running: None,
             stop_limit: self.stop_limit,
             backoff: Backoff::new(self.backoff.0, self.backoff.1, self.seed),
             stop: handle.inner.stop.clone(),

@@ -16,6 +16,7 @@ use super::handle::{CallError, ClientHandle, End, Request, State};
 use super::intake::Intake;
 use super::journal::Journal;
 use super::live::{Ended, Live, NotOpened};
+use crate::command_limit::CommandLimit;
 use crate::handlers::Handlers;
 use crate::id::Serial;
 use crate::label::Facts;
@@ -51,6 +52,8 @@ pub(super) struct Driver {
     pub(super) handlers: Handlers<Context>,
     pub(super) hooks: Hooks,
     pub(super) concurrency: usize,
+    /// What the server said last of how many commands may run at once.
+    pub(super) max_running: Option<CommandLimit>,
     pub(super) stop_limit: Duration,
     pub(super) backoff: Backoff,
     pub(super) stop: CancellationToken,
@@ -119,6 +122,7 @@ impl Driver {
 
     async fn hold(&mut self, live: Live) -> Next {
         let since = Instant::now();
+        self.max_running = live.max_running;
         tracing::info!(client = %self.handle.id(), "connected");
         self.state.send_replace(State::Connected);
         if let Some(hook) = &self.hooks.connect {
@@ -199,9 +203,14 @@ impl Driver {
         }
     }
 
+    /// How many commands may run at once: the smaller of the client's limit and the server's.
+    fn most_running(&self) -> usize {
+        self.max_running.map_or(self.concurrency, |limit| self.concurrency.min(limit.count()))
+    }
+
     /// Begins what waits, as far as the limit allows.
     pub(super) fn begin_ready(&mut self) {
-        while let Some((command, cancel)) = self.intake.start(self.concurrency) {
+        while let Some((command, cancel)) = self.intake.start(self.most_running()) {
             let serial = command.serial;
             let cx = Context {
                 serial,

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal::Remembered;
 use super::{MAX_TAKEN, RECENT};
+use crate::command_limit::CommandLimit;
 use crate::id::{JobName, Serial};
 use crate::policy::Priority;
 use crate::run::{Attempt, DeliveryState, Outcome};
@@ -106,16 +107,16 @@ impl Intake {
     }
 
     /// The command to begin now, if fewer than `concurrency` run: of the highest class that waits
-    /// the earliest that does not have to wait for another of its job. One that is urgent begins
+    /// the earliest that does not have to wait for others of its job. One that is urgent begins
     /// beside `concurrency` others too, so that long routine ones do not hold it up.
     pub(super) fn start(
         &mut self,
         concurrency: usize,
     ) -> Option<(CommandFrame, CancellationToken)> {
         let may_begin = |command: &CommandFrame| {
-            let busy = command.job.as_ref().is_some_and(|job| self.busy.contains_key(job));
+            let busy = command.job.as_ref().and_then(|job| self.busy.get(job)).copied();
             let earlier = self.running.contains_key(&command.serial);
-            !(earlier || command.in_turn && busy)
+            !earlier && busy.unwrap_or(0) < side_by_side(command)
         };
         let slots = |class| concurrency + usize::from(class == Priority::Urgent);
         let (_, serial) = *self
@@ -220,6 +221,12 @@ impl Intake {
     }
 }
 
+/// How many commands of its job run at once when a command has begun, at most.
+fn side_by_side(command: &CommandFrame) -> usize {
+    let limit = command.per_client.map_or(usize::MAX, CommandLimit::count);
+    if command.in_turn { 1 } else { limit }
+}
+
 /// The last [`RECENT`] serials put in, each with its latest attempt.
 #[derive(Debug, Default)]
 struct Recent {
@@ -267,6 +274,7 @@ mod tests {
             in_turn: false,
             on_client_crash: OnClientCrash::default(),
             priority: Priority::default(),
+            per_client: None,
         }
     }
 
@@ -338,6 +346,28 @@ mod tests {
         assert!(intake.start(8).is_none());
         intake.finish(serial(1), done());
         assert_eq!(intake.start(8).unwrap().0.serial, serial(2));
+    }
+
+    #[test]
+    fn no_more_commands_of_a_job_run_at_once_than_it_says() {
+        let of_job = |n, job: &str| CommandFrame {
+            job: Some(job.parse().unwrap()),
+            per_client: Some("2".parse().unwrap()),
+            ..command(n)
+        };
+        let mut intake = Intake::default();
+        for n in 1..=4 {
+            intake.offer(of_job(n, "a"));
+        }
+        intake.offer(of_job(5, "b"));
+        let mut begun = Vec::new();
+        while let Some((command, _)) = intake.start(8) {
+            begun.push(command.serial);
+        }
+        assert_eq!(begun, [1, 2, 5].map(serial));
+        intake.finish(serial(2), done());
+        assert_eq!(intake.start(8).unwrap().0.serial, serial(3));
+        assert!(intake.start(8).is_none());
     }
 
     #[test]

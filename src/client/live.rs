@@ -14,6 +14,7 @@ use super::connector::{Connector, Io};
 use super::driver::{Done, Driver, GRACE};
 use super::handle::{CallError, Request};
 use super::intake::Verdict;
+use crate::command_limit::CommandLimit;
 use crate::id::{CommandName, Serial};
 use crate::json::Json;
 use crate::run::{Attempt, DeliveryState, Outcome};
@@ -89,6 +90,8 @@ pub(super) struct Live {
     calls: HashMap<u64, OpenCall>,
     next_call: u64,
     drain: Option<Drain>,
+    /// How many commands may run at once, if the server says so.
+    pub(super) max_running: Option<CommandLimit>,
 }
 
 impl Live {
@@ -114,6 +117,7 @@ impl Live {
             calls: HashMap::new(),
             next_call: 1,
             drain: None,
+            max_running: None,
         };
         match timeout(WELCOME, live.shake_hands(hello)).await {
             Ok(welcomed) => welcomed?,
@@ -143,6 +147,7 @@ impl Live {
 
     fn welcomed(&mut self, welcome: &Welcome) {
         self.writer.set_max(welcome.max_frame);
+        self.max_running = welcome.max_running;
         self.watched = welcome.live;
         self.interval =
             Duration::from_millis(welcome.heartbeat_ms).clamp(MIN_HEARTBEAT, MAX_HEARTBEAT);

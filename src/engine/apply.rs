@@ -285,6 +285,7 @@ fn check(specs: &[JobSpec]) -> Result<BTreeSet<JobName>, RequestError> {
         spec.policy().check().map_err(|error| invalid(&error))?;
         super::rollout::check(spec.rollout.as_ref(), spec.membership)
             .map_err(|error| invalid(&error))?;
+        spec.policy().check_overlap(spec.overlap).map_err(|error| invalid(&error))?;
         spec.check_size().map_err(|error| invalid(&error))?;
     }
     Ok(names)

@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::core::Engine;
 use super::effect::{CloseReason, Effect, Reply, RequestError};
-use super::input::{NewClient, Regroup};
+use super::input::{ClientLimit, NewClient, Regroup};
 use super::registry::Client;
 use super::{MAX_CLIENTS, MAX_GROUPS, not_found};
 use crate::client_record::{ClientRecord, Presence};
@@ -44,6 +44,7 @@ impl Engine {
             removed_at: None,
             labels: Labels::default(),
             facts: None,
+            max_running: None,
         };
         self.put_client(record, false)
     }
@@ -84,6 +85,17 @@ impl Engine {
             return Ok(Reply::Client(self.registry.view(client)));
         }
         self.put_client(record, !change.remove.is_empty())
+    }
+
+    /// Says how many commands a client may run at once. It learns that when it connects.
+    pub(super) fn limit_client(&mut self, change: &ClientLimit) -> Result<Reply, RequestError> {
+        let client = self.client(&change.id)?;
+        let max_running = change.max_running;
+        if client.record.max_running == max_running {
+            return Ok(Reply::Client(self.registry.view(client)));
+        }
+        let record = client.record.as_ref().clone();
+        self.put_client(ClientRecord { max_running, ..record }, false)
     }
 
     /// Changes and stores when a client was last here.

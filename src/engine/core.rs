@@ -294,6 +294,7 @@ impl Engine {
             Request::ForgetJobs(jobs) => Ok(self.forget_jobs(jobs)),
             Request::PutCalendar(calendar) => self.put_calendar(calendar),
             Request::RemoveCalendar(name) => self.remove_calendar(&name),
+            Request::LimitClient(limit) => self.limit_client(&limit),
             Request::LabelClient(change) => self.label_client(&change),
             question => self.answer(question),
         }

@@ -40,7 +40,8 @@ impl Engine {
             presence.disconnected_at = None;
             presence.reason = None;
         });
-        self.reply(call, Ok(Reply::Connected));
+        let limit = self.registry.get(no).and_then(|client| client.record.max_running);
+        self.reply(call, Ok(Reply::Connected(limit)));
         let queued = self.resume_deliveries(no, session, taken);
         self.notify(What::Connected { client: id.clone(), queued });
         self.pump(session);

@@ -10,6 +10,7 @@ use super::applied::{Applied, CalendarChange, Planned};
 use super::input::{CallId, SessionId};
 use crate::calendar::CalendarView;
 use crate::client_record::ClientView;
+use crate::command_limit::CommandLimit;
 use crate::forecast::{Outlook, Span};
 use crate::id::{CalendarName, ClientId, CommandName, JobName, Serial};
 use crate::job::{Command, JobView, Missed, OnClientCrash};
@@ -84,6 +85,8 @@ pub struct Dispatch {
     pub on_client_crash: OnClientCrash,
     /// What it overtakes at a client.
     pub priority: Priority,
+    /// How many of the job's commands a client runs at once; `None`: `in_turn` alone tells.
+    pub per_client: Option<CommandLimit>,
     /// The encoded frame, filled by the connection layer once for all.
     pub frame: OnceLock<Bytes>,
 }
@@ -134,8 +137,9 @@ pub enum Reply {
     Outlook(Timestamp, Outlook),
     /// Where jobs stand, for a forecast.
     Outlooks(Outlooks),
-    /// The connection stands.
-    Connected,
+    /// The connection stands; and how many commands the client may run at once, if the registry
+    /// says so.
+    Connected(Option<CommandLimit>),
     /// What a calendar's change does.
     CalendarPut(Box<CalendarChange>),
     /// One calendar.

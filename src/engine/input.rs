@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::Calendar;
 use crate::client_record::{Proof, TokenHash};
+use crate::command_limit::CommandLimit;
 use crate::forecast::ForecastQuery;
 use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
 use crate::job::JobSpec;
@@ -176,6 +177,8 @@ pub enum Request {
     Calendars(Page<CalendarName>),
     /// Set labels of a client and take others away.
     LabelClient(Relabel),
+    /// Say how many commands a client may run at once, from its next connection on.
+    LimitClient(ClientLimit),
 }
 
 /// A set of definitions to bring about.
@@ -248,6 +251,15 @@ pub struct Relabel {
     pub set: Labels,
     /// Labels to have no longer.
     pub remove: BTreeSet<LabelKey>,
+}
+
+/// How many commands a client may run at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientLimit {
+    /// The client.
+    pub id: ClientId,
+    /// The limit; `None`: as many as the client is set up for.
+    pub max_running: Option<CommandLimit>,
 }
 
 /// A part of a sorted list.

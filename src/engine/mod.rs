@@ -56,7 +56,7 @@ pub use effect::{
 };
 pub use forecast::OUTLOOKS;
 pub use input::{
-    Apply, CallId, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId,
+    Apply, CallId, ClientLimit, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId,
 };
 pub use late::MAX_WITHDRAWN;
 pub use missed::{LATE, MAX_CATCH_UP};

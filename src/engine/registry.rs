@@ -152,6 +152,7 @@ impl Registry {
             presence: client.presence.clone(),
             labels: record.labels.clone(),
             facts: record.facts.clone(),
+            max_running: record.max_running,
             trusted: self.labels.trusted(record).map(|(key, _)| key).collect(),
         }
     }

@@ -254,6 +254,7 @@ fn dispatch(run: &Run, attempt: u32) -> Dispatch {
         in_turn: run.in_turn().is_some(),
         on_client_crash: run.on_client_crash,
         priority: run.policy.priority,
+        per_client: run.policy.per_client,
         frame: OnceLock::new(),
     }
 }

@@ -9,7 +9,7 @@ use crate::schedule::RULE_FIELDS;
 use crate::suggest;
 
 /// The fields of a job; a test holds them against [`JobSpec`].
-pub(super) const JOB_FIELDS: [&str; 22] = [
+pub(super) const JOB_FIELDS: [&str; 23] = [
     "name",
     "description",
     "target",
@@ -32,6 +32,7 @@ pub(super) const JOB_FIELDS: [&str; 22] = [
     "membership",
     "priority",
     "rollout",
+    "per_client",
 ];
 
 /// The fields that every job has, and what stands in for them while another one is checked.
@@ -78,6 +79,8 @@ fn within_limits(raw: &RawJob, spec: JobSpec) -> Result<JobSpec, Vec<Problem>> {
     };
     spec.command().map_err(|error| problem("params", error.to_string()))?;
     spec.policy().check().map_err(|error| problem("retry", error.to_string()))?;
+    let overlap = spec.policy().check_overlap(spec.overlap);
+    overlap.map_err(|error| problem("per_client", error.to_string()))?;
     spec.check_size().map_err(|error| vec![Problem::at(raw.offset, error.to_string())])?;
     Ok(spec)
 }

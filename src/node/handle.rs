@@ -13,9 +13,10 @@ use super::link::{Letter, Link, ToSession};
 use super::live::{LiveBoard, LiveDelivery};
 use crate::calendar::{Calendar, CalendarView};
 use crate::client_record::{ClientView, Proof};
+use crate::command_limit::CommandLimit;
 use crate::engine::{
-    Applied, Apply, CalendarChange, Event, Input, NewClient, OpenDelivery, Page, Pause, Regroup,
-    Relabel, Reply, Request, SessionId, Status,
+    Applied, Apply, CalendarChange, ClientLimit, Event, Input, NewClient, OpenDelivery, Page,
+    Pause, Regroup, Relabel, Reply, Request, SessionId, Status,
 };
 use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
 use crate::job::JobView;
@@ -198,6 +199,11 @@ impl Handle {
         expect_reply!(self.call(Request::LabelClient(change)).await?, Reply::Client(view) => view)
     }
 
+    /// Says how many commands a client may run at once, from its next connection on.
+    pub async fn limit_client(&self, limit: ClientLimit) -> Result<ClientView, CallError> {
+        expect_reply!(self.call(Request::LimitClient(limit)).await?, Reply::Client(view) => view)
+    }
+
     /// One client.
     pub async fn client(&self, client: ClientId) -> Result<ClientView, CallError> {
         expect_reply!(self.call(Request::GetClient(client)).await?, Reply::Client(view) => view)
@@ -260,12 +266,25 @@ impl Handle {
         taken: Vec<Attempt>,
         outbound: mpsc::Sender<ToSession>,
     ) -> Result<SessionId, CallError> {
+        let (session, _) = self.connect_limited(client, proof, taken, outbound).await?;
+        Ok(session)
+    }
+
+    /// As [`Handle::connect`], and gives beside the connection's number how many commands the
+    /// client may run at once, if the registry says so.
+    pub async fn connect_limited(
+        &self,
+        client: ClientId,
+        proof: Proof,
+        taken: Vec<Attempt>,
+        outbound: mpsc::Sender<ToSession>,
+    ) -> Result<(SessionId, Option<CommandLimit>), CallError> {
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (answer, answered) = oneshot::channel();
         let link = Link { client, proof, taken, outbound };
         self.send(Letter::Connect { session, link, answer }).await?;
-        answered.await.map_err(|_| CallError::Stopped)?.map_err(CallError::Refused)?;
-        Ok(session)
+        let reply = answered.await.map_err(|_| CallError::Stopped)?.map_err(CallError::Refused)?;
+        expect_reply!(reply, Reply::Connected(limit) => (session, limit))
     }
 
     /// A client has taken a delivery.

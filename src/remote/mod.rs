@@ -18,12 +18,14 @@ use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::api::message::{
-    ClientRequest, GroupsChange, LabelsChange, NewClientView, PauseRequest, ResumeRequest,
+    ClientRequest, GroupsChange, LabelsChange, LimitChange, NewClientView, PauseRequest,
+    ResumeRequest,
 };
 use crate::calendar::{Calendar, CalendarView};
 use crate::client_record::ClientView;
 use crate::engine::{
-    Applied, Apply, CalendarChange, OpenDelivery, Page, Pause, Regroup, Relabel, Status,
+    Applied, Apply, CalendarChange, ClientLimit, OpenDelivery, Page, Pause, Regroup, Relabel,
+    Status,
 };
 use crate::forecast::{Forecast, ForecastQuery, NextFirings};
 use crate::history::RunQuery;
@@ -261,6 +263,13 @@ impl Remote {
         let Relabel { id, set, remove } = change;
         let request = self.http.request(Method::POST, &["clients", id.as_str(), "labels"])?;
         self.http.json(request.json(&LabelsChange { set, remove })).await
+    }
+
+    /// Says how many commands a client may run at once, from its next connection on.
+    pub async fn limit_client(&self, limit: ClientLimit) -> Result<ClientView, RemoteError> {
+        let ClientLimit { id, max_running } = limit;
+        let request = self.http.request(Method::POST, &["clients", id.as_str(), "limit"])?;
+        self.http.json(request.json(&LimitChange { max_running })).await
     }
 
     /// One client.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::client_record::Proof;
+use crate::command_limit::CommandLimit;
 use crate::engine::SessionId;
 use crate::id::ClientId;
 use crate::label::Facts;
@@ -14,14 +15,16 @@ use crate::run::{Attempt, Outcome};
 /// Those who decide what connections are for: the node, or a stand-in in tests. The methods are
 /// those of [`Handle`], where they are described.
 pub trait Fleet: Clone + Send + Sync + 'static {
-    /// Announces a client's connection; deliveries come to `outbound` from then on.
+    /// Announces a client's connection; deliveries come to `outbound` from then on. Gives its
+    /// number, and how many commands the client may run at once if that is limited; see
+    /// [`Handle::connect_limited`].
     fn connect(
         &self,
         client: ClientId,
         proof: Proof,
         taken: Vec<Attempt>,
         outbound: mpsc::Sender<ToSession>,
-    ) -> impl Future<Output = Result<SessionId, CallError>> + Send;
+    ) -> impl Future<Output = Result<(SessionId, Option<CommandLimit>), CallError>> + Send;
 
     /// A client has taken a delivery.
     fn accepted(
@@ -74,8 +77,8 @@ impl Fleet for Handle {
         proof: Proof,
         taken: Vec<Attempt>,
         outbound: mpsc::Sender<ToSession>,
-    ) -> Result<SessionId, CallError> {
-        Handle::connect(self, client, proof, taken, outbound).await
+    ) -> Result<(SessionId, Option<CommandLimit>), CallError> {
+        Handle::connect_limited(self, client, proof, taken, outbound).await
     }
 
     async fn accepted(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {

@@ -352,6 +352,7 @@ fn command_frame(dispatch: &Dispatch) -> bytes::Bytes {
         in_turn: dispatch.in_turn,
         on_client_crash: dispatch.on_client_crash,
         priority: dispatch.priority,
+        per_client: dispatch.per_client,
     });
     encode(&frame, MAX_FRAME).unwrap_or_else(|error| {
         // Parameters are limited far below a frame, so this is a fault; one run is not sent.

@@ -15,6 +15,7 @@ use super::auth::NOT_KNOWN;
 use super::fleet::Fleet;
 use super::pump::{End, pump};
 use super::shared::{Caller, Shared};
+use crate::command_limit::CommandLimit;
 use crate::engine::{RequestError, SessionId};
 use crate::node::{CallError, OUTBOUND, ToSession};
 use crate::time::{Clock as _, SystemClock};
@@ -66,6 +67,7 @@ impl Refusal {
 /// A connection that is let in.
 struct Admitted {
     session: SessionId,
+    max_running: Option<CommandLimit>,
     outbound: mpsc::Receiver<ToSession>,
     _permit: OwnedSemaphorePermit,
 }
@@ -138,9 +140,10 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
         if let Some(hook) = &self.shared.hooks.connect {
             hook(&caller);
         }
-        let end = self.serve(&caller, admitted.session, admitted.outbound).await;
+        let Admitted { session, max_running, outbound, _permit } = admitted;
+        let end = self.serve(&caller, session, max_running, outbound).await;
         // The node is told before the last words: they may take a while.
-        let told = self.shared.fleet.disconnected(admitted.session, end.reason.clone()).await;
+        let told = self.shared.fleet.disconnected(session, end.reason.clone()).await;
         if told.is_err() {
             tracing::debug!(client = %caller.client, "the node has stopped before the connection");
         }
@@ -157,6 +160,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
         &mut self,
         caller: &Caller,
         session: SessionId,
+        max_running: Option<CommandLimit>,
         outbound: mpsc::Receiver<ToSession>,
     ) -> End {
         let limits = &self.shared.limits;
@@ -167,6 +171,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
             max_frame: limits.max_frame,
             server_time: Some(SystemClock.now()),
             live: limits.live,
+            max_running,
         });
         if let Err(error) = self.writer.push(&welcome) {
             return End::quiet(error.to_string());
@@ -234,7 +239,7 @@ async fn admit<F: Fleet>(
     };
     let (sender, outbound) = mpsc::channel(OUTBOUND);
     let taken = together(hello.taken, &hello.attempts);
-    let session = shared
+    let (session, max_running) = shared
         .fleet
         .connect(hello.client, proof, taken, sender)
         .await
@@ -243,7 +248,7 @@ async fn admit<F: Fleet>(
         let told = shared.fleet.told_facts(session, facts).await;
         told.map_err(|error| not_connected(&error))?;
     }
-    Ok(Admitted { session, outbound, _permit: permit })
+    Ok(Admitted { session, max_running, outbound, _permit: permit })
 }
 
 /// Has the log told within a second how many were sent away, unless that is under way.

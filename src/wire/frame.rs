@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::command_limit::CommandLimit;
 use crate::id::{ClientId, CommandName, JobName, Serial};
 use crate::job::OnClientCrash;
 use crate::json::Json;
@@ -263,6 +264,9 @@ pub struct Welcome {
     /// one that does not know them is not sent any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub live: bool,
+    /// How many commands the client may run at once. Default: as many as it is set up for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_running: Option<CommandLimit>,
 }
 
 /// The client is not in.
@@ -306,6 +310,10 @@ pub struct CommandFrame {
     /// What it overtakes among the commands that wait at the client. Default `normal`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: Priority,
+    /// How many commands of the job the client runs at once. Default: 1 with `in_turn`, or else
+    /// as many as there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_client: Option<CommandLimit>,
 }
 
 /// Responses are durable.

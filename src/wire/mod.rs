@@ -108,9 +108,11 @@
 //!
 //! `welcome`: the client is in. `max_frame` is the largest length the server reads;
 //! `server_time` is optional, and so is `live`: with true, the server wants `progress` and `output`.
+//! `max_running` is optional: the client runs no more commands than that at once.
 //! ```json
 //! {"welcome":{"version":1,"heartbeat_ms":15000,"max_frame":1048576,"server_time":"2026-11-22T06:00:00.000Z"}}
 //! {"welcome":{"version":1,"heartbeat_ms":15000,"max_frame":1048576,"live":true}}
+//! {"welcome":{"version":1,"heartbeat_ms":15000,"max_frame":1048576,"max_running":4}}
 //! ```
 //! `refused`: the client is not in; the connection ends. `retry_after_ms` is optional.
 //! ```json
@@ -123,11 +125,13 @@
 //! given, the client ends the command and answers `timed_out`; 5 seconds later the server does.
 //! `priority` is optional: `urgent`, `normal` (the default) or `low`. Of the commands that wait at
 //! the client, those of the highest class begin first, and within a class by their serials.
+//! `per_client` is optional: so many commands of the job run at once, at most.
 //! ```json
 //! {"command":{"serial":"01JD0000000000000000000001","command":"disk.report","params":{"path":"/"},"job":"disk/daily","scheduled_at":"2026-11-22T06:00:00.000Z","in_turn":true,"on_client_crash":"retry"}}
 //! {"command":{"serial":"01JD0000000000000000000002","command":"host.uptime","params":{},"scheduled_at":"2026-11-22T06:00:00.000Z"}}
 //! {"command":{"serial":"01JD0000000000000000000003","attempt":2,"command":"host.uptime","params":{},"scheduled_at":"2026-11-22T06:00:00.000Z","timeout_ms":60000}}
 //! {"command":{"serial":"01JD0000000000000000000004","command":"host.stop","params":{},"scheduled_at":"2026-11-22T06:00:00.000Z","priority":"urgent"}}
+//! {"command":{"serial":"01JD0000000000000000000005","command":"disk.report","params":{},"job":"disk/daily","scheduled_at":"2026-11-22T06:00:00.000Z","per_client":2}}
 //! ```
 //! `ack`: the responses of these serials are durable; the client can forget them.
 //! ```json

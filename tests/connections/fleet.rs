@@ -10,8 +10,8 @@ use fleetcron::engine::{CloseReason, Dispatch, RequestError, SessionId};
 use fleetcron::node::{CallError, LiveBoard, LiveDelivery, ToSession};
 use fleetcron::server::Fleet;
 use fleetcron::{
-    Attempt, ClientId, Command, Facts, Json, OnClientCrash, Outcome, Priority, Proof, Serial,
-    Timestamp, TokenHash,
+    Attempt, ClientId, Command, CommandLimit, Facts, Json, OnClientCrash, Outcome, Priority, Proof,
+    Serial, Timestamp, TokenHash,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -103,7 +103,7 @@ impl Fleet for FakeFleet {
         proof: Proof,
         taken: Vec<Attempt>,
         outbound: mpsc::Sender<ToSession>,
-    ) -> Result<SessionId, CallError> {
+    ) -> Result<(SessionId, Option<CommandLimit>), CallError> {
         let denied = |why: &str| Err(CallError::Refused(RequestError::Denied(why.to_owned())));
         if client.as_str().starts_with("unknown") {
             return denied("no such client");
@@ -127,7 +127,8 @@ impl Fleet for FakeFleet {
             client: client.to_string(),
             taken: taken.into_iter().map(|attempt| attempt.serial).collect(),
         });
-        Ok(SessionId(session))
+        let limit = client.as_str().starts_with("limited").then_some(CommandLimit::ONE);
+        Ok((SessionId(session), limit))
     }
 
     async fn accepted(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
@@ -191,6 +192,7 @@ pub(crate) fn command(n: u128, name: &str, params: &str) -> ToSession {
         in_turn: false,
         on_client_crash: OnClientCrash::default(),
         priority: Priority::default(),
+        per_client: None,
         frame: OnceLock::new(),
     }))
 }

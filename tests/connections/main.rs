@@ -7,6 +7,7 @@ mod admission;
 mod first_read;
 mod fleet;
 mod journal;
+mod limits;
 mod live;
 mod pair;
 mod raw;

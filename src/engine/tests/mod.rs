@@ -6,6 +6,7 @@ mod deliveries;
 mod drain;
 mod forecast;
 mod late;
+mod limits;
 mod membership;
 mod overlap;
 mod past;

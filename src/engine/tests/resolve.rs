@@ -46,6 +46,7 @@ fn record(no: usize, made: &Made) -> ClientRecord {
         removed_at: removed.then(|| at(1)),
         labels: Labels::parse(pairs.iter().map(String::as_str)).unwrap(),
         facts: reported,
+        max_running: None,
     }
 }
 

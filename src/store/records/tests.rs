@@ -54,6 +54,7 @@ pub(crate) fn a_client(no: u32) -> ClientRecord {
         removed_at: (no % 2 == 1).then_some(at(9)),
         labels: crate::Labels::parse(["rack=r7"]).unwrap(),
         facts: Some(Box::new(crate::Facts::of_program("1.2").unwrap())),
+        max_running: (no % 3 == 1).then_some(crate::CommandLimit::ONE),
     }
 }
 

@@ -38,6 +38,7 @@ fn command(n: u64, on_client_crash: OnClientCrash) -> CommandFrame {
         in_turn: true,
         on_client_crash,
         priority: crate::Priority::default(),
+        per_client: None,
     }
 }
 
