@@ -15,16 +15,16 @@ use crate::id::{ClientNo, Serial};
 use crate::job::{MAX_PARAMS, Offline};
 use crate::run::{DeliveryState, Outcome};
 
-/// The default of [`Limits::queue_deliveries`].
+/// The default of the deliveries that a queue holds, see [`Limits::with_queue`].
 pub const QUEUE_DELIVERIES: usize = 1_000;
 
-/// The default of [`Limits::queue_bytes`]: 1 MiB.
+/// The default of the bytes of parameters that a queue holds: 1 MiB.
 pub const QUEUE_BYTES: u64 = 1_024 * 1_024;
 
-/// The most that [`Limits::queue_bytes`] can be: 1 GiB.
+/// The most bytes that a queue can be given: 1 GiB.
 pub const MAX_QUEUE_BYTES: u64 = 1_024 * 1_024 * 1_024;
 
-/// The least that [`Limits::queue_bytes`] can be: the parameters of any one command.
+/// The least bytes that a queue can be given: the parameters of any one command.
 pub const MIN_QUEUE_BYTES: u64 = MAX_PARAMS as u64;
 
 /// What becomes of a delivery for a client whose queue is full.

@@ -5,7 +5,7 @@
 //! acknowledged the answer, that is written down too, and the command is forgotten. So a client
 //! that is started again knows which commands have ended and are not acknowledged, whose answers
 //! it sends once more, and which were cut short: these end as `failed`, or run again where their
-//! owner wants it ([`OnClientCrash`](crate::OnClientCrash)). A command that was accepted and not
+//! owner wants it ([`OnClientCrash`]). A command that was accepted and not
 //! begun is not in the journal: the server sends it again.
 //!
 //! Promises:
@@ -99,7 +99,7 @@ impl JournalOptions {
     }
 
     /// The most commands that are begun and not acknowledged; a further one is rejected. Default
-    /// and most: [`MAX_TAKEN`](super::MAX_TAKEN), for a client's first frame lists them all.
+    /// and most: [`MAX_TAKEN`], for a client's first frame lists them all.
     #[must_use]
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries.min(MAX_TAKEN);
