@@ -321,8 +321,11 @@ proptest! {
         for moment in moments.into_iter().map(Timestamp::from_millis) {
             let local = moment.to_chrono().unwrap().with_timezone(&zone).naive_local();
             let near = walk(&written, from).skip_while(|wall| *wall < local - TimeDelta::days(2));
+            // The walk ends with the period of the first day of 2130, whatever its length.
+            let walked = |at: &Timestamp| *at < super::at("2129-12-30T00:00Z");
             let expected = near.map(|wall| instant(zone, wall)).find(|at| *at > moment);
-            let found = rule.next_after(moment).filter(|at| *at < super::at("2129-12-30T00:00Z"));
+            let expected = expected.filter(walked);
+            let found = rule.next_after(moment).filter(walked);
             prop_assert_eq!(found, expected, "{} from {} in {} after {}", rrule, from, zone, moment);
             if let Some(found) = found {
                 prop_assert_eq!(rule.next_after(found.minus(Duration::from_millis(1))), Some(found));
