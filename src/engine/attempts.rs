@@ -6,13 +6,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::change::{Mark, PageEntry};
 use super::core::Engine;
 use super::effect::{Effect, What};
 use super::input::SessionId;
 use super::sessions::Session;
+use super::spread;
 use crate::id::{ClientNo, Serial};
 use crate::policy::DeliveryMode;
 use crate::rollout::RolloutState;
@@ -166,10 +165,10 @@ impl Engine {
         outcome: Outcome,
     ) -> Option<SessionId> {
         let retriable = matches!(outcome.state, DeliveryState::Failed | DeliveryState::TimedOut);
-        match self.next_attempt_at(serial, no).filter(|_| retriable) {
-            None => self.record_end(serial, no, outcome),
-            Some(at) => self.try_again(serial, no, outcome, at),
+        if retriable && let Some(at) = self.next_attempt_at(serial, no) {
+            return self.try_again(serial, no, outcome, at);
         }
+        self.record_end(serial, no, outcome)
     }
 
     /// When a delivery is tried again that has failed now; `None`: it is not.
@@ -178,12 +177,12 @@ impl Engine {
         let number = open.attempt(no);
         let run = &open.run;
         let aborted = run.rollout_state.as_ref().and_then(RolloutState::aborted);
-        let wanted = run.cancelled_at.is_none()
+        let wanted = number < run.policy.retry.attempts()
+            && run.cancelled_at.is_none()
             && aborted.is_none()
             && !open.is_marked(Mark::Cancelled, no)
             && run.job_id.is_none_or(|job| self.jobs.contains(job));
-        let at = self.backoff_end(serial, no, number, self.now);
-        (wanted && number < run.policy.retry.attempts()).then_some(at)
+        wanted.then(|| self.backoff_end(serial, no, number, self.now))
     }
 
     /// The end of the pause after an attempt that ended at a moment.
@@ -198,17 +197,10 @@ impl Engine {
             .runs
             .get(serial)
             .map_or(Duration::ZERO, |open| open.run.policy.retry.longest_pause(attempt));
-        let mut hash = Sha256::new();
-        hash.update(serial.to_bytes());
-        if let Some(client) = self.registry.get(no) {
-            hash.update(client.record.id.as_str().as_bytes());
-        }
-        hash.update(attempt.to_be_bytes());
-        let digest = hash.finalize();
-        let mut low = [0; 8];
-        low.copy_from_slice(&digest[..8]);
+        let client = self.registry.get(no).map_or("", |client| client.record.id.as_str());
+        let parts: [&[u8]; 3] = [&serial.to_bytes(), client.as_bytes(), &attempt.to_be_bytes()];
         let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-        let pause = u64::from_be_bytes(low) % longest.saturating_add(1);
+        let pause = spread::hash(&parts) % longest.saturating_add(1);
         ended_at.plus(Duration::from_millis(pause.next_multiple_of(GRAIN_MS)))
     }
 

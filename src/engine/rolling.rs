@@ -4,8 +4,8 @@
 //! released is a beginning of it.
 
 use roaring::RoaringBitmap;
-use sha2::{Digest, Sha256};
 
+use super::spread;
 use crate::id::{ClientId, ClientNo, JobId};
 use crate::rollout::{Decimal, RolloutState, Tally};
 use crate::run::DeliveryState;
@@ -123,16 +123,8 @@ pub(super) fn order<'a>(
     seed: [u8; 16],
     clients: impl Iterator<Item = (u32, &'a ClientId)>,
 ) -> Vec<u32> {
-    let mut hashed: Vec<([u8; 8], u32)> = clients
-        .map(|(no, id)| {
-            let mut hash = Sha256::new();
-            hash.update(seed);
-            hash.update(id.as_str().as_bytes());
-            let mut first = [0; 8];
-            first.copy_from_slice(&hash.finalize()[..8]);
-            (first, no)
-        })
-        .collect();
+    let mut hashed: Vec<(u64, u32)> =
+        clients.map(|(no, id)| (spread::hash(&[&seed, id.as_str().as_bytes()]), no)).collect();
     hashed.sort_unstable();
     hashed.into_iter().map(|(_, no)| no).collect()
 }

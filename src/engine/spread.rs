@@ -32,14 +32,18 @@ fn place(within: Option<Duration>, parts: &[&[u8]]) -> u64 {
     if grains == 0 {
         return 0;
     }
+    hash(parts) % grains * GRAIN_MS
+}
+
+/// A number that is always the same for the same parts, and as good as random.
+pub(super) fn hash(parts: &[&[u8]]) -> u64 {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);
     }
-    let digest = hash.finalize();
-    let mut low = [0; 8];
-    low.copy_from_slice(&digest[..8]);
-    u64::from_be_bytes(low) % grains * GRAIN_MS
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.finalize()[..8]);
+    u64::from_be_bytes(first)
 }
 
 impl Engine {
