@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::ledger::{Builder, Head};
-use super::{MAX_OPS, Op, Store, StoreError, key, records, staging};
+use super::{Batch, MAX_OPS, Op, Store, StoreError, key, records, staging};
 use crate::bytes::put_varint;
 use crate::engine::{Change, Event, PageEntry, What};
 use crate::id::{ClientId, JobId, JobName, Serial};
@@ -37,12 +37,21 @@ pub struct Commit {
     pub events: Vec<Arc<Event>>,
     /// The inputs that led to them, encoded; empty: they are not recorded.
     pub inputs: Vec<u8>,
+    /// What was worked out from what is stored, such as an index: written after all else, without
+    /// the ledger's knowing. Each batch has at most [`MAX_OPS`] operations.
+    pub derived: Vec<Batch>,
 }
 
 impl Commit {
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
+        self.is_silent() && self.derived.is_empty()
+    }
+
+    /// Whether it decides nothing: there is nothing for the ledger to tell.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
         self.units.is_empty() && self.events.is_empty() && self.inputs.is_empty()
     }
 }
@@ -82,7 +91,8 @@ impl Writer {
         commit: &Commit,
         most: usize,
     ) -> Result<usize, StoreError> {
-        if commit.is_empty() {
+        if commit.is_silent() {
+            staging::write_units(store, commit.derived.clone())?;
             return Ok(0);
         }
         let mut gather = Gather::new(self.head, commit, most);
@@ -109,6 +119,9 @@ impl Writer {
             gather.add(Unit { events, ..Unit::default() });
         }
         gather.close();
+        if most == usize::MAX {
+            gather.ready.extend(commit.derived.iter().cloned());
+        }
         gather.flush(store)?;
         self.head = Head { next_commit: self.head.next_commit + 1, ..gather.head };
         Ok(gather.parts)
