@@ -97,6 +97,7 @@
 //! | [`store`] | the trait, sled and memory behind it, the key layout, the conformance suite |
 //! | [`node`] | the loop that owns engine and store, and its [`Handle`] |
 //! | [`history`] | runs, responses and the past of jobs, read from the store |
+//! | [`explain`] | every firing that was to be, and what became of it |
 //! | [`forecast`] | when jobs fire next, and how much that is |
 //! | [`housekeeping`] | retention and statistics |
 //! | [`wire`] | the protocol between client and server, every frame shown |
@@ -125,6 +126,7 @@ mod client_record;
 mod command_limit;
 mod delivery_state;
 pub mod engine;
+pub mod explain;
 pub mod forecast;
 pub mod handlers;
 pub mod history;

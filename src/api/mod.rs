@@ -14,6 +14,7 @@
 //! | `/v1/jobs/{name}/revisions` | `GET` (`before`, `limit`): its definitions, newest first, of removed jobs too |
 //! | `/v1/jobs/{name}/revisions/{n}` | `GET` (`job`: the id of one of several that had the name) |
 //! | `/v1/jobs/{name}/missed` | `GET` (`before`, `limit`): rows of missed firings, newest first |
+//! | `/v1/jobs/{name}/explain` | `GET` (`client` or `group`, `since`, `until`, `only`, `all_clients`), NDJSON: each firing that was to be and what became of it, then the sums |
 //! | `/v1/forecast` | `GET` (`from`, `to`, `target`, `prefix`, `limit`): all that fires in a span |
 //! | `/v1/jobs/{name}/pause` | `POST` (`reason`, `until` or `for`; or no body) |
 //! | `/v1/jobs/{name}/resume`, `…/trigger`, `…/cancel` | `POST` |
@@ -33,17 +34,19 @@
 //! | `/v1/runs/{serial}/cancel`, `…/cancel/{client}` | `POST` |
 //! | `/v1/clients` | `GET` (`group`, `after`, `limit`), `POST` (`id`, `groups`, `token`) |
 //! | `/v1/clients/{id}` | `GET`, `DELETE` |
+//! | `/v1/clients/{id}/explain` | `GET` (`since`, `until`, `only`), NDJSON: each delivery that it was to get, when it was away, then the sums |
 //! | `/v1/clients/{id}/groups` | `POST` (`add`, `remove`) |
 //! | `/v1/clients/{id}/labels` | `POST` (`set`, `remove`) |
 //! | `/v1/clients/{id}/limit` | `POST` (`max_running`) |
 //! | `/v1/events` | `GET`, NDJSON |
 //!
-//! May import the domain types, `engine`, `history`, `node` and `access`.
+//! May import the domain types, `engine`, `explain`, `history`, `node` and `access`.
 
 mod auth;
 mod calendars;
 mod clients;
 mod error;
+mod explain;
 mod extract;
 mod forecast;
 mod guard;
@@ -142,6 +145,7 @@ fn routes() -> Router<Api> {
         .route("/v1/jobs/{name}/revisions", get(past::revisions))
         .route("/v1/jobs/{name}/revisions/{n}", get(past::revision))
         .route("/v1/jobs/{name}/missed", get(past::missed))
+        .route("/v1/jobs/{name}/explain", get(explain::job))
         .route("/v1/forecast", get(forecast::forecast))
         .route("/v1/pause", post(jobs::pause_all))
         .route("/v1/resume", post(jobs::resume_all))
@@ -164,6 +168,7 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/{serial}/cancel/{client}", post(runs::cancel_delivery))
         .route("/v1/clients", get(clients::list).post(clients::add))
         .route("/v1/clients/{id}", get(clients::get).delete(clients::remove))
+        .route("/v1/clients/{id}/explain", get(explain::client))
         .route("/v1/clients/{id}/groups", post(clients::regroup))
         .route("/v1/clients/{id}/labels", post(clients::relabel))
         .route("/v1/clients/{id}/limit", post(clients::limit))

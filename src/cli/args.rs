@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status};
+use super::{
+    agent, apply, calendars, clients, demo, explain, forecast, jobs, run, runs, serve, status,
+};
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
 #[derive(Debug, Parser)]
@@ -82,6 +84,8 @@ pub(super) enum Command {
     Jobs(jobs::JobsArgs),
     /// Foresee all that fires in a span: how much, when most, and what comes next.
     Forecast(forecast::ForecastArgs),
+    /// Explain a job's firings or a client's day: what was to be, and what became of it.
+    Explain(explain::ExplainArgs),
     /// List, show, follow and cancel runs.
     Runs(runs::RunsArgs),
     /// List, show, add, group and remove clients.
@@ -108,6 +112,7 @@ impl Command {
             Self::Run(args) => run::execute(args, global).await,
             Self::Jobs(args) => jobs::execute(args, global).await,
             Self::Forecast(args) => forecast::execute(args, global).await,
+            Self::Explain(args) => explain::execute(args, global).await,
             Self::Runs(args) => runs::execute(args, global).await,
             Self::Clients(args) => clients::execute(args, global).await,
             Self::Calendars(args) => calendars::execute(args, global).await,

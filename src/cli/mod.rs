@@ -6,7 +6,7 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | it is done |
-//! | 1 | it was done and did not succeed: a delivery ended otherwise, or not in time |
+//! | 1 | it was done and did not succeed: a delivery ended otherwise, or not in time; what is explained has problems |
 //! | 2 | the command line, a file or a value in it is not valid |
 //! | 3 | the server cannot be reached, or does not let the caller in |
 //! | 4 | the server refuses: no such thing, or not in a state for it |
@@ -23,6 +23,8 @@ mod clients;
 mod connect;
 mod demo;
 mod error;
+mod explain;
+mod explained;
 mod forecast;
 mod heat;
 mod history;

@@ -158,6 +158,8 @@ pub enum Request {
     OpenRuns(Vec<Serial>),
     /// The open deliveries of a run.
     OpenDeliveries(Serial),
+    /// What open deliveries wait for, of [`WAITS`](super::WAITS) at most.
+    Waits(Vec<(Serial, ClientId)>),
     /// Define a client, or revive a removed one.
     AddClient(NewClient),
     /// Remove a client; its queued deliveries end as `removed`.
@@ -212,6 +214,7 @@ impl Request {
             | Self::RunProgress(_)
             | Self::OpenRuns(_)
             | Self::OpenDeliveries(_)
+            | Self::Waits(_)
             | Self::GetClient(_)
             | Self::ListClients { .. }
             | Self::Status

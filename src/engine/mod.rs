@@ -43,6 +43,7 @@ mod sessions;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::time::Duration;
 
@@ -70,6 +71,7 @@ pub use queue::{
     QueueFull,
 };
 pub use sessions::{URGENT_WINDOW, WINDOW};
+pub use waits::{WAITS, Wait};
 
 /// The version of fleetcron, as it is told at a start.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -37,6 +37,8 @@ pub struct Handle {
     pub(super) sessions: Arc<AtomicU64>,
     /// Places for forecasts under way.
     pub(super) forecasts: Arc<Semaphore>,
+    /// Places for parts of explanations that are read.
+    pub(super) explanations: Arc<Semaphore>,
     /// Who asks by it.
     pub(super) actor: Actor,
 }

@@ -24,7 +24,8 @@ const TABLE: &[(&str, &str)] = &[
     ("lock_file", ""),
     ("store", "domain engine lock_file"),
     ("history", "domain engine store"),
-    ("node", "domain engine recording store history"),
+    ("explain", "domain engine store history"),
+    ("node", "domain engine explain recording store history"),
     ("access", ""),
     ("agent", "domain"),
     ("job_files", "domain"),
@@ -33,11 +34,11 @@ const TABLE: &[(&str, &str)] = &[
     ("client", "domain handlers lock_file wire"),
     ("server", "domain engine handlers node wire"),
     ("housekeeping", "domain node"),
-    ("api", "domain access engine history node"),
-    ("remote", "domain api engine history node"),
+    ("api", "domain access engine explain history node"),
+    ("remote", "domain api engine explain history node"),
     (
         "cli",
-        "domain engine store history node access agent job_files handlers wire client server \
+        "domain engine explain store history node access agent job_files handlers wire client server \
          housekeeping api remote",
     ),
 ];

@@ -1,0 +1,1 @@
+//! Tests of explanations over stores that an engine has written.
