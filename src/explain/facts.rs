@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 /// Runs that are kept of one job, at most; of later ones nothing is known.
 const MAX_STARTED: usize = 400_000;
 
-/// Changes of pauses and rows of missed firings that are kept, at most.
+/// Renewed pauses and rows of missed firings that are kept, at most.
 const MAX_EVENTS: usize = 100_000;
 
 /// A run that the ledger tells of.
@@ -28,14 +28,28 @@ pub(super) struct Started {
     pub(super) ended: Option<(Timestamp, Counts)>,
 }
 
+/// Whether a job is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Since then.
+    Paused(Timestamp),
+    /// Since before what was looked at.
+    PausedBefore,
+    Runs,
+    /// What was looked at does not tell.
+    Unknown,
+}
+
 /// What the ledger tells of a job.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     /// When the ledger begins; `None`: it is empty.
     pub(super) begins: Option<Timestamp>,
     runs: HashMap<Serial, Started>,
-    /// By job: when it was paused (true) or resumed.
-    pauses: BTreeMap<JobId, Vec<(Timestamp, bool)>>,
+    /// How each job stands at the entry that was read last.
+    standing: BTreeMap<JobId, Standing>,
+    /// How each job stood when a revision changed it, or it was removed (`None`).
+    ends: BTreeMap<(JobId, Option<u32>), Standing>,
     /// When it was recorded, and what.
     missed: Vec<(Timestamp, Missed)>,
     /// The number of the last row of each job that has had the name.
@@ -73,13 +87,13 @@ impl Facts {
         from: Timestamp,
     ) -> Result<(), StoreError> {
         let before = Timestamp::from_millis(from.millis().saturating_sub(1));
-        let mut latest: Vec<(JobId, Timestamp, bool)> = Vec::new();
+        let mut latest: Vec<(JobId, Timestamp)> = Vec::new();
         ledger::back(store, before, &[name.as_str()], |entry| {
-            match pause_of(name, &entry) {
+            match change_of(name, &entry) {
                 // The pause may have been renewed: it began with the first after a resume.
-                Some((job, true)) => latest.push((job, entry.at, true)),
-                Some(_) => return ControlFlow::Break(()),
-                None => {}
+                Some((job, _, "paused")) => latest.push((job, entry.at)),
+                Some((_, _, "resumed" | "created")) => return ControlFlow::Break(()),
+                _ => {}
             }
             if latest.len() < MAX_EVENTS {
                 ControlFlow::Continue(())
@@ -87,20 +101,15 @@ impl Facts {
                 ControlFlow::Break(())
             }
         })?;
-        if let Some((job, at, paused)) = latest.pop() {
-            self.pauses.entry(job).or_default().push((at, paused));
+        if let Some((job, at)) = latest.pop() {
+            self.standing.insert(job, Standing::Paused(at));
         }
         Ok(())
     }
 
     fn see(&mut self, name: &JobName, entry: Entry) {
-        if let Some((job, paused)) = pause_of(name, &entry) {
-            let pauses = self.pauses.entry(job).or_default();
-            if pauses.last().is_none_or(|(_, before)| *before != paused) {
-                pauses.push((entry.at, paused));
-            }
-            self.cut |= pauses.len() > MAX_EVENTS;
-            pauses.truncate(MAX_EVENTS);
+        if let Some((job, revision, change)) = change_of(name, &entry) {
+            self.see_change(entry.at, job, revision, change);
         }
         let Item::Event(what) = entry.item else { return };
         match *what {
@@ -127,6 +136,28 @@ impl Facts {
         }
     }
 
+    fn see_change(&mut self, at: Timestamp, job: JobId, revision: Option<u32>, change: &str) {
+        let before = self.standing.get(&job).copied().unwrap_or(Standing::Unknown);
+        match change {
+            "created" => _ = self.standing.insert(job, Standing::Runs),
+            // One that is paused may be paused anew, for another reason.
+            "paused" if matches!(before, Standing::Unknown | Standing::Runs) => {
+                self.standing.insert(job, Standing::Paused(at));
+            }
+            "resumed" => {
+                if before == Standing::Unknown {
+                    // It was paused all the time.
+                    let ends = self.ends.range_mut((job, None)..=(job, Some(u32::MAX)));
+                    ends.for_each(|(_, standing)| *standing = Standing::PausedBefore);
+                }
+                self.standing.insert(job, Standing::Runs);
+            }
+            "updated" => _ = self.ends.insert((job, revision), before),
+            "removed" => _ = self.ends.insert((job, None), before),
+            _ => {}
+        }
+    }
+
     /// A run of the job.
     pub(super) fn started(&self, serial: Serial) -> Option<&Started> {
         self.runs.get(&serial)
@@ -148,17 +179,17 @@ impl Facts {
         })
     }
 
-    /// Whether the job was paused at a moment, and since when; `Some(None)`: since before what was
-    /// looked at.
-    pub(super) fn pause_at(&self, job: JobId, at: Timestamp) -> Option<Option<Timestamp>> {
-        let pauses = self.pauses.get(&job)?;
-        let after = pauses.partition_point(|(change, _)| *change <= at);
-        match (after.checked_sub(1).and_then(|last| pauses.get(last)), pauses.get(after)) {
-            (Some((since, true)), _) => Some(Some(*since)),
-            (Some((_, false)), _) => None,
-            // It was resumed later without having been paused since: it was paused all the time.
-            (None, Some((_, false))) => Some(None),
-            (None, _) => None,
+    /// Whether the job was paused when a revision changed it, or when it was removed (`None`), and
+    /// since when; `Some(None)`: since before what was looked at.
+    pub(super) fn paused_at_end(
+        &self,
+        job: JobId,
+        revision: Option<u32>,
+    ) -> Option<Option<Timestamp>> {
+        match self.ends.get(&(job, revision))? {
+            Standing::Paused(since) => Some(Some(*since)),
+            Standing::PausedBefore => Some(None),
+            Standing::Runs | Standing::Unknown => None,
         }
     }
 }
@@ -189,14 +220,9 @@ pub(super) fn resumed_before(
     Ok(found)
 }
 
-/// That a job of the name was paused (true), or was resumed or begins.
-fn pause_of(name: &JobName, entry: &Entry) -> Option<(JobId, bool)> {
+/// A change of a job of the name: which, the revision that it has since then, and the change.
+fn change_of<'a>(name: &JobName, entry: &'a Entry) -> Option<(JobId, Option<u32>, &'a str)> {
     let Item::Event(what) = &entry.item else { return None };
-    let What::Job { job, id, change, .. } = &**what else { return None };
-    let paused = match change.as_str() {
-        "paused" => true,
-        "resumed" | "created" => false,
-        _ => return None,
-    };
-    (job == name).then_some((*id, paused))
+    let What::Job { job, id, revision, change, .. } = &**what else { return None };
+    (job == name).then_some((*id, *revision, change.as_str()))
 }

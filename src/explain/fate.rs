@@ -206,7 +206,7 @@ pub(super) fn by_ledger(
         return Fate::Missed { reason, policy: None, count: None, recorded_at, down: None };
     }
     if let Some(ended) = due.ended
-        && let Some(pause) = facts.pause_at(job, ended.at)
+        && let Some(pause) = facts.paused_at_end(job, ended.revision)
         && pause.is_none_or(|since| since < due.at)
     {
         return dropped(pause, ended);
