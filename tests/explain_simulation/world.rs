@@ -46,7 +46,9 @@ pub(crate) struct World {
     pub(crate) cancelled: BTreeSet<Serial>,
     pub(crate) removed: BTreeSet<ClientId>,
     /// When a client was seen here (true) or away.
-    pub(crate) seen: Vec<(Timestamp, ClientId, bool)>,
+    pub(crate) seen: BTreeSet<(Timestamp, ClientId, bool)>,
+    /// When a client came or went.
+    pub(crate) moved: BTreeSet<(Timestamp, ClientId)>,
     pub(crate) downs: usize,
 }
 
@@ -118,7 +120,8 @@ impl World {
             torn: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             removed: BTreeSet::new(),
-            seen: Vec::new(),
+            seen: BTreeSet::new(),
+            moved: BTreeSet::new(),
             downs: 0,
         };
         world.boot();
@@ -181,7 +184,7 @@ impl World {
         }
         for (id, client) in &self.clients {
             if !self.removed.contains(id) {
-                self.seen.push((self.now, id.clone(), client.session.is_some()));
+                self.seen.insert((self.now, id.clone(), client.session.is_some()));
             }
         }
     }
@@ -240,6 +243,7 @@ impl World {
 
     fn hang_up(&mut self, session: SessionId) {
         if let Some(id) = self.sessions.remove(&session) {
+            self.moved.insert((self.now, id.clone()));
             let client = self.clients.get_mut(&id).unwrap();
             client.session = client.session.filter(|own| *own != session);
         }
@@ -250,6 +254,7 @@ impl World {
         let client = self.clients.get_mut(id).unwrap();
         let taken = client.running.iter().chain(client.unacked.keys()).copied().collect();
         client.session = Some(session);
+        self.moved.insert((self.now, id.clone()));
         let unacked = client.unacked.clone();
         self.sessions.insert(session, id.clone());
         let (client, proof) = (id.clone(), Proof::Vouched);
