@@ -25,6 +25,8 @@ enum Change {
     Here(u64),
     /// It is away, since when and why.
     Away(Timestamp, String),
+    /// It is in the registry from now on, and has not connected yet.
+    Defined,
     /// It is not in the registry.
     Undefined,
 }
@@ -35,6 +37,8 @@ pub(super) struct Absences {
     client: ClientId,
     /// Since when it is away, if that is known, and why.
     away: Option<(Option<Timestamp>, String)>,
+    /// Whether it is in the registry.
+    defined: bool,
     pub(super) all: Vec<Away>,
     /// Whether there are more than could be told.
     pub(super) cut: bool,
@@ -49,7 +53,10 @@ impl Absences {
     ) -> Result<Self, StoreError> {
         let id = &client.id;
         let before = before(store, client, span)?;
-        let mut absences = Self { client: id.clone(), away: None, all: Vec::new(), cut: false };
+        // One that was defined later has the ledger tell when.
+        let defined = before.is_some() || client.defined_at < span.since;
+        let (client, away) = (id.clone(), None);
+        let mut absences = Self { client, away, defined, all: Vec::new(), cut: false };
         if let Some(change) = before {
             absences.take(span.since, change);
         }
@@ -73,11 +80,20 @@ impl Absences {
     fn take(&mut self, at: Timestamp, change: Change) {
         match change {
             Change::Here(queued) => self.end(Some(at), queued),
-            Change::Undefined => self.end(Some(at), 0),
+            Change::Undefined => {
+                self.end(Some(at), 0);
+                self.defined = false;
+            }
+            Change::Defined => {
+                self.defined = true;
+                let reason = "it had not connected since it was defined";
+                self.away = Some((Some(at), reason.to_owned()));
+            }
             // It is away already when the server goes down.
-            Change::Away(since, reason) => {
+            Change::Away(since, reason) if self.defined => {
                 self.away.get_or_insert((Some(since), reason));
             }
+            Change::Away(..) => {}
         }
     }
 
@@ -109,12 +125,17 @@ fn before(
 ) -> Result<Option<Change>, StoreError> {
     let before = Timestamp::from_millis(span.since.millis().saturating_sub(1));
     let (id, mut found) = (&client.id, None);
-    ledger::back(store, before, &[id.as_str(), SERVER], |entry| match change_of(id, &entry) {
-        Some(change) => {
-            found = Some(change);
-            ControlFlow::Break(())
+    ledger::back(store, (before, Timestamp::MIN), &[id.as_str(), SERVER], |entry| {
+        let Some(change) = change_of(id, &entry) else { return ControlFlow::Continue(()) };
+        if down::start_of(&entry).is_some() {
+            // Unless it had gone by itself before.
+            found.get_or_insert(change);
+            return ControlFlow::Continue(());
         }
-        None => ControlFlow::Continue(()),
+        if found.is_none() || !matches!(change, Change::Here(_)) {
+            found = Some(change);
+        }
+        ControlFlow::Break(())
     })?;
     if let Some(change) = found {
         return Ok(Some(change));
@@ -132,7 +153,8 @@ fn before(
 
 fn change_of(id: &ClientId, entry: &Entry) -> Option<Change> {
     if let Some(down) = down::start_of(entry) {
-        return Some(Change::Away(down.from.unwrap_or(entry.at), "the server was down".into()));
+        // Before the first start there was nobody.
+        return down.from.map(|from| Change::Away(from, "the server was down".into()));
     }
     let Item::Event(what) = &entry.item else { return None };
     match &**what {
@@ -141,9 +163,7 @@ fn change_of(id: &ClientId, entry: &Entry) -> Option<Change> {
             Some(Change::Away(entry.at, reason.clone()))
         }
         What::Client { client, change, .. } if client == id => match change.as_str() {
-            "added" | "revived" => {
-                Some(Change::Away(entry.at, "it had not connected since it was defined".into()))
-            }
+            "added" | "revived" => Some(Change::Defined),
             "removed" => Some(Change::Undefined),
             _ => None,
         },

@@ -28,12 +28,8 @@ pub(super) fn who(
     if found.is_none() {
         // The client may have had it, and have stopped it a while after it was asked to.
         let texts = [serial.as_str()];
-        ledger::back(store, ended_at, &texts, |entry| {
-            if entry.at < run.fired_at {
-                return ControlFlow::Break(());
-            }
-            note(&mut found, run, Some(client), &entry)
-        })?;
+        let span = (ended_at, run.fired_at);
+        ledger::back(store, span, &texts, |entry| note(&mut found, run, Some(client), &entry))?;
     }
     Ok(found)
 }

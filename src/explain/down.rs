@@ -29,12 +29,14 @@ impl Downs {
             return Ok(down);
         }
         let mut found = None;
-        ledger::back(store, moment, &[STARTED], |entry| match start_of(&entry) {
-            Some(down) => {
-                found = Some(down);
-                ControlFlow::Break(())
+        ledger::back(store, (moment, Timestamp::MIN), &[STARTED], |entry| {
+            match start_of(&entry) {
+                Some(down) => {
+                    found = Some(down);
+                    ControlFlow::Break(())
+                }
+                None => ControlFlow::Continue(()),
             }
-            None => ControlFlow::Continue(()),
         })?;
         self.0 = Some((moment, found));
         Ok(found)

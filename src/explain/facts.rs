@@ -88,7 +88,7 @@ impl Facts {
     ) -> Result<(), StoreError> {
         let before = Timestamp::from_millis(from.millis().saturating_sub(1));
         let mut latest: Vec<(JobId, Timestamp)> = Vec::new();
-        ledger::back(store, before, &[name.as_str()], |entry| {
+        ledger::back(store, (before, Timestamp::MIN), &[name.as_str()], |entry| {
             match change_of(name, &entry) {
                 // The pause may have been renewed: it began with the first after a resume.
                 Some((job, _, "paused")) => latest.push((job, entry.at)),
@@ -202,10 +202,7 @@ pub(super) fn resumed_before(
     run: &Run,
 ) -> Result<Option<Timestamp>, StoreError> {
     let mut found = None;
-    ledger::back(store, run.fired_at, &[name.as_str()], |entry| {
-        if entry.at < run.scheduled_at {
-            return ControlFlow::Break(());
-        }
+    ledger::back(store, (run.fired_at, run.scheduled_at), &[name.as_str()], |entry| {
         if let Item::Event(what) = &entry.item
             && let What::Job { job, id, change, .. } = &**what
             && change == "resumed"

@@ -95,11 +95,11 @@ pub(super) fn forward(
     Ok(if pages.next().is_some() { Looked::Cut } else { Looked::Whole })
 }
 
-/// Goes through the entries up to a moment, that included, the latest first, on pages that have
-/// one of these texts; on [`PAGES_BACK`] pages at most.
+/// Goes back through the entries from one moment to an earlier one, both included, on pages that
+/// have one of these texts; on [`PAGES_BACK`] pages at most.
 pub(super) fn back(
     store: &dyn Store,
-    from: Timestamp,
+    (from, to): (Timestamp, Timestamp),
     texts: &[&str],
     mut see: impl FnMut(Entry) -> ControlFlow<()>,
 ) -> Result<Looked, StoreError> {
@@ -109,14 +109,16 @@ pub(super) fn back(
     let mut pages = walk(store, all.start..end, Order::Down);
     for entry in pages.by_ref().take(PAGES_BACK) {
         let (key, value) = entry?;
-        if !has_any(&value, texts) {
-            continue;
-        }
-        let (first, _) = head_of(&key, &value)?;
-        for entry in page(first, &key, &value)?.into_iter().rev() {
-            if entry.at <= from && see(entry).is_break() {
-                return Ok(Looked::Whole);
+        let (first, at) = head_of(&key, &value)?;
+        if has_any(&value, texts) {
+            for entry in page(first, &key, &value)?.into_iter().rev() {
+                if entry.at <= from && entry.at >= to && see(entry).is_break() {
+                    return Ok(Looked::Whole);
+                }
             }
+        }
+        if at < to {
+            return Ok(Looked::Whole);
         }
     }
     Ok(if pages.next().is_some() { Looked::Cut } else { Looked::Whole })

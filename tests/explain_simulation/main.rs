@@ -12,6 +12,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fleetcron::engine::Request;
 use fleetcron::explain::{
     ClientExplainer, ClientQuery, Fate, Firing, Item, JobExplainer, JobQuery, Span, Sums,
 };
@@ -107,10 +108,9 @@ fn check_jobs(world: &World, tally: &mut Tally) {
 }
 
 /// Every client is told of all that it was to get, and away when it was away.
-fn check_clients(world: &World) {
+fn check_clients(world: &World, span: Span) {
     for id in (0..CLIENTS).map(client_id) {
         let query = ClientQuery::new(id.clone());
-        let span = span(world);
         let mut explainer = ClientExplainer::open(&world.store, query, span).unwrap().unwrap();
         let (mut told, mut aways) = (BTreeMap::new(), Vec::new());
         while let Some(items) = explainer.part(&world.store).unwrap() {
@@ -129,10 +129,12 @@ fn check_clients(world: &World) {
                 }
             }
         }
-        for ((serial, _), state) in world.ends.iter().filter(|((_, client), _)| *client == id) {
+        let ends = world.ends.iter().filter(|((_, client), _)| *client == id);
+        for ((serial, _), state) in ends.filter(|((serial, _), _)| span.has(serial.time())) {
             assert_eq!(told.get(serial), Some(state), "{serial} of {id}");
         }
-        for (at, _, here) in world.seen.iter().filter(|(_, client, _)| *client == id) {
+        let seen = world.seen.iter().filter(|(_, client, _)| *client == id);
+        for (at, _, here) in seen.filter(|(at, ..)| span.has(*at)) {
             if world.moved.contains(&(*at, id.clone())) {
                 // It may have come and gone within a millisecond.
                 continue;
@@ -191,6 +193,35 @@ fn without<T>(world: &World, key: Vec<u8>, look: impl FnOnce() -> T) -> T {
     seen
 }
 
+/// What retention has forgotten is told as forgotten, and nothing of it as unexplained.
+fn check_forgotten(world: &mut World, tally: &mut Tally) {
+    let runs = walk(&world.store, key::all(key::RUN), Order::Up);
+    let mut ends: Vec<(Timestamp, Serial)> = runs
+        .filter_map(|entry| {
+            let run: fleetcron::Run = serde_json::from_slice(&entry.unwrap().1).unwrap();
+            Some((run.ended_at?, run.serial))
+        })
+        .collect();
+    ends.sort_unstable();
+    let middle = ends[ends.len() / 2].0;
+    let old: BTreeSet<Serial> =
+        ends.iter().filter(|(ended, _)| *ended < middle).map(|(_, serial)| *serial).collect();
+    let before: BTreeMap<JobName, Told> = names()
+        .into_iter()
+        .map(|name| (name.clone(), explain(world, &name, span(world))))
+        .collect();
+    for serials in old.iter().copied().collect::<Vec<_>>().chunks(50) {
+        world.call(Request::ForgetRuns(serials.to_vec()));
+    }
+    for (name, before) in before {
+        let span = Span { since: before.sums.since, until: before.sums.until };
+        let sums = explain(world, &name, span).sums;
+        let gone = before.firings.iter().filter(|it| it.expected && old.contains(&it.serial));
+        assert_eq!((sums.forgotten, sums.unexplained), (gone.count() as u64, 0), "{name}");
+        *tally.entry("\"forgotten\"".into()).or_default() += sums.forgotten;
+    }
+}
+
 /// A part of the span has the same firings as the whole has in it.
 fn check_parts(world: &mut World) {
     let name = world.random.pick(&names()).clone();
@@ -220,11 +251,15 @@ fn run(seed: u64, tally: &mut Tally) {
     }
     world.commit();
     check_jobs(&world, tally);
-    check_clients(&world);
+    let whole = span(&world);
+    check_clients(&world, whole);
+    let middle = (whole.since.millis() + whole.until.millis()) / 2;
+    check_clients(&world, Span { since: Timestamp::from_millis(middle), ..whole });
     check_losses(&world, tally);
     for _ in 0..10 {
         check_parts(&mut world);
     }
+    check_forgotten(&mut world, tally);
     for state in world.ends.values() {
         *tally.entry(state.to_string()).or_default() += 1;
     }
@@ -244,7 +279,16 @@ fn nothing_is_left_unexplained_but_what_is_missing() {
         run(seed, &mut tally);
     }
     println!("{tally:?}");
-    let fates = ["succeeded", "not_succeeded", "open", "nobody", "missed", "paused", "dropped"];
+    let fates = [
+        "succeeded",
+        "not_succeeded",
+        "open",
+        "nobody",
+        "missed",
+        "paused",
+        "dropped",
+        "forgotten",
+    ];
     let fates = fates.map(|fate| format!("\"{fate}\""));
     let ends = ["succeeded", "failed", "expired", "cancelled", "superseded", "skipped", "removed"];
     let others = ["lost runs", "lost rows", "downs"];
