@@ -128,7 +128,7 @@ async fn each_firing_is_told_with_its_reason() {
     // A client that is away, whose delivery waits: that is no failure.
     let ran = cli(&server, "explain waits").await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stdout.contains("1 open") && ran.stdout.contains("it has never connected"));
+    assert!(ran.stdout.contains("1 open") && ran.stdout.contains("the client has never connected"));
 
     // One that is not delivered to whoever is away, and one for nobody.
     let ran = cli(&server, "explain leaves").await;
@@ -198,7 +198,7 @@ async fn killed(place: &Place, server: &mut Server) {
     let ran = cli(server, "explain tick").await;
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stdout.contains("missed"), "{ran:?}");
-    assert!(ran.stdout.contains("the server was down (it had not stopped in order) from"));
+    assert!(ran.stdout.contains("the server was down from"));
     assert!(ran.stdout.contains("catch_up is latest") && ran.stdout.contains("caught up: the"));
 
     let ran = cli(server, "--output json explain tick").await;
@@ -218,7 +218,7 @@ async fn cancelled(server: &Server) {
     remote.cancel(serial).await.unwrap();
     let ran = cli(server, "explain waits").await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stdout.contains("the run was cancelled: by token:"), "{ran:?}");
+    assert!(ran.stdout.contains("the run was cancelled by token:"), "{ran:?}");
 }
 
 /// The other way: what a client was to get, and when it was away.

@@ -1,14 +1,13 @@
-//! Explanations as rows and words.
+//! Explanations as rows.
 
 use std::time::Duration;
 
 use super::error::CliError;
 use super::forecast::short;
 use super::output::{Field, NOTHING, Out, Tone, note, ran};
+use super::reasons::{Lead, told, why, word};
 use super::show;
-use crate::explain::{
-    Away, Delivery, Down, Fate, Firing, Item, LateBecause, MissedFirings, OneDelivery, Sums,
-};
+use crate::explain::{Away, Delivery, Fate, Firing, Item, MissedFirings, OneDelivery, Sums};
 use crate::id::{ClientId, JobName};
 use crate::run::{Cause, Counts, DeliveryState};
 use crate::time::duration;
@@ -19,13 +18,23 @@ const ROWS: usize = 2_000;
 const OF_JOB: [&str; 6] = ["DUE", "FATE", "SERIAL", "LATE", "OK", "WHY"];
 const OF_CLIENT: [&str; 6] = ["DUE", "FATE", "SERIAL", "JOB", "AFTER", "WHY"];
 
+/// A row, before it is known how wide the last column can be.
+#[derive(Default)]
+struct Row {
+    /// All cells but the last.
+    cells: [String; 5],
+    /// What the second means.
+    tone: Option<Tone>,
+    why: String,
+}
+
 /// A table in the making.
 pub(super) struct Sheet {
     headings: [&'static str; 6],
     /// Of whom or what.
     subject: String,
     of_job: bool,
-    rows: Vec<Vec<Field>>,
+    rows: Vec<Row>,
 }
 
 /// The table of a job's firings.
@@ -60,23 +69,72 @@ impl Sheet {
         if self.rows.len() >= ROWS { self.end(out) } else { Ok(()) }
     }
 
-    /// Writes what is left.
+    /// Writes what is left. On a terminal a long reason goes on below itself: it is what was asked
+    /// for.
     pub(super) fn end(&mut self, out: &Out) -> Result<(), CliError> {
-        out.table(&self.headings, std::mem::take(&mut self.rows))
+        let rows = std::mem::take(&mut self.rows);
+        let width = |column: usize| {
+            let cells = rows.iter().map(|row| row.cells[column].chars().count());
+            cells.chain([self.headings[column].len()]).max().unwrap_or(0)
+        };
+        let room = out.room(&[0, 1, 2, 3, 4].map(width));
+        out.table(&self.headings, rows.into_iter().flat_map(|row| laid_out(row, room)).collect())
     }
 }
 
-fn firing_rows(firing: &Firing) -> Vec<Vec<Field>> {
+/// A row, and further ones for the lines of its last cell.
+fn laid_out(row: Row, room: Option<usize>) -> Vec<Vec<Field>> {
+    let Row { cells, tone, why } = row;
+    let mut lines = room.map_or_else(|| vec![why.clone()], |room| wrapped(&why, room)).into_iter();
+    let mut fields: Vec<Field> = cells.map(Field::from).into();
+    if let Some(tone) = tone {
+        fields[1] = Field::toned(fields[1].text(), tone);
+    }
+    fields.push(lines.next().unwrap_or_default().into());
+    let more = |line: String| {
+        let mut fields = vec![Field::from(""); 5];
+        fields.push(format!("  {line}").into());
+        fields
+    };
+    std::iter::once(fields).chain(lines.map(more)).collect()
+}
+
+/// A text in lines of at most so many characters, but for longer words; all but the first are
+/// two shorter.
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split(' ') {
+        let first = lines.len() == 1;
+        let Some(line) = lines.last_mut() else { break };
+        let room = if first { room } else { room.saturating_sub(2) };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= room {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+fn row(cells: [String; 5], tone: Tone, why: String) -> Row {
+    Row { cells, tone: Some(tone), why }
+}
+
+fn nothing() -> String {
+    NOTHING.to_owned()
+}
+
+fn firing_rows(firing: &Firing) -> Vec<Row> {
     let Firing { counts, deliveries, .. } = firing;
-    let ok = counts.map_or_else(
-        || NOTHING.to_owned(),
-        |counts| format!("{}/{}", counts.succeeded, counts.total),
-    );
-    let serial = if firing.fired_at.is_some() { firing.serial.to_string() } else { NOTHING.into() };
+    let ok = counts.map(|counts| format!("{}/{}", counts.succeeded, counts.total));
+    let serial = firing.fired_at.map(|_| firing.serial.to_string());
     let mut why = why(firing);
     let single = why.is_empty() && counts.is_some_and(|counts| counts.total == 1);
-    let mut lines: Vec<String> =
-        deliveries.iter().map(|delivery| told(delivery, !single)).collect();
+    let lead = if single { Lead::State } else { Lead::Client };
+    let mut lines: Vec<String> = deliveries.iter().map(|delivery| told(delivery, lead)).collect();
     if firing.more > 0 {
         lines.push(format!("and {} more; --all-clients shows them", firing.more));
     }
@@ -84,21 +142,16 @@ fn firing_rows(firing: &Firing) -> Vec<Vec<Field>> {
     if why.is_empty() {
         why = lines.next().unwrap_or_default();
     }
-    let first = vec![
-        short(firing.at).into(),
-        fate(firing),
-        serial.into(),
-        firing.late_ms.map_or_else(|| NOTHING.to_owned(), ran).into(),
-        ok.into(),
-        why.into(),
-    ];
-    let empty = || Field::from("");
-    let more = |line: String| vec![empty(), empty(), empty(), empty(), empty(), line.into()];
-    std::iter::once(first).chain(lines.map(more)).collect()
+    let (word, tone) = fate(firing);
+    let late = firing.late_ms.map_or_else(nothing, ran);
+    let serial = serial.unwrap_or_else(nothing);
+    let cells = [short(firing.at), word, serial, late, ok.unwrap_or_else(nothing)];
+    let more = lines.map(|why| Row { why, ..Row::default() });
+    std::iter::once(row(cells, tone, why)).chain(more).collect()
 }
 
 /// What became of a firing, in a word and its colour.
-fn fate(firing: &Firing) -> Field {
+fn fate(firing: &Firing) -> (String, Tone) {
     let (word, tone) = match &firing.fate {
         Fate::Succeeded => ("succeeded".to_owned(), Tone::Good),
         Fate::NotSucceeded => {
@@ -119,7 +172,7 @@ fn fate(firing: &Firing) -> Field {
         Fate::Forgotten { .. } => ("forgotten".to_owned(), Tone::Quiet),
         Fate::Unexplained { .. } => ("UNEXPLAINED".to_owned(), Tone::Bad),
     };
-    Field::toned(word, tone)
+    (word, tone)
 }
 
 /// The end by which a run is called that did not succeed.
@@ -132,160 +185,44 @@ fn worst(counts: &Counts) -> Option<DeliveryState> {
         .find(|state| counts.of(*state) > 0)
 }
 
-fn down(down: &Down) -> String {
-    let how = if down.in_order { "down" } else { "down (it had not stopped in order)" };
-    match down.from {
-        Some(from) => format!("the server was {how} from {} to {}", short(from), short(down.to)),
-        None => format!("the server was {how} until {}", short(down.to)),
-    }
-}
-
-/// What is to be said of a firing as a whole.
-fn why(firing: &Firing) -> String {
-    let mut parts = Vec::new();
-    match firing.cause {
-        Cause::Scheduled if !firing.expected => {
-            parts.push("the rule, with its calendars as they are now, does not have it".to_owned());
-        }
-        Cause::Scheduled | Cause::CatchUp => {}
-        other => parts.push(other.to_string()),
-    }
-    parts.extend(firing.late_because.as_ref().map(|because| match because {
-        LateBecause::Down(span) => format!("caught up: {}", down(span)),
-        LateBecause::Paused { resumed_at } => {
-            format!("caught up: the job was paused until {}", short(*resumed_at))
-        }
-        LateBecause::Late => "caught up".to_owned(),
-    }));
-    parts.extend(said(&firing.fate));
-    parts.join("; ")
-}
-
-fn said(fate: &Fate) -> Option<String> {
-    Some(match fate {
-        Fate::Succeeded | Fate::NotSucceeded | Fate::Open => return None,
-        Fate::NotForClient => "the run was not for it".to_owned(),
-        Fate::Nobody { reason } | Fate::Unexplained { reason } => reason.clone(),
-        Fate::Missed { reason, policy, down: span, .. } => {
-            let why = span.as_ref().map_or_else(|| reason.clone(), down);
-            match policy {
-                Some(policy) => format!("{why}; catch_up is {}", word(policy)),
-                None => why,
-            }
-        }
-        Fate::Paused { since, until, reason } => {
-            let until = until.map(|until| format!(" until {}", short(until))).unwrap_or_default();
-            let why = reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-            format!("the job is paused since {}{until}{why}", short(*since))
-        }
-        Fate::Dropped { paused_since, at, revision } => {
-            let since = paused_since.map(|at| format!(" since {}", short(at))).unwrap_or_default();
-            let then = match revision {
-                Some(revision) => format!("revision {revision} changed its rule"),
-                None => "it was removed".to_owned(),
-            };
-            format!("the job was paused{since}, and {then} at {}", short(*at))
-        }
-        Fate::Due => "it is due now".to_owned(),
-        Fate::Calendar { calendar, changed_at } => {
-            let changed = match changed_at {
-                Some(at) => format!("was changed at {}", short(*at)),
-                None => "is no more".to_owned(),
-            };
-            format!("calendar {calendar} {changed}: it may have closed the day before")
-        }
-        Fate::Forgotten { fired_at, ends, .. } => match (fired_at, ends) {
-            (Some(at), Some(ends)) => {
-                let ends = show::counts(ends).join(", ");
-                format!("retention has forgotten the run; it fired at {}: {ends}", short(*at))
-            }
-            _ => "from before the ledger; no run of then is kept".to_owned(),
-        },
-    })
-}
-
-/// A value as job files write it.
-fn word<T: serde::Serialize>(value: &T) -> String {
-    let json = serde_json::to_value(value).unwrap_or_default();
-    json.as_str().unwrap_or_default().to_owned()
-}
-
-/// What became of a delivery, in a line; with `named`, the client and the state first.
-fn told(delivery: &Delivery, named: bool) -> String {
-    let mut parts = Vec::new();
-    if named {
-        parts.push(format!("{} {}", delivery.client, delivery.state));
-    } else if !delivery.state.is_end() {
-        parts.push(delivery.state.to_string());
-    }
-    if let Some(attempt) = delivery.attempt {
-        parts.push(format!("attempt {attempt}"));
-    }
-    parts.extend(delivery.reason.clone());
-    parts.extend(delivery.result.clone());
-    if let Some(actor) = &delivery.cancelled_by {
-        parts.push(format!("by {actor}"));
-    }
-    if let Some(waits) = &delivery.waits {
-        if waits.away {
-            let since = waits.away_since.map_or_else(
-                || "it has never connected".to_owned(),
-                |at| format!("away since {}", short(at)),
-            );
-            parts.push(since);
-        }
-        parts.extend(waits.reason.clone());
-        parts.extend(waits.not_before.map(|at| format!("not before {}", short(at))));
-        if waits.ahead > 0 {
-            parts.push(format!("{} before it", waits.ahead));
-        }
-        parts.extend(waits.progress.as_ref().map(ToString::to_string));
-    }
-    if delivery.state == DeliveryState::Succeeded {
-        let after = delivery.after_ms.map(|after| format!("{} after it was due", ran(after)));
-        parts.extend(after);
-    }
-    parts.join(": ")
-}
-
-fn state(state: DeliveryState) -> Field {
-    let tone = match state {
+fn tone(state: DeliveryState) -> Tone {
+    match state {
         DeliveryState::Succeeded => Tone::Good,
         state if state.is_end() => Tone::Bad,
         _ => Tone::Busy,
-    };
-    Field::toned(state.name(), tone)
+    }
+}
+
+/// The same without how long after its moment it ended, which has a column of its own.
+fn told_beside(delivery: &Delivery) -> String {
+    told(&Delivery { after_ms: None, ..delivery.clone() }, Lead::Reason)
 }
 
 /// A delivery below its firing.
-fn client_row(delivery: &Delivery) -> Vec<Field> {
-    let after = delivery.after_ms.map_or_else(|| NOTHING.to_owned(), ran);
-    let mut why = format!("{} ", delivery.client);
-    why += &told(&Delivery { after_ms: None, ..delivery.clone() }, false);
-    vec!["".into(), state(delivery.state), "".into(), after.into(), "".into(), why.into()]
+fn client_row(delivery: &Delivery) -> Row {
+    let after = delivery.after_ms.map_or_else(nothing, ran);
+    let said = told_beside(delivery);
+    let colon = if said.is_empty() { "" } else { ": " };
+    let why = format!("{}{colon}{said}", delivery.client);
+    let state = delivery.state.to_string();
+    let empty = String::new;
+    row([empty(), state, empty(), after, empty()], tone(delivery.state), why)
 }
 
 /// A delivery of a client.
-fn delivery_row(one: &OneDelivery) -> Vec<Field> {
+fn delivery_row(one: &OneDelivery) -> Row {
     let OneDelivery { delivery, cause, .. } = one;
-    let mut why = match cause {
-        Cause::Scheduled => String::new(),
-        other => format!("{other}: "),
-    };
-    why += &told(&Delivery { after_ms: None, ..delivery.clone() }, false);
+    let cause = Some(cause).filter(|cause| **cause != Cause::Scheduled).map(ToString::to_string);
+    let said = Some(told_beside(delivery)).filter(|said| !said.is_empty());
+    let why = cause.into_iter().chain(said).collect::<Vec<_>>().join(": ");
     let job = one.job.as_ref().map_or_else(|| one.command.to_string(), ToString::to_string);
-    vec![
-        short(one.scheduled_at).into(),
-        state(delivery.state),
-        one.serial.to_string().into(),
-        job.into(),
-        delivery.after_ms.map_or_else(|| NOTHING.to_owned(), ran).into(),
-        why.trim_end_matches(": ").to_owned().into(),
-    ]
+    let after = delivery.after_ms.map_or_else(nothing, ran);
+    let (due, state) = (short(one.scheduled_at), delivery.state.to_string());
+    row([due, state, one.serial.to_string(), job, after], tone(delivery.state), why)
 }
 
-fn away_row(away: &Away) -> Vec<Field> {
-    let from = away.from.map_or_else(|| NOTHING.to_owned(), short);
+fn away_row(away: &Away) -> Row {
+    let from = away.from.map_or_else(nothing, short);
     let until = match away.to {
         Some(to) => {
             let lasted = away.from.map(|from| to.since(from));
@@ -299,27 +236,18 @@ fn away_row(away: &Away) -> Vec<Field> {
         queued => format!("; {queued} deliveries had waited"),
     };
     let why = format!("{until}: {}{waited}", away.reason);
-    let nothing = || Field::from(NOTHING);
-    vec![from.into(), Field::toned("away", Tone::Busy), nothing(), nothing(), nothing(), why.into()]
+    row([from, "away".into(), nothing(), nothing(), nothing()], Tone::Busy, why)
 }
 
-fn missed_row(missed: &MissedFirings) -> Vec<Field> {
+fn missed_row(missed: &MissedFirings) -> Row {
     let MissedFirings { job, first, last, count, reason, policy } = missed;
     let which = match count {
         1 => String::new(),
         count => format!("{count} firings until {}: ", short(*last)),
     };
     let why = format!("{which}{reason}; catch_up is {}", word(policy));
-    let nothing = || Field::from(NOTHING);
-    let job = Field::from(job.as_str());
-    vec![
-        short(*first).into(),
-        Field::toned("missed", Tone::Bad),
-        nothing(),
-        job,
-        nothing(),
-        why.into(),
-    ]
+    let cells = [short(*first), "missed".into(), nothing(), job.to_string(), nothing()];
+    row(cells, Tone::Bad, why)
 }
 
 /// A length in whole seconds, or in milliseconds below one.
@@ -331,7 +259,7 @@ fn rounded(length: Duration) -> String {
 }
 
 fn sums_lines(subject: &str, sums: &Sums, of_job: bool) -> Vec<String> {
-    let span = format!("from {} to {}", sums.since, sums.until);
+    let span = format!("from {} to {}", short(sums.since), short(sums.until));
     let counted = |pairs: &[(u64, &str)]| {
         let some = pairs.iter().filter(|(count, _)| *count > 0);
         some.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
@@ -373,4 +301,21 @@ fn sums_lines(subject: &str, sums: &Sums, of_job: bool) -> Vec<String> {
         lines.push(format!("{} did not do what they were to do", sums.problems));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_goes_on_below_itself() {
+        let lines = wrapped("the server was down from here to there", 20);
+        assert_eq!(lines, ["the server was down", "from here to there"]);
+        assert_eq!(wrapped("short", 20), ["short"]);
+        assert_eq!(wrapped(&"x".repeat(30), 20), ["x".repeat(30)]);
+        let rows = laid_out(Row { why: "one two".into(), ..Row::default() }, Some(3));
+        assert_eq!(rows.len(), 2);
+        let rows = laid_out(Row { why: "one two".into(), ..Row::default() }, None);
+        assert_eq!(rows.len(), 1, "nothing is wrapped without a terminal");
+    }
 }

@@ -32,6 +32,7 @@ mod jobs;
 mod output;
 mod pauses;
 mod progress;
+mod reasons;
 mod rollouts;
 mod run;
 mod runs;

@@ -90,13 +90,12 @@ impl ClientExplainer {
             return Ok(None);
         }
         let mut items = Vec::new();
-        let mut looked_at = 0;
-        for entry in walk(store, self.runs.start.clone()..self.runs.end.clone(), Order::Up) {
+        let range = self.runs.start.clone()..self.runs.end.clone();
+        for (looked_at, entry) in walk(store, range, Order::Up).enumerate() {
             if items.len() >= PART || looked_at >= LOOKED_AT {
                 return Ok(Some(items));
             }
             let (key, value) = entry?;
-            looked_at += 1;
             self.runs.start.clone_from(&key);
             // The smallest key above it.
             self.runs.start.push(0);

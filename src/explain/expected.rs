@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 /// count is taken as not used up.
 pub const COUNTED: u64 = 200_000;
 
+/// The calendars of a rule, with when each was changed last; `None`: it is no more.
+pub(super) type Bound = Arc<[(CalendarName, Option<Timestamp>)]>;
+
 /// One rule of a job for as long as it was in force.
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
@@ -27,8 +30,8 @@ pub(super) struct Segment {
     pub(super) ended: Option<Ended>,
     /// The rule, bound to its calendars as they are now.
     pub(super) rule: Rule,
-    /// Its calendars, with when each was changed last; `None`: it is no more.
-    pub(super) calendars: Arc<[(CalendarName, Option<Timestamp>)]>,
+    /// Its calendars.
+    pub(super) calendars: Bound,
 }
 
 /// The end of a rule.
@@ -48,7 +51,7 @@ pub(super) struct Occurrence {
     pub(super) serial: Serial,
     pub(super) revision: u32,
     pub(super) ended: Option<Ended>,
-    pub(super) calendars: Arc<[(CalendarName, Option<Timestamp>)]>,
+    pub(super) calendars: Bound,
 }
 
 impl Occurrence {

@@ -30,7 +30,7 @@ pub(super) struct Started {
 
 /// Whether a job is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     /// Since then.
     Paused(Timestamp),
     /// Since before what was looked at.
@@ -179,18 +179,9 @@ impl Facts {
         })
     }
 
-    /// Whether the job was paused when a revision changed it, or when it was removed (`None`), and
-    /// since when; `Some(None)`: since before what was looked at.
-    pub(super) fn paused_at_end(
-        &self,
-        job: JobId,
-        revision: Option<u32>,
-    ) -> Option<Option<Timestamp>> {
-        match self.ends.get(&(job, revision))? {
-            Standing::Paused(since) => Some(Some(*since)),
-            Standing::PausedBefore => Some(None),
-            Standing::Runs | Standing::Unknown => None,
-        }
+    /// How the job stood when a revision changed it, or when it was removed (`None`).
+    pub(super) fn standing_at_end(&self, job: JobId, revision: Option<u32>) -> Standing {
+        self.ends.get(&(job, revision)).copied().unwrap_or(Standing::Unknown)
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::expected::{Ended, Occurrence};
-use super::facts::{Facts, Started};
+use super::facts::{Facts, Standing, Started};
 use super::item::Down;
-use crate::id::{CalendarName, JobId, Serial};
+use crate::id::{CalendarName, Serial};
 use crate::job::{CatchUp, JobState};
 use crate::job_past::MissedRow;
 use crate::run::Counts;
@@ -192,12 +192,8 @@ impl Kept {
 }
 
 /// What a firing without a run is, as far as the ledger tells.
-pub(super) fn by_ledger(
-    facts: &Facts,
-    (job, serial): (JobId, Serial),
-    due: &Occurrence,
-    kept: Kept,
-) -> Fate {
+pub(super) fn by_ledger(facts: &Facts, due: &Occurrence, kept: Kept) -> Fate {
+    let (job, serial) = (due.job, due.serial);
     if let Some(started) = facts.started(serial) {
         return gone(started, serial, kept);
     }
@@ -205,11 +201,12 @@ pub(super) fn by_ledger(
         let reason = row.reason.clone();
         return Fate::Missed { reason, policy: None, count: None, recorded_at, down: None };
     }
-    if let Some(ended) = due.ended
-        && let Some(pause) = facts.paused_at_end(job, ended.revision)
-        && pause.is_none_or(|since| since < due.at)
-    {
-        return dropped(pause, ended);
+    if let Some(ended) = due.ended {
+        match facts.standing_at_end(job, ended.revision) {
+            Standing::Paused(since) if since < due.at => return dropped(Some(since), ended),
+            Standing::PausedBefore => return dropped(None, ended),
+            Standing::Paused(_) | Standing::Runs | Standing::Unknown => {}
+        }
     }
     if facts.begins.is_none_or(|begins| due.at < begins) {
         return Fate::Forgotten { fired_at: None, ended_at: None, ends: None };

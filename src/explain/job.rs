@@ -308,17 +308,14 @@ impl JobExplainer {
     }
 
     fn ask_ledger(&mut self, store: &dyn Store, due: &Occurrence) -> Result<Fate, StoreError> {
-        let facts = match self.facts.take() {
-            Some(facts) => facts,
-            None => {
-                self.look_for_earliest(store)?;
-                let rows = self.past.last_rows.clone();
-                Facts::read(store, &self.query.job, due.at, rows)?
-            }
-        };
-        let fate = by_ledger(&facts, (due.job, due.serial), due, self.kept);
-        self.facts = Some(facts);
-        Ok(fate)
+        if self.facts.is_none() {
+            self.look_for_earliest(store)?;
+            let rows = self.past.last_rows.clone();
+            self.facts = Some(Facts::read(store, &self.query.job, due.at, rows)?);
+        }
+        let nothing = Facts::default();
+        let facts = self.facts.as_ref().unwrap_or(&nothing);
+        Ok(by_ledger(facts, due, self.kept))
     }
 
     /// Looks at the oldest runs of the store for the earliest end that is kept.

@@ -1,7 +1,5 @@
 //! Firings that did not happen, of jobs that are for a client.
 
-use std::collections::BTreeMap;
-
 use super::item::MissedFirings;
 use super::meant::meant;
 use super::query::Span;
@@ -25,7 +23,7 @@ pub(super) fn of_client(
     span: Span,
 ) -> Result<(Vec<MissedFirings>, bool), StoreError> {
     let mut found = Vec::new();
-    let mut jobs: BTreeMap<JobId, Option<JobName>> = BTreeMap::new();
+    let mut job_at_hand: Option<(JobId, Option<JobName>)> = None;
     let mut rows = walk(store, key::all(key::MISSED), Order::Up);
     for entry in rows.by_ref().take(LOOKED_AT) {
         let (key, value) = entry?;
@@ -33,17 +31,13 @@ pub(super) fn of_client(
         if row.first >= span.until || row.last < span.since {
             continue;
         }
-        let name = match jobs.get(&row.job) {
-            Some(name) => name.clone(),
-            None => {
-                let spec = spec(store, row.job)?;
-                let spec = spec.filter(|spec| meant(&spec.target, client) == Some(true));
-                // The rows of a job come together.
-                jobs.clear();
-                jobs.entry(row.job).or_insert(spec.map(|spec| spec.name)).clone()
-            }
-        };
-        if let Some(job) = name {
+        // The rows of a job come together.
+        if job_at_hand.as_ref().is_none_or(|(job, _)| *job != row.job) {
+            let spec = spec(store, row.job)?;
+            let spec = spec.filter(|spec| meant(&spec.target, client) == Some(true));
+            job_at_hand = Some((row.job, spec.map(|spec| spec.name)));
+        }
+        if let Some((_, Some(job))) = job_at_hand.clone() {
             let MissedRow { first, last, count, reason, policy, .. } = row;
             found.push(MissedFirings { job, first, last, count, reason, policy });
         }

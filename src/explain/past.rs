@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::expected::{Ended, Segment};
+use super::expected::{Bound, Ended, Segment};
 use super::fate::Known;
 use super::query::Span;
 use crate::calendar::CalendarRecord;
@@ -179,23 +179,20 @@ struct Calendars<'a> {
 
 impl Calendars<'_> {
     /// Binds a rule to them, and gives them with when each was changed last.
-    fn bind(
-        &mut self,
-        rule: &mut Rule,
-    ) -> Result<Arc<[(CalendarName, Option<Timestamp>)]>, StoreError> {
+    fn bind(&mut self, rule: &mut Rule) -> Result<Bound, StoreError> {
         let names: Vec<CalendarName> = rule.calendars().into_iter().cloned().collect();
-        let mut changes = Vec::with_capacity(names.len());
+        let mut bound = Vec::with_capacity(names.len());
         for name in names {
             if !self.known.contains_key(&name) {
                 let record = self.read(&name)?;
                 self.known.insert(name.clone(), record);
             }
-            let changed = self.known.get(&name).and_then(Option::as_ref).map(|(at, _)| *at);
-            changes.push((name, changed));
+            let at = self.known.get(&name).and_then(Option::as_ref).map(|(at, _)| *at);
+            bound.push((name, at));
         }
         let known = &self.known;
         rule.bind(&|name| known.get(name)?.as_ref().map(|(_, days)| Arc::clone(days)));
-        Ok(changes.into())
+        Ok(bound.into())
     }
 
     fn read(&self, name: &CalendarName) -> Result<Option<(Timestamp, Arc<Days>)>, StoreError> {
