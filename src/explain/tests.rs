@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::engine::Change;
+use crate::actor::Actor;
+use crate::calendar::{Calendar, CalendarRecord};
+use crate::engine::{Change, Event, What};
 use crate::id::JobId;
 use crate::job::{Job, JobSpec, JobState};
 use crate::pause::Paused;
 use crate::schedule::Rule;
+use crate::store::writer::{Commit, Writer};
 use crate::store::{MemoryStore, records};
 use crate::target::Target;
 use crate::time::Timestamp;
@@ -19,7 +22,10 @@ fn at(seconds: i64) -> Timestamp {
 
 /// A store with one job, and nothing else.
 fn store(period: Duration, state: JobState) -> (MemoryStore, JobId) {
-    let rule = Rule::every(period).unwrap();
+    store_of(Rule::every(period).unwrap(), state)
+}
+
+fn store_of(rule: Rule, state: JobState) -> (MemoryStore, JobId) {
     let spec = JobSpec::new("tick".parse().unwrap(), Target::All, "tick".parse().unwrap(), rule);
     let id = JobId::from_parts(at(0), 1);
     let job = Job { id, revision: 1, created_at: at(0), updated_at: at(0), spec };
@@ -27,6 +33,13 @@ fn store(period: Duration, state: JobState) -> (MemoryStore, JobId) {
     let unit = vec![Change::PutJob(Arc::new(job)), Change::PutJobState(id, state)];
     records::write(&store, &[unit]).unwrap();
     (store, id)
+}
+
+/// Lets the ledger begin before all else, so that it would know.
+fn begin_ledger(store: &MemoryStore) {
+    let mut writer = Writer::open(store).unwrap();
+    let event = Event { at: at(0), actor: Actor::Server, what: What::ClockJumped };
+    writer.write(store, &Commit { events: vec![Arc::new(event)], ..Commit::default() }).unwrap();
 }
 
 fn explain(store: &MemoryStore, job: JobId, span: Span, now: Timestamp) -> Vec<Item> {
@@ -66,15 +79,7 @@ fn an_answer_is_cut_and_tells_where_to_go_on() {
 fn what_is_due_is_told_as_due_for_a_while_and_then_as_unexplained() {
     let state = JobState { next_due: Some(at(10)), ..JobState::default() };
     let (store, job) = store(Duration::from_secs(10), state);
-    // The ledger begins before, so that it would know.
-    let mut writer = crate::store::writer::Writer::open(&store).unwrap();
-    let what = crate::engine::What::ClockJumped;
-    let event = crate::engine::Event { at: at(0), actor: crate::actor::Actor::Server, what };
-    let commit = crate::store::writer::Commit {
-        events: vec![Arc::new(event)],
-        ..crate::store::writer::Commit::default()
-    };
-    writer.write(&store, &commit).unwrap();
+    begin_ledger(&store);
     let span = Span { since: at(0), until: at(11) };
     let items = explain(&store, job, span, at(10));
     assert_eq!((sums(&items).due, sums(&items).problems), (1, 0));
@@ -98,4 +103,19 @@ fn an_item_is_read_as_it_was_written() {
         let text = serde_json::to_string(&item).unwrap();
         assert_eq!(serde_json::from_str::<Item>(&text).unwrap(), item, "{text}");
     }
+}
+
+#[test]
+fn what_a_calendar_may_have_closed_is_not_known_if_it_was_changed_since() {
+    let rule = r#"{"every": "10s", "exclude": {"calendars": ["closed"]}}"#;
+    let (store, job) = store_of(serde_json::from_str(rule).unwrap(), JobState::default());
+    begin_ledger(&store);
+    let dates = vec!["2001-01-01".parse().unwrap()];
+    let spec = Calendar::new("closed".parse().unwrap(), None, dates, None).unwrap();
+    let record = Arc::new(CalendarRecord { revision: 2, updated_at: at(25), spec });
+    records::write(&store, &[vec![Change::PutCalendar(record)]]).unwrap();
+    let items = explain(&store, job, Span { since: at(0), until: at(41) }, at(1_000));
+    assert_eq!((sums(&items).calendar, sums(&items).unexplained), (2, 2), "after the change it is");
+    let told = |item: &Item| matches!(item, Item::Note(note) if note.note.contains("closed was"));
+    assert!(items.iter().any(told), "{items:?}");
 }
