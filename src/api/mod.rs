@@ -37,6 +37,8 @@
 //! | `/v1/clients/{id}/labels` | `POST` (`set`, `remove`) |
 //! | `/v1/clients/{id}/limit` | `POST` (`max_running`) |
 //! | `/v1/events` | `GET`, NDJSON |
+//! | `/v1/store` | `GET`: how much there is of what in the store |
+//! | `/v1/backup` | `GET`: a backup as of one commit; one that breaks off has no trailer |
 //!
 //! May import the domain types, `engine`, `history`, `node` and `access`.
 
@@ -53,6 +55,7 @@ pub mod message;
 mod past;
 mod rollout;
 mod runs;
+mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -152,6 +155,8 @@ fn routes() -> Router<Api> {
         .route("/v1/clients/{id}/labels", post(clients::relabel))
         .route("/v1/clients/{id}/limit", post(clients::limit))
         .route("/v1/events", get(events))
+        .route("/v1/store", get(store::stats))
+        .route("/v1/backup", get(store::backup))
 }
 
 /// Serves until `stopping` is cancelled: then no connection is taken any more, streams end, and

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status};
+use super::{
+    agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status, store,
+};
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
 #[derive(Debug, Parser)]
@@ -90,6 +92,10 @@ pub(super) enum Command {
     Calendars(calendars::CalendarsArgs),
     /// Count everything.
     Status,
+    /// Copy the server's store while it goes on, as of one commit.
+    Backup(store::BackupArgs),
+    /// Back up, restore, check and count the store of a server that does not run.
+    Store(store::StoreArgs),
 }
 
 impl Command {
@@ -112,6 +118,8 @@ impl Command {
             Self::Clients(args) => clients::execute(args, global).await,
             Self::Calendars(args) => calendars::execute(args, global).await,
             Self::Status => status::execute(global).await,
+            Self::Backup(args) => store::back_up(args, global).await,
+            Self::Store(args) => store::execute(args, global).await,
         }
     }
 }

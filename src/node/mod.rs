@@ -15,6 +15,7 @@ mod past;
 mod reads;
 mod rollout;
 mod run_loop;
+mod tools;
 mod watch;
 
 use std::path::Path;
@@ -27,10 +28,11 @@ use self::core::Core;
 use self::entropy::Entropy;
 use self::link::Letter;
 use self::run_loop::Loop;
+use self::tools::Tools;
 use crate::bucket::Rate;
 use crate::engine::{DRAIN, Engine, Limits, RequestError};
 use crate::label::LabelTrust;
-use crate::store::{SledOptions, SledStore, Store, StoreError, records};
+use crate::store::{SledOptions, SledStore, Store, StoreError, Tee, records};
 use crate::time::{Clock, SystemClock};
 
 pub use forecast::FORECASTS;
@@ -38,6 +40,9 @@ pub use handle::Handle;
 pub use link::ToSession;
 pub use live::{LiveBoard, LiveDelivery, Watch, WatchEnd};
 pub use run_loop::Fatal;
+pub use tools::{ByteStream, READINGS};
+
+pub use crate::store::{KindStats, StoreStats};
 
 /// Events that a slow watcher may be behind before it loses the oldest.
 pub const EVENTS: usize = 4_096;
@@ -145,6 +150,9 @@ impl Node {
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self, StartError> {
+        // What commits while a backup is taken is noted beneath all that follows.
+        let tee = Arc::new(Tee::new(store));
+        let store: Arc<dyn Store> = tee.clone();
         let snapshot = records::load(store.as_ref())?;
         let mut engine = Engine::restore(snapshot, clock.now()).with_limits(options.limits);
         engine.trust_labels(options.labels);
@@ -154,6 +162,7 @@ impl Node {
         let core = Core::new(engine, Entropy::new()?, events.clone(), live.clone());
         let (inbox, letters) = mpsc::channel(INBOX);
         let (end, ended) = oneshot::channel();
+        let tools = Tools::new(tee, Arc::clone(&clock));
         let loop_store = Arc::clone(&store);
         let thread = std::thread::Builder::new().name("node".into()).spawn(move || {
             let result = Loop::new(core, letters, clock, loop_store).and_then(Loop::run);
@@ -166,7 +175,7 @@ impl Node {
         let loop_thread = thread.thread().clone();
         let sessions = Arc::new(AtomicU64::new(1));
         let forecasts = forecast::places();
-        let handle = Handle { inbox, loop_thread, store, events, live, sessions, forecasts };
+        let handle = Handle { inbox, loop_thread, store, events, live, sessions, forecasts, tools };
         Ok(Self { handle, ended })
     }
 

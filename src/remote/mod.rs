@@ -10,6 +10,7 @@ mod http;
 mod lines;
 mod past;
 mod rollout;
+mod store;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use http::Http;
 
 pub use error::RemoteError;
 pub use lines::MAX_LINE;
+pub use store::ByteStream;
 
 /// The way to a node over HTTP. Cheap to clone.
 #[derive(Clone)]
