@@ -38,6 +38,7 @@
 //! | `/v1/clients/{id}/limit` | `POST` (`max_running`) |
 //! | `/v1/events` | `GET`, NDJSON |
 //! | `/v1/store` | `GET`: how much there is of what in the store |
+//! | `/v1/export` | `GET` (`job`, `from`, `to`), NDJSON: jobs, runs and clients; one that is not whole has no trailer |
 //! | `/v1/backup` | `GET`: a backup as of one commit; one that breaks off has no trailer |
 //!
 //! May import the domain types, `engine`, `history`, `node` and `access`.
@@ -156,6 +157,7 @@ fn routes() -> Router<Api> {
         .route("/v1/clients/{id}/limit", post(clients::limit))
         .route("/v1/events", get(events))
         .route("/v1/store", get(store::stats))
+        .route("/v1/export", get(store::export))
         .route("/v1/backup", get(store::backup))
 }
 

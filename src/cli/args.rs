@@ -94,7 +94,9 @@ pub(super) enum Command {
     Status,
     /// Copy the server's store while it goes on, as of one commit.
     Backup(store::BackupArgs),
-    /// Back up, restore, check and count the store of a server that does not run.
+    /// Write jobs, runs and clients of the server as lines of JSON to standard output.
+    Export(store::ExportArgs),
+    /// Back up, restore, check, count, export and import the store of a server that does not run.
     Store(store::StoreArgs),
 }
 
@@ -119,6 +121,7 @@ impl Command {
             Self::Calendars(args) => calendars::execute(args, global).await,
             Self::Status => status::execute(global).await,
             Self::Backup(args) => store::back_up(args, global).await,
+            Self::Export(args) => store::export(args, global).await,
             Self::Store(args) => store::execute(args, global).await,
         }
     }

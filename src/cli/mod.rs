@@ -9,7 +9,7 @@
 //! | 1 | it was done and did not succeed: a delivery ended otherwise, or not in time; a store is not sound |
 //! | 2 | the command line, a file or a value in it is not valid |
 //! | 3 | the server cannot be reached, or does not let the caller in |
-//! | 4 | the server refuses: no such thing, or not in a state for it |
+//! | 4 | the server, or a store, refuses: no such thing, or not in a state for it |
 //! | 5 | a server or an agent cannot start or cannot go on, a store or a file cannot be used |
 //!
 //! May import everything; nothing imports it.

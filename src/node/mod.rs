@@ -42,6 +42,7 @@ pub use live::{LiveBoard, LiveDelivery, Watch, WatchEnd};
 pub use run_loop::Fatal;
 pub use tools::{ByteStream, READINGS};
 
+pub use crate::store::exchange::ExportQuery;
 pub use crate::store::{KindStats, StoreStats};
 
 /// Events that a slow watcher may be behind before it loses the oldest.

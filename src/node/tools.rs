@@ -1,4 +1,4 @@
-//! The handle's way to the whole store: backups and counts.
+//! The handle's way to the whole store: backups, exports and counts.
 //!
 //! Each works on a thread of its own, beside the loop; what it writes goes out piece by piece, as
 //! fast as it is taken.
@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::{CallError, Handle};
 use crate::engine::RequestError;
 use crate::store::backup::{self, BackupError};
+use crate::store::exchange::{self, ExportError, ExportQuery};
 use crate::store::{self, StoreError, StoreStats, Tee, TeeError};
 use crate::time::Clock;
 
@@ -88,6 +89,25 @@ impl Handle {
         }))
     }
 
+    /// An export of the store, or of a part of it: lines of JSON, see [`exchange`]. Each item is
+    /// whole lines.
+    ///
+    /// It takes constant memory, and is given up when its lines are not taken for a minute. One
+    /// that is not whole has no trailer.
+    pub async fn export(&self, query: ExportQuery) -> Result<ByteStream, CallError> {
+        let place = self.tools.place()?;
+        let (store, asked) = (Arc::clone(&self.store), query.clone());
+        // What cannot be exported is refused before the first line.
+        self.compute(move || exchange::check_query(store.as_ref(), &asked))
+            .await?
+            .map_err(of_export)?;
+        let (store, now) = (Arc::clone(&self.store), self.tools.clock.now());
+        Ok(written(move |pieces| {
+            let _place = place;
+            exchange::export(store.as_ref(), &query, now, pieces).map_err(of_export)
+        }))
+    }
+
     /// How much there is of what in the store, and on disk. Reads all of it.
     pub async fn store_stats(&self) -> Result<StoreStats, CallError> {
         let place = self.tools.place()?;
@@ -111,6 +131,17 @@ fn of_backup(error: BackupError) -> CallError {
         BackupError::Tee(error) => of_tee(error),
         BackupError::Store(error) => error.into(),
         BackupError::Write(error) => StoreError::failed("writing the backup", error).into(),
+    }
+}
+
+fn of_export(error: ExportError) -> CallError {
+    match error {
+        ExportError::NoJob { name, suggestion } => {
+            RequestError::NotFound { what: "job", name: name.to_string(), suggestion }.into()
+        }
+        ExportError::NoSpan { .. } => RequestError::Invalid(error.to_string()).into(),
+        ExportError::Store(error) => error.into(),
+        ExportError::Write(error) => StoreError::failed("writing the export", error).into(),
     }
 }
 

@@ -6,7 +6,7 @@ use futures_util::stream::BoxStream;
 use reqwest::Method;
 
 use super::{Remote, RemoteError};
-use crate::node::StoreStats;
+use crate::node::{ExportQuery, StoreStats};
 
 /// A stream of bytes. An error is its last item.
 pub type ByteStream = BoxStream<'static, Result<Bytes, RemoteError>>;
@@ -18,6 +18,14 @@ impl Remote {
     /// trailer, not always an error here.
     pub async fn backup(&self) -> Result<ByteStream, RemoteError> {
         self.bytes(self.http.request(Method::GET, &["backup"])?).await
+    }
+
+    /// An export of the store, or of a part of it: lines of JSON, see
+    /// [`exchange`](crate::store::exchange). One that is not whole has no trailer: its last line is
+    /// an error body, or it ends within a line, which is not always an error here.
+    pub async fn export(&self, query: ExportQuery) -> Result<ByteStream, RemoteError> {
+        let request = self.http.request(Method::GET, &["export"])?;
+        self.bytes(request.query(&query)).await
     }
 
     /// How much there is of what in the store, and on disk. Reads all of it.

@@ -20,7 +20,9 @@ use crate::target::Membership;
 use crate::time::Timestamp;
 
 mod past;
+mod responses;
 pub use past::{job, revision};
+pub use responses::outcome;
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
 /// returns. Units share one flush unless one is large or forgets something.
@@ -279,7 +281,10 @@ fn load_open_runs(store: &dyn Store) -> Result<Vec<OpenRunRecord>, StoreError> {
 }
 
 /// The marks on a run's open deliveries.
-fn marks(store: &dyn Store, serial: Serial) -> Result<BTreeMap<Mark, RoaringBitmap>, StoreError> {
+pub(super) fn marks(
+    store: &dyn Store,
+    serial: Serial,
+) -> Result<BTreeMap<Mark, RoaringBitmap>, StoreError> {
     const WHAT: &str = "marks of deliveries";
     let mut marks: BTreeMap<Mark, RoaringBitmap> = BTreeMap::new();
     for entry in walk(store, key::of_run(key::MARK, serial), Order::Up) {
@@ -362,7 +367,7 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
     Ok(Ended { pages, counts, tried, clients, ends })
 }
 
-fn get<T: DeserializeOwned>(
+pub(super) fn get<T: DeserializeOwned>(
     store: &dyn Store,
     what: &'static str,
     key: &[u8],

@@ -95,13 +95,18 @@ impl SledStore {
     /// included: to look at it. sled itself may bring its file in order.
     pub fn open_as_it_is(path: impl AsRef<Path>, options: SledOptions) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        if !path.join(DATA_FILE).is_file() {
+        if !Self::is_in(path) {
             return Err(StoreError::Missing { path: path.to_owned() });
         }
         if is_unfinished(path) {
             return Err(StoreError::Unfinished { path: path.to_owned() });
         }
         Self::open_unprepared(path, options)
+    }
+
+    /// Whether there is a store in a directory.
+    pub(super) fn is_in(path: &Path) -> bool {
+        path.join(DATA_FILE).is_file()
     }
 
     /// Opens a store in a directory that exists, and writes nothing to it.

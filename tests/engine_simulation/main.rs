@@ -10,6 +10,7 @@
 #[path = "../common/random.rs"]
 mod random;
 mod tally;
+mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -256,6 +257,10 @@ impl World {
         self.tally.torn += usize::from(durable > 0 && durable < units.len());
         units.truncate(durable);
         records::write(&self.store, &units).unwrap();
+        tools::is_sound(&self.store);
+        if self.tally.crashes.is_multiple_of(4) {
+            tools::comes_back(&self.store, self.now);
+        }
         self.sessions.clear();
         for client in self.clients.values_mut() {
             client.session = None;
@@ -420,6 +425,8 @@ impl World {
             let counts = self.check_responses(run);
             assert_eq!(run.counts, counts, "run {}", run.serial);
         }
+        tools::is_sound(&self.store);
+        tools::comes_back(&self.store, self.now);
         let snapshot = records::load(&self.store).unwrap();
         assert!(snapshot.open_runs.is_empty());
         self.check_missed(&snapshot);

@@ -1,7 +1,9 @@
-//! `fleetcron store`, `fleetcron backup`: the whole store, of a server that runs or that does not.
+//! `fleetcron store`, `fleetcron backup`, `fleetcron export`: the whole store, of a server that runs
+//! or that does not.
 
 mod backup;
 mod check;
+mod exchange;
 mod new_file;
 mod stats;
 
@@ -14,8 +16,10 @@ use super::args::Global;
 use super::error::CliError;
 use super::output::Out;
 use crate::store::{SledOptions, SledStore};
+use exchange::ImportArgs;
 
 pub(super) use backup::BackupArgs;
+pub(super) use exchange::ExportArgs;
 
 /// The arguments of `store`.
 #[derive(Debug, Args)]
@@ -52,6 +56,21 @@ enum StoreCommand {
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
     },
+    /// Write jobs, runs and clients of a server that does not run as lines of JSON; of one that
+    /// runs: fleetcron export.
+    Export {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        what: ExportArgs,
+    },
+    /// Take an export into the store of a server that does not run, or make a store of it.
+    Import {
+        #[command(flatten)]
+        file: ImportArgs,
+        #[command(flatten)]
+        data: Data,
+    },
 }
 
 /// Where a server that does not run keeps its data.
@@ -70,12 +89,19 @@ pub(super) async fn execute(args: StoreArgs, global: &Global) -> Done {
         StoreCommand::Restore { file, data } => backup::restore(&out, &file, &data.data),
         StoreCommand::Check { data } => check::check(&out, &data.data),
         StoreCommand::Stats { data } => stats::stats(&out, data.as_deref(), global).await,
+        StoreCommand::Export { data, what } => exchange::idle(&data.data, what),
+        StoreCommand::Import { file, data } => exchange::import_file(&out, &data.data, &file),
     }
 }
 
 /// `fleetcron backup`.
 pub(super) async fn back_up(args: BackupArgs, global: &Global) -> Done {
     backup::running(&Out::new(global), &args, global).await
+}
+
+/// `fleetcron export`.
+pub(super) async fn export(args: ExportArgs, global: &Global) -> Done {
+    exchange::running(args, global).await
 }
 
 /// The store in a directory, to be looked at.

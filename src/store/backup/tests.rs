@@ -78,7 +78,7 @@ fn commits() -> impl Strategy<Value = Vec<Vec<Batch>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Whatever is committed while the keys are read, in whatever order the two meet: restored,
     /// it is the store as it was at the end of the last commit before the backup was done.
