@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ExportQuery;
 use crate::calendar::CalendarRecord;
@@ -17,6 +17,7 @@ use crate::id::{ClientId, ClientNo, GroupName, Serial};
 use crate::idempotency::Repeat;
 use crate::job::{Job, JobState};
 use crate::job_past::{JobRevision, MissedRow, RemovedJob};
+use crate::json::Json;
 use crate::label::{Facts, Labels};
 use crate::run::{LateAnswer, Response, Run};
 use crate::store::FORMAT;
@@ -198,6 +199,17 @@ struct OnlySerial {
     serial: Serial,
 }
 
+#[derive(Deserialize)]
+struct OnlyResult {
+    #[serde(default, deserialize_with = "there")]
+    result: Option<Json>,
+}
+
+/// A result that is there, `null` too: the handler returned it.
+fn there<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(from).map(Some)
+}
+
 impl Line {
     /// What it is, as the field `record` says.
     pub(super) fn record(&self) -> &'static str {
@@ -281,7 +293,11 @@ impl Line {
             "revision" => Self::Revision(Box::new(part(text)?)),
             "missed" => Self::Missed(part(text)?),
             "run" => Self::Run(Box::new(part(text)?)),
-            "response" => Self::Response(Box::new(part(text)?)),
+            "response" => {
+                let mut response: Response = part(text)?;
+                response.outcome.result = part::<OnlyResult>(text)?.result;
+                Self::Response(Box::new(response))
+            }
             "late" => {
                 let serial = part::<OnlySerial>(text)?.serial;
                 Self::Late(Box::new(Late { serial, answer: part(text)? }))
