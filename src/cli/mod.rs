@@ -67,8 +67,9 @@ enum Verdict {
 
 /// The exit codes, for `--help`.
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a delivery did not succeed; 2 not valid; 3 the server cannot be reached or \
-does not let you in; 4 the server refuses; 5 a server or an agent cannot start or go on";
+Exit codes: 0 done; 1 a delivery did not succeed, a store is not sound; 2 not valid; 3 the server \
+cannot be reached or does not let you in; 4 the server or a store refuses; 5 a server or an agent \
+cannot start or go on, a store cannot be used";
 
 /// Reads the command line, does what it says, and gives the exit code.
 #[must_use]

@@ -134,12 +134,12 @@ impl Store for Tee {
             // Held all the same: noting must not begin within a commit.
             return self.inner.commit(batches);
         };
-        let mut noted = Vec::new();
+        let mut bytes = Vec::new();
         for op in batches.iter().flatten() {
-            ops::write(&mut noted, op);
+            ops::write(&mut bytes, op);
         }
         match self.inner.commit(batches) {
-            Ok(()) => notes.add(&noted, self.limit),
+            Ok(()) => notes.add(&bytes, self.limit),
             Err(error) => {
                 notes.failed = Some(TeeError::CommitFailed);
                 return Err(error);

@@ -161,7 +161,9 @@ mod tests {
 
     fn end(pieces: &[&str]) -> Result<(), String> {
         let mut last = LastLine::default();
-        pieces.iter().for_each(|piece| last.add(piece.as_bytes()));
+        for piece in pieces {
+            last.add(piece.as_bytes());
+        }
         last.end().map(drop).map_err(|error| error.to_string())
     }
 

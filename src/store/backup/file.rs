@@ -149,7 +149,7 @@ impl<W: Write> Writer<W> {
     /// Ends the file with why it is not whole.
     pub(super) fn fail(mut self, reason: &str) -> io::Result<()> {
         let end = (0..=MAX_REASON.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at));
-        self.block = reason[..end.unwrap_or(0)].as_bytes().to_vec();
+        self.block = reason.as_bytes()[..end.unwrap_or(0)].to_vec();
         self.end(Kind::Failed)
     }
 

@@ -95,7 +95,9 @@ mod tests {
         #[test]
         fn operations_come_back(all in proptest::collection::vec(any_op(), 0..20)) {
             let mut bytes = Vec::new();
-            all.iter().for_each(|op| write(&mut bytes, op));
+            for op in &all {
+                write(&mut bytes, op);
+            }
             let mut input = &bytes[..];
             let mut read = 0;
             for op in &all {

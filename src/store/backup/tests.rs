@@ -165,7 +165,7 @@ fn blocks_that_are_left_out_or_in_another_order_are_told() {
     let summary = {
         let mut whole = Writer::begin(&mut bytes, at(0)).unwrap();
         for n in 0..4_u8 {
-            whole.entry(&[b'k', n], &[n; 40_000]).unwrap();
+            whole.entry(&[b'k', n], &vec![n; 40_000]).unwrap();
         }
         whole.finish(at(1)).unwrap()
     };

@@ -19,6 +19,9 @@ const MISSED: &str = "rows of missed firings";
 const NAME: &str = "names of jobs";
 const REMOVED: &str = "removed jobs";
 
+/// The key of a revision, its number, and what made it if it can be read.
+type Revision = (Vec<u8>, u32, Option<RevisionChange>);
+
 /// What there is of one job.
 #[derive(Debug, Default)]
 struct Found {
@@ -28,7 +31,7 @@ struct Found {
     state: Option<JobState>,
     is_removed: bool,
     /// The last revision that is no longer the current one.
-    revision: Option<(Vec<u8>, u32, Option<RevisionChange>)>,
+    revision: Option<Revision>,
     /// The last row of missed firings.
     row: Option<(Vec<u8>, u64)>,
 }
@@ -62,7 +65,7 @@ pub(super) fn check(
         found.row = read_rows(&mut rows, owner, report)?;
         past(id, &found, report);
         if let Some(job) = &found.job {
-            names.add(store, job, report)?;
+            names.add(store, job, report);
         }
     }
 }
@@ -98,8 +101,8 @@ fn read_revisions(
     cursor: &mut Cursor<'_>,
     owner: [u8; 16],
     report: &mut Report,
-) -> Result<Option<(Vec<u8>, u32, Option<RevisionChange>)>, StoreError> {
-    let mut last: Option<(Vec<u8>, u32, Option<RevisionChange>)> = None;
+) -> Result<Option<Revision>, StoreError> {
+    let mut last: Option<Revision> = None;
     while let Some((key, value)) = cursor.take(owner)? {
         // What cannot be read is told by itself.
         let Some(no) = key::revision_in(&key) else { continue };
@@ -177,12 +180,12 @@ struct Names {
 }
 
 impl Names {
-    fn add(&mut self, store: &dyn Store, job: &Job, report: &mut Report) -> Result<(), StoreError> {
+    fn add(&mut self, store: &dyn Store, job: &Job, report: &mut Report) {
         let name: &JobName = &job.spec.name;
         let other = match self.jobs.entry(self.hasher.hash_one(name.as_str())) {
             Entry::Vacant(place) => {
                 place.insert(job.id);
-                return Ok(());
+                return;
             }
             Entry::Occupied(place) => *place.get(),
         };
@@ -191,6 +194,5 @@ impl Names {
             let problem = format!("{name} is the name of job {other}, too");
             report.broken(&key::job(job.id), NAME, problem);
         }
-        Ok(())
     }
 }

@@ -65,16 +65,13 @@ fn each_alone(store: &dyn Store, report: &mut Report) -> Result<(), StoreError> 
     for entry in walk(store, everything(), Order::Up) {
         let (key, value) = entry?;
         counting.add(&key, &value);
-        match Kind::of(&key) {
-            Some(kind) => {
-                if let Err(problem) = kind.check(&key, &value) {
-                    report.broken(&key, kind.name, problem);
-                }
+        if let Some(kind) = Kind::of(&key) {
+            if let Err(problem) = kind.check(&key, &value) {
+                report.broken(&key, kind.name, problem);
             }
-            None => {
-                let problem = "no kind of keys has its first byte";
-                report.fault(&key, "kinds of keys", problem, report::VERSION);
-            }
+        } else {
+            let problem = "no kind of keys has its first byte";
+            report.fault(&key, "kinds of keys", problem, report::VERSION);
         }
     }
     if store.get(&key::format())?.is_none() {

@@ -67,7 +67,7 @@ pub(super) fn check(
         found.read_marks(marks, owner, report)?;
         found.read_pages(pages, owner, report)?;
         found.read_results(results, owner, report)?;
-        found.read_late(store, late, owner, report)?;
+        read_late(store, late, owner, report)?;
         // A run that cannot be read is told by itself.
         if let Ok(run) = records::read::<Run>(COUNTS, &run_key, &value) {
             found.add_up(&run, &run_key, report);
@@ -233,29 +233,6 @@ impl Found<'_> {
         }
     }
 
-    fn read_late(
-        &self,
-        store: &dyn Store,
-        cursor: &mut Cursor<'_>,
-        owner: [u8; 16],
-        report: &mut Report,
-    ) -> Result<(), StoreError> {
-        while let Some((key, value)) = cursor.take(owner)? {
-            let Some(no) = key::late_in(&key) else { continue };
-            let Ok(late) = records::read::<LateAnswer>(LATE, &key, &value) else { continue };
-            let client = store.get(&key::client(no))?;
-            let client = client.and_then(|value| {
-                records::read::<ClientRecord>(LATE, &key::client(no), &value).ok()
-            });
-            if client.is_none_or(|client| client.id != late.client) {
-                let problem =
-                    format!("it is of client {}, and number {} is not", late.client, no.0);
-                report.broken(&key, LATE, problem);
-            }
-        }
-        Ok(())
-    }
-
     /// That what the run says of itself is what there is of it.
     fn add_up(&self, run: &Run, key: &[u8], report: &mut Report) {
         let total = run.counts.total;
@@ -288,6 +265,26 @@ impl Found<'_> {
             report.broken(key, COUNTS, problem);
         }
     }
+}
+
+fn read_late(
+    store: &dyn Store,
+    cursor: &mut Cursor<'_>,
+    owner: [u8; 16],
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    while let Some((key, value)) = cursor.take(owner)? {
+        let Some(no) = key::late_in(&key) else { continue };
+        let Ok(late) = records::read::<LateAnswer>(LATE, &key, &value) else { continue };
+        let client = store.get(&key::client(no))?;
+        let client = client
+            .and_then(|value| records::read::<ClientRecord>(LATE, &key::client(no), &value).ok());
+        if client.is_none_or(|client| client.id != late.client) {
+            let problem = format!("it is of client {}, and number {} is not", late.client, no.0);
+            report.broken(&key, LATE, problem);
+        }
+    }
+    Ok(())
 }
 
 /// Counts for people: those that are not 0.

@@ -32,9 +32,10 @@ impl<R: BufRead> Reader<R> {
         self.line += 1;
         let line = self.line;
         if text.last() != Some(&b'\n') {
-            let problem = match text.len() > MAX_LINE {
-                true => format!("it has more than {MAX_LINE} bytes"),
-                false => "the file ends within it".to_owned(),
+            let problem = if text.len() > MAX_LINE {
+                format!("it has more than {MAX_LINE} bytes")
+            } else {
+                "the file ends within it".to_owned()
             };
             return Err(ImportError::Line { line, problem });
         }
