@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fleetcron::client::Context;
+use fleetcron::client::{ClientBuilder, ClientHandle, Context};
 use fleetcron::engine::Page;
 use fleetcron::remote::Remote;
 use fleetcron::{DeliveryState, JobSpec, Response, Run, Serial};
@@ -68,21 +68,30 @@ async fn submit_on(remote: Remote, noted: Arc<Acknowledged>, which: usize) {
     }
 }
 
-/// A server, its clients and its jobs under way.
-async fn under_load(place: &Place, record: &Record) -> (Server, Arc<Acknowledged>, JoinSet<()>) {
+/// A server, its clients with their journals, and its jobs under way.
+async fn under_load(
+    place: &Place,
+    record: &Record,
+) -> (Server, Vec<ClientHandle>, Arc<Acknowledged>, JoinSet<()>) {
     let server = place.start().await;
     let noted = Arc::new(Acknowledged::default());
     server.define("away", &["crew"]).await;
+    let mut clients = Vec::new();
     for id in PRESENT {
         server.define(id, &["crew"]).await;
-        connect(client(&server.listen, id, record)).await;
+        clients.push(connect(journalled(place, &server, id, record)).await);
     }
     apply(&server.remote(), jobs()).await;
     let mut submitters = JoinSet::new();
     for which in 0..SUBMITTERS {
         submitters.spawn(submit_on(server.remote(), Arc::clone(&noted), which));
     }
-    (server, noted, submitters)
+    (server, clients, noted, submitters)
+}
+
+/// A client with a journal, in which it finds what it had when it is started again.
+fn journalled(place: &Place, server: &Server, id: &str, record: &Record) -> ClientBuilder {
+    client(&server.listen, id, record).journal(place.dir.path().join(format!("journal-{id}")))
 }
 
 /// Waits until so many more submits were acknowledged and a job has fired since.
@@ -154,7 +163,7 @@ fn without_a_gap(runs: &[Run]) {
 async fn a_server_on_a_restored_backup_goes_on_and_nothing_is_lost_or_done_twice() {
     let place = Place::new();
     let (record, mut news) = Record::new();
-    let (mut server, noted, submitters) = under_load(&place, &record).await;
+    let (mut server, mut clients, noted, submitters) = under_load(&place, &record).await;
     go_on(&noted, &mut news, 40).await;
     let answered = noted.answers.lock().unwrap().clone();
     let before = noted.submitted();
@@ -165,6 +174,10 @@ async fn a_server_on_a_restored_backup_goes_on_and_nothing_is_lost_or_done_twice
     server.process.kill();
     within("the submitters to notice", submitters.join_all()).await;
     let after = noted.submitted();
+    // Half of the clients end, too, and know by their journals alone what they have run.
+    for client in clients.drain(..2) {
+        within("a client's end", client.stop()).await;
+    }
     let home = place.dir.path();
     std::fs::rename(home.join("data"), home.join("lost")).unwrap();
 
@@ -176,6 +189,9 @@ async fn a_server_on_a_restored_backup_goes_on_and_nothing_is_lost_or_done_twice
     assert!(refused.code == 5 && refused.stderr.contains("is not empty"), "{refused:?}");
 
     let server = place.start().await;
+    for id in &PRESENT[..2] {
+        clients.push(connect(journalled(&place, &server, id, &record)).await);
+    }
     let remote = server.remote();
     let crew = remote.clients(Page::first(), Some("crew".parse().unwrap())).await.unwrap();
     assert_eq!(crew.len(), ALL);
@@ -233,7 +249,7 @@ async fn finish(server: &Server, record: &Record, kept: &[Serial]) {
 async fn an_export_under_load_adds_up_and_makes_a_store() {
     let place = Place::new();
     let (record, mut news) = Record::new();
-    let (mut server, noted, submitters) = under_load(&place, &record).await;
+    let (mut server, _clients, noted, submitters) = under_load(&place, &record).await;
     let home = place.dir.path();
     for round in 0..5 {
         go_on(&noted, &mut news, 10).await;

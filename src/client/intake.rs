@@ -1,12 +1,13 @@
 //! What a client has taken: which commands wait, run, or have ended without an acknowledgement.
 //! Pure: no I/O, no time. It is where a command that comes twice is found out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_util::sync::CancellationToken;
 
+use super::MAX_TAKEN;
 use super::journal::Remembered;
-use super::{MAX_TAKEN, RECENT, RECENT_RESULT};
+use super::recent::Recent;
 use crate::command_limit::CommandLimit;
 use crate::id::{JobName, Serial};
 use crate::policy::Priority;
@@ -60,6 +61,7 @@ impl Intake {
                 Remembered::Again(command) => {
                     self.wait(command);
                 }
+                Remembered::Acknowledged(attempt, outcome) => self.acked.insert(attempt, outcome),
             }
         }
     }
@@ -233,41 +235,9 @@ fn side_by_side(command: &CommandFrame) -> usize {
     if command.in_turn { 1 } else { limit }
 }
 
-/// The last [`RECENT`] serials put in, each with its latest attempt and how that ended.
-#[derive(Debug, Default)]
-struct Recent {
-    order: VecDeque<Serial>,
-    attempts: HashMap<Serial, (u32, Outcome)>,
-}
-
-impl Recent {
-    fn get(&self, serial: Serial) -> Option<(u32, Outcome)> {
-        self.attempts.get(&serial).cloned()
-    }
-
-    fn insert(&mut self, attempt: Attempt, mut outcome: Outcome) {
-        let bytes = outcome.result.as_ref().map_or(0, |result| result.text().len());
-        if bytes > RECENT_RESULT {
-            outcome.result = None;
-            let kept = format!("acknowledged before; its result of {bytes} bytes is not kept");
-            outcome.reason =
-                Some(outcome.reason.map_or(kept.clone(), |why| format!("{why} ({kept})")));
-        }
-        let Attempt { serial, number } = attempt;
-        if self.attempts.insert(serial, (number, outcome)).is_some() {
-            return;
-        }
-        self.order.push_back(serial);
-        if self.order.len() > RECENT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.attempts.remove(&oldest);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::{RECENT, RECENT_RESULT};
     use super::*;
     use crate::job::OnClientCrash;
     use crate::time::Timestamp;
@@ -496,6 +466,6 @@ mod tests {
         }
         assert_eq!(intake.offer(command(1)), Verdict::Respond);
         assert_eq!(intake.offer(command(0)), Verdict::Accept, "forgotten, so it is new");
-        assert_eq!(intake.acked.attempts.len(), RECENT);
+        assert_eq!(intake.acked.len(), RECENT);
     }
 }

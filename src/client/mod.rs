@@ -38,6 +38,7 @@ mod handle;
 mod intake;
 pub mod journal;
 mod live;
+mod recent;
 
 use tokio_util::sync::CancellationToken;
 
