@@ -22,7 +22,7 @@ use common::fleet::{
     News, Record, answer, apply, bare, client, connect, ended, job, runs_of, work,
 };
 use common::server::{Place, Server};
-use common::{Ran, run, within};
+use common::{Ran, eventually, run, within};
 
 const PRESENT: [&str; 4] = ["c-1", "c-2", "c-3", "c-4"];
 const ALL: usize = PRESENT.len() + 1;
@@ -116,6 +116,21 @@ async fn sound(home: &Path, data: &str) -> Value {
     report
 }
 
+/// Runs that fire from now on and have been answered by all who are there.
+async fn fired_and_answered(remote: &Remote) -> Vec<Serial> {
+    let before = runs_of(remote, "tick/0").await.len();
+    eventually("two more firings with their answers", async || {
+        let runs = runs_of(remote, "tick/0").await;
+        let mut answered = Vec::new();
+        for run in runs.iter().skip(before) {
+            let counts = remote.run(run.serial).await.unwrap().counts;
+            answered.extend((counts.succeeded as usize == PRESENT.len()).then_some(run.serial));
+        }
+        (answered.len() >= 2).then_some(answered)
+    })
+    .await
+}
+
 /// Of each submitter the restored server has all that was acknowledged before the backup began,
 /// and of what was acknowledged later the first ones: one moment. Gives what it has.
 async fn as_of_one_moment(
@@ -171,6 +186,7 @@ async fn a_server_on_a_restored_backup_goes_on_and_nothing_is_lost_or_done_twice
     server.cli(&["backup", "fleet.backup"]).await.ok();
     // What fires and is acknowledged from here on is not in the backup.
     go_on(&noted, &mut news, 40).await;
+    let lost = fired_and_answered(&server.remote()).await;
     server.process.kill();
     within("the submitters to notice", submitters.join_all()).await;
     let after = noted.submitted();
@@ -215,6 +231,11 @@ async fn a_server_on_a_restored_backup_goes_on_and_nothing_is_lost_or_done_twice
         remote.pause(job.name).await.unwrap();
     }
     finish(&server, &record, &kept).await;
+    // What had fired after the backup has fired again, with the serial that it had.
+    for serial in lost {
+        let run = remote.run(serial).await.unwrap();
+        assert_eq!(run.counts.succeeded as usize, ALL, "{run:?}");
+    }
 }
 
 /// The one that was away comes; then every run of the restored server ends as succeeded.
