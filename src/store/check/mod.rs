@@ -5,7 +5,7 @@
 //! the rest of the store and the domain types.
 //!
 //! First every key and value is looked at by itself (see [`kinds`](super::kinds)), then each
-//! relation between kinds, one file and one function each, listed in [`RELATIONS`].
+//! relation between kinds, one file and one function each, listed in `RELATIONS`.
 
 mod calendars;
 mod clients;
