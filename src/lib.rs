@@ -143,6 +143,7 @@ pub mod node;
 mod pause;
 mod policy;
 pub mod recording;
+pub mod reenact;
 pub mod remote;
 pub mod rollout;
 mod run;

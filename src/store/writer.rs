@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::ledger::{Builder, Head};
 use super::{Batch, MAX_OPS, Op, Store, StoreError, key, records, staging};
 use crate::bytes::put_varint;
-use crate::engine::{Change, Event, PageEntry, What};
+use crate::engine::{Change, Decision, Effect, Event, PageEntry, What};
 use crate::id::{ClientId, JobId, JobName, Serial};
 use crate::run::Outcome;
 use crate::time::Timestamp;
@@ -43,6 +43,17 @@ pub struct Commit {
 }
 
 impl Commit {
+    /// What a decision writes, with the events that it notifies of; and what waits for it. Ends
+    /// of deliveries are told by the pages of responses that have them.
+    #[must_use]
+    pub fn of(Decision { units, effects }: Decision) -> (Self, Vec<Effect>) {
+        let told = effects.iter().filter_map(|effect| match effect {
+            Effect::Notify(event) if is_told(&event.what) => Some(Arc::clone(event)),
+            _ => None,
+        });
+        (Self { events: told.collect(), units, ..Self::default() }, effects)
+    }
+
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -250,6 +261,11 @@ fn pieces(commit: u64, first_event: u64, inputs: &[u8]) -> Vec<Op> {
             Op::Put(key::inputs(commit, no), value)
         })
         .collect()
+}
+
+/// Whether an event has an entry of its own in the ledger.
+fn is_told(what: &What) -> bool {
+    !matches!(what, What::DeliveryEnded { .. } | What::AttemptEnded { .. })
 }
 
 /// Whether a unit finds what it deletes by searching the store.
