@@ -40,6 +40,7 @@ mod show;
 mod signals;
 mod status;
 mod tries;
+mod verify;
 
 use std::process::ExitCode;
 

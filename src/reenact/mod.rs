@@ -15,6 +15,8 @@ mod clients;
 mod difference;
 mod inputs;
 mod scratch;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod what_if;
 
@@ -61,7 +63,9 @@ pub enum ReenactError {
         next: u64,
     },
     /// A record is missing among others.
-    #[error("the inputs of commit {commit} are not recorded, yet those of a later one are")]
+    #[error(
+        "the inputs of commit {commit} are not recorded, yet those of a later one are: the server ran with --no-recording meanwhile"
+    )]
     Gap {
         /// The commit.
         commit: u64,
