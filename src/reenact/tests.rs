@@ -94,8 +94,16 @@ async fn records_need_their_beginning_or_a_base() {
     assert!(error(check(&store, None)).contains("give as base a backup"));
     let verified = check(&store, Some(&before)).unwrap();
     assert_eq!((verified.starts, verified.difference), (1, None));
-    let wrong = check(&whole, Some(&MemoryStore::new()));
-    assert_eq!(wrong.unwrap().starts, 2, "an empty store is where it began");
+    let empty = check(&whole, Some(&MemoryStore::new()));
+    assert_eq!(empty.unwrap().starts, 2, "an empty store is where it began");
+    // A store that is older than its records: they begin anew after all of them were lost.
+    let older = before.copy();
+    for kind in [key::INPUTS, key::LEDGER] {
+        delete(&older, &keys(&older, kind));
+    }
+    live(&older).await;
+    let told = error(check(&older, None));
+    assert!(told.contains("older than its records") && told.contains("jobs: 1"), "{told}");
     // A base from within a life.
     let within = before.copy();
     let pages = keys(&within, key::LEDGER);
