@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
+use crate::actor::Actor;
 use crate::node::{CallError, Handle};
 use crate::time::{Clock, SystemClock, Timestamp};
 
@@ -56,6 +57,7 @@ impl Housekeeping {
     /// Starts the chores.
     pub async fn start(handle: &Handle, chores: &Chores) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
+        let handle = &handle.with_actor(Actor::Chores);
         let (retention, keep) = (handle.clone(), chores.keep);
         scheduler
             .add(chore(chores.retention_every, move || retain(retention.clone(), keep))?)

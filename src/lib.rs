@@ -71,6 +71,7 @@
 //! | delivery | one run for one client | [`DeliveryState`] |
 //! | response | how a delivery ended, recorded by serial and client | [`Response`] |
 //! | registry | the clients that are defined; the connected are among them | [`ClientView`] |
+//! | ledger | every event in order: when, who, what and why | [`Event`], [`Actor`] |
 //!
 //! # The promises
 //!
@@ -94,7 +95,9 @@
 //! | the types here | names, jobs, runs, responses, targets |
 //! | [`schedule`], [`time`] | rules, cron expressions, time zones; times and durations as text |
 //! | [`engine`] | all decisions, without I/O: inputs in, changes and effects out |
-//! | [`store`] | the trait, sled and memory behind it, the key layout, the conformance suite |
+//! | [`recording`] | what the engine is told, as it is recorded |
+//! | [`store`] | the trait, sled and memory behind it, the key layout, the ledger, the conformance suite |
+//! | [`reenact`] | the engine's decisions made once more: verified, or with other definitions |
 //! | [`node`] | the loop that owns engine and store, and its [`Handle`] |
 //! | [`history`] | runs, responses and the past of jobs, read from the store |
 //! | [`forecast`] | when jobs fire next, and how much that is |
@@ -112,9 +115,11 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod actor;
 pub mod agent;
 pub mod api;
 pub mod bucket;
+mod bytes;
 mod calendar;
 #[doc(hidden)]
 pub mod cli;
@@ -140,6 +145,8 @@ mod lock_file;
 pub mod node;
 mod pause;
 mod policy;
+pub mod recording;
+pub mod reenact;
 pub mod remote;
 pub mod rollout;
 mod run;
@@ -151,6 +158,7 @@ mod target;
 pub mod time;
 pub mod wire;
 
+pub use actor::{Actor, InvalidActor, MAX_TOKEN_NAME, TokenName};
 pub use calendar::{Calendar, CalendarRecord, CalendarView, InvalidCalendar};
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
 pub use command_limit::{CommandLimit, InvalidCommandLimit};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status, store,
+    agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status, store, verify,
 };
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
@@ -90,6 +90,8 @@ pub(super) enum Command {
     Clients(clients::ClientsArgs),
     /// List, show and remove calendars: days that many jobs leave out. Files and apply set them.
     Calendars(calendars::CalendarsArgs),
+    /// Decide again on what a store has recorded, or see what other definitions would have changed.
+    Verify(verify::VerifyArgs),
     /// Count everything.
     Status,
     /// Copy the server's store while it goes on, as of one commit.
@@ -119,6 +121,7 @@ impl Command {
             Self::Runs(args) => runs::execute(args, global).await,
             Self::Clients(args) => clients::execute(args, global).await,
             Self::Calendars(args) => calendars::execute(args, global).await,
+            Self::Verify(args) => verify::execute(args, global).await,
             Self::Status => status::execute(global).await,
             Self::Backup(args) => store::back_up(args, global).await,
             Self::Export(args) => store::export(args, global).await,

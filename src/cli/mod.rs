@@ -41,6 +41,7 @@ mod signals;
 mod status;
 mod store;
 mod tries;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -1,21 +1,27 @@
-//! The node's work without its threads: letters in, decisions out, effects released.
+//! The node's work without its threads: letters in, commits out, effects released.
 //!
 //! Nothing here waits or reads the clock, so that a simulation can run it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::{broadcast, oneshot};
 
 use super::entropy::Entropy;
 use super::link::{Answer, Letter, Link, ToSession};
 use super::live::LiveBoard;
 use crate::engine::{
-    CallId, CloseReason, Decision, Effect, Engine, Event, Input, Reply, RequestError, SessionId,
+    CallId, CloseReason, Effect, Engine, Event, Input, Reply, RequestError, SessionId, VERSION,
     What,
 };
+use crate::recording::{Recorder, Restored};
+use crate::store::Batch;
+use crate::store::writer::Commit;
 use crate::time::Timestamp;
+
+/// Bytes of inputs after which they are written although nothing was decided.
+const MAX_UNWRITTEN: usize = 1024 * 1024;
 
 /// Engine, callers and connections.
 pub(super) struct Core {
@@ -26,6 +32,34 @@ pub(super) struct Core {
     outbound: HashMap<SessionId, mpsc::Sender<ToSession>>,
     events: broadcast::Sender<Arc<Event>>,
     live: LiveBoard,
+    /// `None`: inputs are not recorded.
+    recorder: Option<Recorder>,
+    /// What was worked out and is to be written, and who waits for that.
+    derived: Vec<Batch>,
+    told: Vec<oneshot::Sender<()>>,
+}
+
+/// What a commit lets out.
+#[derive(Default)]
+pub(super) struct Released {
+    effects: Vec<Effect>,
+    told: Vec<oneshot::Sender<()>>,
+}
+
+impl Released {
+    pub(super) fn is_empty(&self) -> bool {
+        self.effects.is_empty() && self.told.is_empty()
+    }
+}
+
+/// How a core begins.
+pub(super) struct Beginning {
+    /// When the engine was restored.
+    pub(super) now: Timestamp,
+    /// How it was set up, if its inputs are recorded.
+    pub(super) recorded: Option<Restored>,
+    /// The server's settings.
+    pub(super) settings: BTreeMap<String, String>,
 }
 
 /// Who waits for an answer, and for a connection what it lets in.
@@ -40,8 +74,14 @@ impl Core {
         entropy: Entropy,
         events: broadcast::Sender<Arc<Event>>,
         live: LiveBoard,
+        Beginning { now, recorded, settings }: Beginning,
     ) -> Self {
-        Self {
+        let recorder = recorded.map(|restored| {
+            let mut recorder = Recorder::default();
+            recorder.restored(now, &restored);
+            recorder
+        });
+        let mut core = Self {
             engine,
             entropy,
             last_call: 0,
@@ -49,15 +89,33 @@ impl Core {
             outbound: HashMap::new(),
             events,
             live,
+            recorder,
+            derived: Vec::new(),
+            told: Vec::new(),
+        };
+        core.feed(now, Input::Boot { version: VERSION.to_owned(), settings });
+        core
+    }
+
+    /// Tells the engine something, and records it.
+    fn feed(&mut self, now: Timestamp, input: Input) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(now, &input);
         }
+        self.engine.handle(now, input);
+    }
+
+    /// The node stops in order.
+    pub(super) fn stopping(&mut self, now: Timestamp) {
+        self.feed(now, Input::Stopping);
     }
 
     /// Lets the engine decide on a letter. What was due by `now` has been dealt with before.
     pub(super) fn receive(&mut self, now: Timestamp, letter: Letter) {
         let input = match letter {
-            Letter::Call { request, answer } => {
+            Letter::Call { actor, request, answer } => {
                 let call = self.caller(Caller { answer, link: None });
-                Input::Call { call, request, entropy: self.entropy.next() }
+                Input::Call { call, actor, request, entropy: self.entropy.next() }
             }
             Letter::Connect { session, link, answer } => {
                 let Link { client, proof, taken, outbound } = link;
@@ -78,9 +136,14 @@ impl Core {
                 let _ = answer.send(place);
                 return;
             }
+            Letter::Derived { batch, answer } => {
+                self.derived.push(batch);
+                self.told.push(answer);
+                return;
+            }
             Letter::Stop => return,
         };
-        self.engine.handle(now, input);
+        self.feed(now, input);
     }
 
     fn caller(&mut self, caller: Caller) -> CallId {
@@ -92,12 +155,15 @@ impl Core {
 
     /// Does what is due by `now`; bounded, so that the loop stays responsive.
     pub(super) fn deadline(&mut self, now: Timestamp) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.deadline(now);
+        }
         self.engine.handle_deadline(now);
     }
 
     /// The clock was set; it is counted.
     pub(super) fn clock_jumped(&mut self, now: Timestamp) {
-        self.engine.handle(now, Input::ClockJumped);
+        self.feed(now, Input::ClockJumped);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
@@ -106,16 +172,29 @@ impl Core {
 
     /// How much has been decided and not taken out.
     pub(super) fn pending(&self) -> usize {
-        self.engine.pending()
+        self.engine.pending() + self.derived.len()
     }
 
-    pub(super) fn take(&mut self) -> Decision {
-        self.engine.take()
+    /// Takes out what has been decided: what is to be written, and what to do after that. When
+    /// there is nothing to write, the inputs so far go with the next commit.
+    pub(super) fn take(&mut self) -> (Commit, Released) {
+        let (mut commit, effects) = Commit::of(self.engine.take());
+        if let Some(recorder) = &mut self.recorder
+            && (!commit.is_empty() || recorder.len() > MAX_UNWRITTEN)
+        {
+            commit.inputs = recorder.take();
+        }
+        commit.derived = std::mem::take(&mut self.derived);
+        (commit, Released { effects, told: std::mem::take(&mut self.told) })
     }
 
     /// Lets out what a commit has made durable, in order.
-    pub(super) fn release(&mut self, now: Timestamp, effects: Vec<Effect>) {
-        for effect in effects {
+    pub(super) fn release(&mut self, now: Timestamp, released: Released) {
+        for answer in released.told {
+            // Whoever does not wait any more need not know.
+            let _ = answer.send(());
+        }
+        for effect in released.effects {
             match effect {
                 Effect::Reply { call, answer } => self.answer(now, call, answer),
                 Effect::Send { session, dispatch } => {
@@ -161,7 +240,7 @@ impl Core {
         } else {
             // It went away before it was let in, and will not say so.
             let reason = "the connection has ended".to_owned();
-            self.engine.handle(now, Input::Disconnect { session, reason });
+            self.feed(now, Input::Disconnect { session, reason });
         }
     }
 
@@ -174,7 +253,7 @@ impl Core {
         };
         self.outbound.remove(&session);
         let reason = reason.to_owned();
-        self.engine.handle(now, Input::Disconnect { session, reason });
+        self.feed(now, Input::Disconnect { session, reason });
     }
 
     /// Tells every connection that the node stops.

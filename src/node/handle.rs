@@ -12,6 +12,7 @@ use super::CallError;
 use super::link::{Letter, Link, ToSession};
 use super::live::{LiveBoard, LiveDelivery};
 use super::tools::Tools;
+use crate::actor::{Actor, TokenName};
 use crate::calendar::{Calendar, CalendarView};
 use crate::client_record::{ClientView, Proof};
 use crate::command_limit::CommandLimit;
@@ -24,7 +25,7 @@ use crate::job::JobView;
 use crate::label::Facts;
 use crate::pause::{JobSelection, PauseTerms, SelectionChange};
 use crate::run::{Attempt, Outcome, Run, Submission};
-use crate::store::Store;
+use crate::store::{Batch, Store};
 
 /// A cheap, cloneable way to a node. Every answer is given after what it tells is durable.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub struct Handle {
     pub(super) forecasts: Arc<Semaphore>,
     /// Readings of the whole store.
     pub(super) tools: Arc<Tools>,
+    /// Who asks by it.
+    pub(super) actor: Actor,
 }
 
 impl std::fmt::Debug for Handle {
@@ -239,15 +242,36 @@ impl Handle {
         self.events.subscribe()
     }
 
+    /// The same way for somebody else: what is asked by it is in the ledger under this actor. The
+    /// node's own handle asks as [`Actor::Library`].
+    #[must_use]
+    pub fn with_actor(&self, actor: Actor) -> Self {
+        Self { actor, ..self.clone() }
+    }
+
+    /// Notes in the ledger that an HTTP token was used.
+    pub async fn token_used(&self, token: TokenName, from: String) -> Result<(), CallError> {
+        self.send(Letter::Session(Input::TokenUsed { token, from })).await
+    }
+
     /// Makes the node look at its clock and its inbox. Only needed after a clock of one's own was
     /// set.
     pub fn wake(&self) {
         self.loop_thread.unpark();
     }
 
+    /// Writes something that is worked out from what is stored, such as an index or statistics,
+    /// as one atomic batch beside the commits; it is durable when this returns. The engine does not
+    /// know of it, nor does the ledger. At most [`MAX_OPS`](crate::store::MAX_OPS) operations.
+    pub(crate) async fn write_derived(&self, batch: Batch) -> Result<(), CallError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Letter::Derived { batch, answer }).await?;
+        answered.await.map_err(|_| CallError::Stopped)
+    }
+
     pub(super) async fn call(&self, request: Request) -> Result<Reply, CallError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Letter::Call { request, answer }).await?;
+        self.send(Letter::Call { actor: self.actor.clone(), request, answer }).await?;
         answered.await.map_err(|_| CallError::Stopped)?.map_err(CallError::Refused)
     }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::live::LiveDelivery;
+use crate::actor::Actor;
 use crate::client_record::Proof;
 use crate::engine::{CloseReason, Dispatch, Input, Reply, Request, RequestError, SessionId};
 use crate::id::{ClientId, Serial};
 use crate::run::Attempt;
+use crate::store::Batch;
 
 /// Where an answer goes.
 pub(super) type Answer = oneshot::Sender<Result<Reply, RequestError>>;
@@ -39,6 +41,7 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) enum Letter {
     Call {
+        actor: Actor,
         request: Request,
         answer: Answer,
     },
@@ -53,6 +56,11 @@ pub(super) enum Letter {
         session: SessionId,
         attempt: Attempt,
         answer: oneshot::Sender<Option<Arc<LiveDelivery>>>,
+    },
+    /// Something that is worked out from what is stored; the engine does not know of it.
+    Derived {
+        batch: Batch,
+        answer: oneshot::Sender<()>,
     },
     Stop,
 }

@@ -6,7 +6,7 @@
 //!
 //! | key | value | sorts by |
 //! | --- | --- | --- |
-//! | `m` + name | a fact about the store; `m` `format` is the format's number, u32 | name |
+//! | `m` + name | a fact about the store; `m` `format` is the format's number, u32; `m` `settings` the server's settings at its last start, a JSON object of texts | name |
 //! | `j` + job id (16) | the job's definition, JSON of [`Job`](crate::Job) | job id |
 //! | `s` + job id (16) | the job's standing, JSON of [`JobState`](crate::JobState) | job id |
 //! | `r` + serial (16) | a run, JSON of [`Run`](crate::Run) | serial |
@@ -24,6 +24,8 @@
 //! | `e` + calendar name (text) | a calendar, JSON of [`CalendarRecord`](crate::CalendarRecord) | calendar name |
 //! | `l` + 0 + idempotency key (text) | a submit that is remembered by it, JSON of [`Repeat`](crate::Repeat) | key |
 //! | `l` + 1 + SHA-256 (32) | a submit that is remembered by its content, JSON of the same | hash |
+//! | `g` + event (u64) | a page of the ledger, under the number of its first event, see [`ledger`](super::ledger) | event number |
+//! | `f` + commit (u64) + piece (u16) | the engine's inputs that one commit goes back to, see [`recording`](crate::recording) | commit, then position |
 //! | `w` + serial (16) + client (u32) | a late answer, JSON of [`LateAnswer`](crate::LateAnswer) | serial, then client number |
 //! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
@@ -76,6 +78,10 @@ pub const CALENDAR: u8 = b'e';
 pub const REPEAT: u8 = b'l';
 /// Late answers.
 pub const LATE: u8 = b'w';
+/// Pages of the ledger.
+pub const LEDGER: u8 = b'g';
+/// Recorded inputs.
+pub const INPUTS: u8 = b'f';
 /// The redo log of large units.
 pub const STAGING: u8 = b'z';
 
@@ -83,6 +89,37 @@ pub const STAGING: u8 = b'z';
 #[must_use]
 pub fn format() -> Vec<u8> {
     of(META, &[b"format"])
+}
+
+/// The key of the server's settings.
+#[must_use]
+pub fn settings() -> Vec<u8> {
+    of(META, &[b"settings"])
+}
+
+/// The key of the page of the ledger that begins with an event.
+#[must_use]
+pub fn ledger(first: u64) -> Vec<u8> {
+    of(LEDGER, &[&first.to_be_bytes()])
+}
+
+/// The number of the first event in a key of a page of the ledger.
+#[must_use]
+pub fn event_in(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
+}
+
+/// The key of a piece of the inputs of a commit.
+#[must_use]
+pub fn inputs(commit: u64, piece: u16) -> Vec<u8> {
+    of(INPUTS, &[&commit.to_be_bytes(), &piece.to_be_bytes()])
+}
+
+/// Commit and piece in a key of recorded inputs.
+#[must_use]
+pub fn inputs_in(key: &[u8]) -> Option<(u64, u16)> {
+    let commit = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
+    Some((commit, u16::from_be_bytes(key.get(9..)?.try_into().ok()?)))
 }
 
 /// The key of a job's definition.
@@ -119,6 +156,12 @@ pub fn mark(serial: Serial, mark: u8, chunk: u32) -> Vec<u8> {
 #[must_use]
 pub fn page(serial: Serial, page: u32, part: u16) -> Vec<u8> {
     of(PAGE, &[&serial.to_bytes(), &page.to_be_bytes(), &part.to_be_bytes()])
+}
+
+/// The first key after those of a page of a run's responses.
+#[must_use]
+pub fn page_end(serial: Serial, page: u32) -> Vec<u8> {
+    under(of(PAGE, &[&serial.to_bytes(), &page.to_be_bytes()])).end
 }
 
 /// The key of a part of a large result.

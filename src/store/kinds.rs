@@ -8,7 +8,8 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{FORMAT, MAX_VALUE, key, open_set, page};
+use super::{FORMAT, MAX_VALUE, key, ledger, open_set, page};
+use crate::bytes::Reader;
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
 use crate::engine::Mark;
@@ -40,6 +41,8 @@ pub const KINDS: &[Kind] = &[
     kind(key::CALENDAR, "calendars", |k, v| {
         same::<CalendarRecord>(k, v, |it| key::calendar(it.spec.name()))
     }),
+    kind(key::INPUTS, "pieces of recorded inputs", inputs),
+    kind(key::LEDGER, "pages of the ledger", ledger_page),
     kind(key::CLIENT_ID, "client numbers", client_id),
     kind(key::JOB, "jobs", |k, v| same::<Job>(k, v, |it| key::job(it.id))),
     kind(key::PRESENCE, "presences of clients", |k, v| {
@@ -122,6 +125,25 @@ fn same<T: DeserializeOwned>(
 
 fn part<T>(key: &[u8], part: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, Problem> {
     part(key).ok_or_else(|| format!("a key of {} bytes is of another length", key.len()))
+}
+
+fn inputs(key: &[u8], value: &[u8]) -> Result<(), Problem> {
+    let (_, piece) = part(key, key::inputs_in)?;
+    if piece == 0 {
+        // How many pieces there are, and the number of the commit's first event.
+        let mut reader = Reader::new(value, "inputs");
+        let read = reader.varint().and_then(|_| reader.varint());
+        read.map_err(|problem| problem.to_string())?;
+    }
+    Ok(())
+}
+
+fn ledger_page(key: &[u8], value: &[u8]) -> Result<(), Problem> {
+    let first = part(key, key::event_in)?;
+    for entry in ledger::entries(first, value).map_err(|problem| problem.to_string())? {
+        entry.map_err(|problem| problem.to_string())?;
+    }
+    Ok(())
 }
 
 fn fact(key: &[u8], value: &[u8]) -> Result<(), Problem> {

@@ -24,6 +24,7 @@ mod format;
 mod fresh;
 pub mod key;
 pub mod kinds;
+pub mod ledger;
 mod left;
 mod memory;
 mod open_set;
@@ -34,6 +35,7 @@ pub mod staging;
 mod stats;
 mod tee;
 mod walk;
+pub mod writer;
 
 #[cfg(test)]
 pub(crate) mod faulty;

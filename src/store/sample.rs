@@ -13,6 +13,7 @@ use crate::job_past::{JobRevision, MissedRow, RemovedJob};
 use crate::json::Json;
 use crate::run::{Counts, DeliveryState, LateAnswer, Outcome, Run};
 use crate::store::page::RESULT_PART;
+use crate::store::writer::{Commit, INPUTS_PIECE, Writer};
 use crate::{Membership, Rule, Target};
 
 /// The job that is there.
@@ -159,8 +160,15 @@ pub(crate) fn store() -> MemoryStore {
     let store = MemoryStore::new();
     records::load(&store).unwrap();
     let clients = (0..5).map(|no| Change::PutClient(Arc::new(a_client(no)))).collect();
-    let units = [clients, the_rest(), jobs(), an_ended_run(), an_open_run()];
-    records::write(&store, &units).unwrap();
+    let units = vec![clients, the_rest(), jobs(), an_ended_run(), an_open_run()];
+    let mut writer = Writer::open(&store).unwrap();
+    // The inputs of the first commit are two pieces; each has a page of the ledger.
+    let mut inputs = vec![7; INPUTS_PIECE + 1];
+    for unit in units {
+        let units = vec![unit];
+        let commit = Commit { units, inputs: std::mem::take(&mut inputs), ..Commit::default() };
+        writer.write(&store, &commit).unwrap();
+    }
     assert!(store.get(&key::format()).unwrap().is_some());
     store
 }

@@ -12,7 +12,7 @@ use regex::Regex;
 use scan::{Source, line_of};
 
 /// Types and pure functions, below everything else; they may use each other.
-const DOMAIN: &str = "bucket calendar client_record command_limit delivery_state forecast id idempotency job \
+const DOMAIN: &str = "actor bucket bytes calendar client_record command_limit delivery_state forecast id idempotency job \
      job_diff job_past json label live pause policy rollout run schedule suggest target time";
 
 /// Each top-level module and the others that it may import. `domain` stands for [`DOMAIN`].
@@ -20,10 +20,12 @@ const DOMAIN: &str = "bucket calendar client_record command_limit delivery_state
 const TABLE: &[(&str, &str)] = &[
     ("domain", ""),
     ("engine", "domain"),
+    ("recording", "domain engine"),
     ("lock_file", ""),
     ("store", "domain engine lock_file"),
     ("history", "domain engine store"),
-    ("node", "domain engine store history"),
+    ("reenact", "domain engine recording store history"),
+    ("node", "domain engine recording store history"),
     ("access", ""),
     ("agent", "domain"),
     ("job_files", "domain"),
@@ -36,7 +38,7 @@ const TABLE: &[(&str, &str)] = &[
     ("remote", "domain api engine history node"),
     (
         "cli",
-        "domain engine store history node access agent job_files handlers wire client server \
+        "domain engine store history node access agent job_files handlers reenact wire client server \
          housekeeping api remote",
     ),
 ];

@@ -11,6 +11,7 @@ mod calendars;
 mod clients;
 mod cursor;
 mod jobs;
+mod ledger;
 mod removed;
 mod report;
 mod runs;
@@ -33,7 +34,7 @@ type Relation = fn(&dyn Store, &mut Known, &mut Report) -> Result<(), StoreError
 
 /// Every relation, those that others build on first.
 const RELATIONS: &[Relation] =
-    &[clients::check, calendars::check, removed::check, jobs::check, runs::check];
+    &[clients::check, calendars::check, removed::check, jobs::check, runs::check, ledger::check];
 
 /// What one relation finds for those after it.
 #[derive(Debug, Default)]

@@ -88,8 +88,9 @@ fn a_value_that_cannot_be_read_is_named_whatever_its_kind() {
     for entry in walk(&sample, everything(), Order::Up) {
         let (key, value) = entry.unwrap();
         let kind = Kind::of(&key).unwrap();
-        // Any bytes are a part of a result; that one has another length is told of the whole.
-        if kind.letter == key::RESULT || !kinds.insert(kind.letter) {
+        // Any bytes are a part of a result or of inputs; what is missing is told of the whole.
+        let any = matches!(kind.letter, key::RESULT | key::INPUTS);
+        if any || !kinds.insert(kind.letter) {
             continue;
         }
         named(vec![put(key.clone(), "{!")], &key, kind.name, "");
@@ -280,6 +281,43 @@ fn what_belongs_to_no_run_is_named() {
     let late = key::late(serial(1), ClientNo(3));
     let other = put(late.clone(), value(&key::late(serial(1), ClientNo(1))));
     named(vec![other], &late, "late answers to a run", "of client web-1, and number 3 is not");
+}
+
+#[test]
+fn a_ledger_with_a_gap_and_inputs_that_are_not_whole_are_named() {
+    let pages: Vec<Vec<u8>> =
+        walk(&store(), key::all(key::LEDGER), Order::Up).map(|entry| entry.unwrap().0).collect();
+    let events: Vec<u64> = pages.iter().map(|key| key::event_in(key).unwrap()).collect();
+    // One page a commit; three ends of deliveries and an attempt have numbers of their own.
+    assert_eq!(events, [1, 2, 3, 4, 7], "three responses in the fourth");
+    let rule = "pages of the ledger";
+    let gap = "event 3 follows, where 2 should";
+    named(vec![Op::Delete(pages[1].clone())], &pages[2], rule, gap);
+    let shorter = vec![put(pages[3].clone(), value(&pages[2]))];
+    named(shorter, &pages[4], rule, "event 7 follows, where 5 should");
+    let before = vec![put(pages[2].clone(), value(&pages[0]))];
+    named(before, &pages[2], rule, "commit 1 follows commit 2");
+    let responses = "responses that the ledger tells of";
+    let page = Op::Delete(key::page(serial(1), 2, 0));
+    named(vec![page], &pages[3], responses, "has 0 responses, not 1");
+    // A beginning that was forgotten is none.
+    let later = store();
+    later.commit(vec![pages[..2].iter().cloned().map(Op::Delete).collect()]).unwrap();
+    sound(&later);
+
+    let inputs = "recorded inputs";
+    let [first, second] = [key::inputs(1, 0), key::inputs(1, 1)];
+    named(vec![Op::Delete(second)], &first, inputs, "has 2 pieces; 1 of them are there");
+    named(vec![put(first.clone(), [0x80])], &first, "pieces of recorded inputs", "");
+    let nothing = store();
+    nothing.commit(vec![vec![Op::Delete(first)]]).unwrap();
+    sound(&nothing);
+}
+
+#[track_caller]
+fn sound(store: &MemoryStore) {
+    let report = checked(store);
+    assert!(report.sound, "{:#?}", report.faults);
 }
 
 #[test]
