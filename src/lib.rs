@@ -134,6 +134,7 @@ pub mod job_diff;
 pub mod job_files;
 mod job_past;
 mod json;
+mod keep;
 mod label;
 pub mod live;
 mod lock_file;
@@ -145,6 +146,7 @@ pub mod rollout;
 mod run;
 pub mod schedule;
 pub mod server;
+pub mod size;
 pub mod store;
 pub mod suggest;
 mod target;
@@ -178,6 +180,9 @@ pub use job_past::{
     RevisionChange,
 };
 pub use json::Json;
+pub use keep::{
+    InvalidKeep, Keep, MAX_KEEP_BYTES, MAX_KEEP_RUNS, MIN_KEEP_BYTES, MIN_KEEP_FOR,
+};
 pub use label::{
     FACT_KEYS, Facts, InvalidLabel, LabelKey, LabelTrust, LabelValue, Labels, MAX_LABEL_KEY,
     MAX_LABEL_VALUE, MAX_LABELS,

@@ -270,6 +270,7 @@ fn policies(view: &JobView) -> Vec<(&'static str, Field)> {
     }));
     pairs.push(("priority", spec.priority.to_string().into()));
     pairs.extend(spec.per_client.map(|limit| ("per_client", limit.to_string().into())));
+    pairs.extend(spec.history.map(|keep| ("history", format!("keeps {keep}").into())));
     pairs.push(("on_client_crash", spec.on_client_crash.to_string().into()));
     pairs
 }

@@ -15,6 +15,7 @@ use crate::engine::{DRAIN, Limits, QUEUE_DELIVERIES, QueueFull};
 use crate::label::LabelTrust;
 use crate::node::Options;
 use crate::server::ADMISSION;
+use crate::size;
 use crate::time::duration;
 
 /// Rates and bursts that make sense.
@@ -68,7 +69,7 @@ struct QueueArgs {
     queue_limit: usize,
     /// The most bytes of parameters that wait for a client that is away, such as 512KiB or 4MiB,
     /// 48KiB to 1GiB.
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size::parse)]
     queue_bytes: u64,
     /// What becomes of a delivery for a client whose queue is full: it is skipped, or the oldest
     /// that wait end as superseded.
@@ -80,22 +81,6 @@ struct QueueArgs {
 /// One of the two values that the parser lets pass.
 fn full(text: &str) -> QueueFull {
     if text == "drop-oldest" { QueueFull::DropOldest } else { QueueFull::RefuseNewest }
-}
-
-/// Bytes, as a number with or without a unit.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match &text[digits.len()..] {
-        "" | "B" => Some(1),
-        "KiB" => Some(1_024),
-        "MiB" => Some(1_024 * 1_024),
-        "GiB" => Some(1_024 * 1_024 * 1_024),
-        _ => None,
-    };
-    let number = digits.parse::<u64>().ok();
-    unit.zip(number)
-        .and_then(|(unit, number)| number.checked_mul(unit))
-        .ok_or_else(|| "write a number of bytes, or one with KiB, MiB or GiB".to_owned())
 }
 
 impl ServeArgs {
@@ -138,19 +123,4 @@ pub(super) async fn execute(args: ServeArgs) -> Done {
     }
     tracing::info!("stopped");
     Ok(Verdict::Succeeded)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_a_unit_or_none() {
-        for (text, bytes) in [("70000", 70_000), ("48KiB", 49_152), ("1MiB", 1_048_576)] {
-            assert_eq!(size(text), Ok(bytes));
-        }
-        for text in ["", "MiB", "-1", "1.5MiB", "1MB", "1 MiB", "99999999999GiB"] {
-            assert!(size(text).is_err(), "{text}");
-        }
-    }
 }

@@ -65,7 +65,9 @@ pub enum Change {
     PutClient(Arc<ClientRecord>),
     /// When a client was last here.
     PutPresence(ClientNo, Presence),
-    /// An ended run, its pages and its results are gone.
+    /// A bounded part of an ended run, of its pages and its results is gone, in the end all of it;
+    /// the run itself last, and until then it is marked as forgotten. Several in one unit are one
+    /// bounded part together: the first first.
     ForgetRun(Serial),
     /// A row of missed firings, in the unit of the standing that counts it. It takes the place of
     /// the one [`MISSED_KEPT`](crate::MISSED_KEPT) before it.
@@ -178,6 +180,8 @@ pub struct OpenRunRecord {
     pub pages: u32,
     /// How the ended deliveries ended, with the run's total.
     pub counts: Counts,
+    /// About how many bytes those pages take.
+    pub bytes: u64,
     /// Of a run with open membership: the numbers of the clients whose delivery has ended.
     pub ended: RoaringBitmap,
 }

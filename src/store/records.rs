@@ -270,10 +270,11 @@ fn load_open_runs(store: &dyn Store) -> Result<Vec<OpenRunRecord>, StoreError> {
         .map(|(serial, open)| {
             let run = run(store, serial)?
                 .ok_or_else(|| StoreError::corrupt("run", &key::run(serial), "it is missing"))?;
-            let Ended { pages, counts, tried, clients, ends } = ended(store, &run)?;
+            let Ended { pages, counts, bytes, tried, clients, ends } = ended(store, &run)?;
             let tried = tried.into_iter().filter(|(no, ..)| open.contains(no.0)).collect();
             let marks = marks(store, serial)?;
-            Ok(OpenRunRecord { run, open, marks, tried, ends, pages, counts, ended: clients })
+            let ended = clients;
+            Ok(OpenRunRecord { run, open, marks, tried, ends, pages, counts, bytes, ended })
         })
         .collect()
 }
@@ -324,6 +325,8 @@ pub struct Ended {
     pub pages: u32,
     /// How the ended deliveries ended, with the run's total.
     pub counts: Counts,
+    /// About how many bytes the responses take.
+    pub bytes: u64,
     /// Attempts that were followed by another, the last of each client: its number, and when.
     pub tried: Vec<(ClientNo, u32, Timestamp)>,
     /// Of a run with open membership: the clients whose delivery has ended.
@@ -338,7 +341,7 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
     let mut counts = Counts { total: run.counts.total, ..Counts::default() };
     let mut tried = BTreeMap::new();
     let mut ends = Vec::new();
-    let mut pages = 0;
+    let (mut pages, mut bytes) = (0, 0);
     let mut clients = RoaringBitmap::new();
     for entry in walk(store, key::of_run(key::PAGE, run.serial), Order::Up) {
         let (key, value) = entry?;
@@ -346,6 +349,7 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
         let damaged = |problem| StoreError::corrupt(WHAT, &key, problem);
         for row in page::rows(&value).map_err(damaged)? {
             let row = row.map_err(damaged)?;
+            bytes += row.kept_bytes();
             if row.retried {
                 counts.retried += 1;
                 tried.insert(row.client, (row.attempt, row.at));
@@ -359,7 +363,7 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
         }
     }
     let tried = tried.into_iter().map(|(no, (attempt, at))| (no, attempt, at)).collect();
-    Ok(Ended { pages, counts, tried, clients, ends })
+    Ok(Ended { pages, counts, bytes, tried, clients, ends })
 }
 
 fn get<T: DeserializeOwned>(
