@@ -157,7 +157,7 @@ pub use calendar::{Calendar, CalendarRecord, CalendarView, InvalidCalendar};
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
 pub use command_limit::{CommandLimit, InvalidCommandLimit};
 pub use engine::{
-    Apply, ClientLimit, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup,
+    Apply, ClientLimit, Event, Forgotten, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup,
     Relabel, RequestError, Status, What,
 };
 pub use forecast::{Forecast, ForecastQuery, NextFirings};

@@ -43,8 +43,8 @@ impl Outcome {
     /// About how many bytes a response takes with a reason and a result of these lengths.
     #[must_use]
     pub fn bytes_of(reason: Option<usize>, result: Option<usize>) -> u64 {
-        let texts = reason.unwrap_or(0).min(Self::REASON_BYTES) + result.unwrap_or(0);
-        Self::OWN_BYTES + texts as u64
+        let reason = reason.unwrap_or(0).min(Self::REASON_BYTES);
+        Self::OWN_BYTES.saturating_add(result.unwrap_or(0).saturating_add(reason) as u64)
     }
 
     /// About how many bytes of the store its record takes.

@@ -12,6 +12,7 @@ use super::service::{Service, Settings};
 use super::{Done, Verdict, signals};
 use crate::bucket::{InvalidRate, Rate};
 use crate::engine::{DRAIN, Limits, QUEUE_DELIVERIES, QueueFull};
+use crate::housekeeping::{Chores, Limits as Keeps};
 use crate::label::LabelTrust;
 use crate::node::Options;
 use crate::server::ADMISSION;
@@ -43,6 +44,16 @@ pub(super) struct ServeArgs {
     /// How long ended runs and their responses are kept.
     #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = duration::parse)]
     keep: Duration,
+    /// The most ended runs that are kept; the oldest are forgotten. Default: no limit.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    keep_runs: Option<u64>,
+    /// The most bytes that ended runs take with their responses, about, such as 512MiB or 20GiB;
+    /// the oldest are forgotten. Default: no limit.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    keep_bytes: Option<u64>,
+    /// How often the server looks for what it need not keep any longer, 1s to 1d.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = retention_every)]
+    retention_every: Duration,
     /// Which labels and facts that clients report of themselves count for targets: all, or these
     /// keys. Default: none; labels set by `clients label` always count.
     #[arg(long, value_name = "all|KEY,KEY")]
@@ -83,6 +94,13 @@ fn full(text: &str) -> QueueFull {
     if text == "drop-oldest" { QueueFull::DropOldest } else { QueueFull::RefuseNewest }
 }
 
+/// Times between two rounds that make sense.
+fn retention_every(text: &str) -> Result<Duration, String> {
+    let every = duration::parse(text)?;
+    let times = Duration::from_secs(1)..=Duration::from_secs(86_400);
+    if times.contains(&every) { Ok(every) } else { Err("write 1s to 1d".to_owned()) }
+}
+
 impl ServeArgs {
     fn settings(self) -> Result<Settings, CliError> {
         for (flag, address) in [("--listen", self.listen), ("--http", self.http)] {
@@ -98,12 +116,15 @@ impl ServeArgs {
         let admission = Rate::new(self.admit_rate, self.admit_burst).map_err(usage)?;
         let drain = Rate::smooth(self.drain_rate).map_err(usage)?;
         let labels = self.trust_labels.unwrap_or_default();
-        let Self { data, listen, http, keep, queue, .. } = self;
+        let keeps = Keeps { keep: self.keep, runs: self.keep_runs, bytes: self.keep_bytes };
+        let retention_every = self.retention_every;
+        let chores = Chores { limits: keeps, retention_every, ..Chores::default() };
+        let Self { data, listen, http, queue, .. } = self;
         let limits = Limits::default()
             .with_queue(queue.queue_limit, queue.queue_bytes, queue.queue_full)
             .map_err(|error| CliError::Usage(error.to_string()))?;
         let options = Options { labels, limits, drain };
-        Ok(Settings { data, listen, http, cache_bytes, keep, options, admission })
+        Ok(Settings { data, listen, http, cache_bytes, chores, options, admission })
     }
 }
 

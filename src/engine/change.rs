@@ -69,6 +69,14 @@ pub enum Change {
     /// the run itself last, and until then it is marked as forgotten. Several in one unit are one
     /// bounded part together: the first first.
     ForgetRun(Serial),
+    /// Runs that had ended before they were listed by job are listed now, those of them that are
+    /// there; with `all` there are no others.
+    IndexRuns {
+        /// The runs.
+        runs: Vec<Serial>,
+        /// Whether these are the last.
+        all: bool,
+    },
     /// A row of missed firings, in the unit of the standing that counts it. It takes the place of
     /// the one [`MISSED_KEPT`](crate::MISSED_KEPT) before it.
     PutMissed(MissedRow),
@@ -77,7 +85,8 @@ pub enum Change {
     PutRevision(Box<JobRevision>),
     /// A job was removed: by this its past is found.
     PutRemoved(RemovedJob),
-    /// A bounded part of the past of a removed job is gone, in the end all of it.
+    /// A bounded part of the past of a removed job is gone, in the end all of it. Several in one
+    /// unit are one bounded part together.
     ForgetJob(RemovedJob),
     /// A calendar.
     PutCalendar(Arc<CalendarRecord>),

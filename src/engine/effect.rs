@@ -7,14 +7,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::applied::{Applied, CalendarChange, Planned};
-use super::input::{CallId, SessionId};
+use super::input::{CallId, Forgotten, SessionId};
 use crate::calendar::CalendarView;
 use crate::client_record::ClientView;
 use crate::command_limit::CommandLimit;
 use crate::forecast::{Outlook, Span};
-use crate::id::{CalendarName, ClientId, CommandName, JobName, Serial};
+use crate::id::{CalendarName, ClientId, CommandName, JobId, JobName, Serial};
 use crate::job::{Command, JobView, Missed, OnClientCrash};
 use crate::job_diff::FieldChange;
+use crate::keep::Keep;
 use crate::live::Progress;
 use crate::pause::SelectionChange;
 use crate::policy::Priority;
@@ -119,6 +120,8 @@ pub enum Reply {
     Jobs(Vec<JobView>),
     /// What became of the jobs of a selection.
     Selection(SelectionChange),
+    /// Jobs that say what of their history is kept.
+    Keeping(Vec<(JobId, Keep)>),
     /// One run.
     Run(Box<Run>),
     /// Runs.
@@ -355,6 +358,12 @@ pub enum What {
         client: ClientId,
         /// Why.
         reason: String,
+    },
+    /// A round of retention has forgotten ended runs.
+    Forgotten {
+        /// How much.
+        #[serde(flatten)]
+        forgotten: Forgotten,
     },
     /// A calendar's definition changed.
     Calendar {

@@ -19,6 +19,7 @@ impl Engine {
         match question {
             Request::GetJob(name) => Ok(Reply::Job(Box::new(self.job(&name)?.view()))),
             Request::ListJobs(page) => Ok(self.list_jobs(&page)),
+            Request::Keeping(page) => Ok(self.keeping(&page)),
             Request::OpenRuns(serials) => Ok(Reply::Runs(
                 serials
                     .into_iter()

@@ -4,11 +4,16 @@
 //! bounded, by the constants of this module. A read beside the node sees each run as some commit
 //! left it. May import the domain types and the store.
 
+mod keep;
 mod late;
 mod past;
 mod responses;
 mod runs;
 
+pub use keep::{
+    Beyond, Census, Cut, LOOKED_AT, OldRuns, OldRunsQuery, Unlisted, Within, beyond, census, forgetting,
+    left, old_runs, unlisted,
+};
 pub use late::{late_answer, late_answers};
 pub use past::{
     DEFAULT_PAST, MAX_PAST, MAX_REVISIONS_BYTES, NAMESAKES, PastQuery, jobs_named, missed,
@@ -18,7 +23,7 @@ pub use responses::{
     MAX_RESPONSES_BYTES, MAX_RESPONSES_COUNT, MAX_RESPONSES_PAGES, ResponsePage, response,
     responses,
 };
-pub use runs::{DEFAULT_RUNS, MAX_RUNS, RUNS_LOOKED_AT, RunQuery, ended_before, run, runs};
+pub use runs::{DEFAULT_RUNS, MAX_RUNS, RUNS_LOOKED_AT, RunQuery, run, runs};
 
 #[cfg(test)]
 mod tests;

@@ -24,9 +24,15 @@
 //! | `e` + calendar name (text) | a calendar, JSON of [`CalendarRecord`](crate::CalendarRecord) | calendar name |
 //! | `l` + 0 + idempotency key (text) | a submit that is remembered by it, JSON of [`Repeat`](crate::Repeat) | key |
 //! | `l` + 1 + SHA-256 (32) | a submit that is remembered by its content, JSON of the same | hash |
+//! | `t` + 0 + job id (16) + serial (16) | an ended run of the job (of none: zeros), see [`EndedRun`](super::records::EndedRun) | job, then serial |
+//! | `m` + `ended runs` | there once every ended run has its `t` 0 key: stores from before do not have them | |
+//! | `m` + `forgetting ` + serial (16) | a run of which a part is forgotten, and the rest is still to be | serial |
 //! | `w` + serial (16) + client (u32) | a late answer, JSON of [`LateAnswer`](crate::LateAnswer) | serial, then client number |
 //! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
+//!
+//! A run that is being forgotten keeps its `r` key, marked, until all else of it is gone; its `t` 0
+//! key goes first.
 //!
 //! A run's page is one key (part 0) unless its responses are too many bytes for one value. An
 //! ended run has no `b` and no `d` keys; an open one has at least one `b`.
@@ -76,6 +82,8 @@ pub const CALENDAR: u8 = b'e';
 pub const REPEAT: u8 = b'l';
 /// Late answers.
 pub const LATE: u8 = b'w';
+/// What is derived: ended runs by job, and statistics.
+pub const DERIVED: u8 = b't';
 /// The redo log of large units.
 pub const STAGING: u8 = b'z';
 
@@ -83,6 +91,63 @@ pub const STAGING: u8 = b'z';
 #[must_use]
 pub fn format() -> Vec<u8> {
     of(META, &[b"format"])
+}
+
+/// The key that is there once every ended run is listed by its job.
+#[must_use]
+pub fn ended_runs_listed() -> Vec<u8> {
+    of(META, &[b"ended runs"])
+}
+
+const FORGETTING: &[u8] = b"forgetting ";
+
+/// The key of a run of which a part is forgotten.
+#[must_use]
+pub fn forgetting(serial: Serial) -> Vec<u8> {
+    of(META, &[FORGETTING, &serial.to_bytes()])
+}
+
+/// Every run of which a part is forgotten.
+#[must_use]
+pub fn all_forgetting() -> Range<Vec<u8>> {
+    under(of(META, &[FORGETTING]))
+}
+
+/// The serial in a key of a run of which a part is forgotten.
+#[must_use]
+pub fn forgetting_in(key: &[u8]) -> Option<Serial> {
+    Some(Serial::from_bytes(key.get(1 + FORGETTING.len()..)?.try_into().ok()?))
+}
+
+/// What stands for the job of a run that has none.
+const NO_JOB: [u8; 16] = [0; 16];
+
+const ENDED: u8 = 0;
+
+/// The key of an ended run among those of its job; `None`: those of no job.
+#[must_use]
+pub fn ended(job: Option<JobId>, serial: Serial) -> Vec<u8> {
+    of(DERIVED, &[&[ENDED], &job.map_or(NO_JOB, JobId::to_bytes), &serial.to_bytes()])
+}
+
+/// Every ended run of a job; `None`: those of no job.
+#[must_use]
+pub fn ended_of(job: Option<JobId>) -> Range<Vec<u8>> {
+    under(of(DERIVED, &[&[ENDED], &job.map_or(NO_JOB, JobId::to_bytes)]))
+}
+
+/// Every ended run.
+#[must_use]
+pub fn all_ended() -> Range<Vec<u8>> {
+    under(of(DERIVED, &[&[ENDED]]))
+}
+
+/// Job and serial in a key of an ended run.
+#[must_use]
+pub fn ended_in(key: &[u8]) -> Option<(Option<JobId>, Serial)> {
+    let job: [u8; 16] = key.get(2..18)?.try_into().ok()?;
+    let serial = Serial::from_bytes(key.get(18..)?.try_into().ok()?);
+    Some(((job != NO_JOB).then(|| JobId::from_bytes(job)), serial))
 }
 
 /// The key of a job's definition.
@@ -380,6 +445,11 @@ mod tests {
             let job_id = JobId::from_bytes(serial.to_bytes());
             prop_assert_eq!(serial_in(&run(serial)), Some(serial));
             prop_assert_eq!(job_in(&job(job_id)), Some(job_id));
+            prop_assert_eq!(ended_in(&ended(Some(job_id), serial)), Some((Some(job_id), serial)));
+            prop_assert_eq!(ended_in(&ended(None, serial)), Some((None, serial)));
+            prop_assert_eq!(forgetting_in(&forgetting(serial)), Some(serial));
+            prop_assert!(all_forgetting().contains(&forgetting(serial)));
+            prop_assert!(ended_of(Some(job_id)).contains(&ended(Some(job_id), serial)));
             prop_assert_eq!(chunk_in(&open(serial, n)), Some(n));
             prop_assert_eq!(page_in(&page(serial, n, part)), Some((n, part)));
             prop_assert_eq!(client_in(&presence(ClientNo(n))), Some(ClientNo(n)));
@@ -392,6 +462,7 @@ mod tests {
         fn reading_any_key_never_panics(key in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = (serial_in(&key), job_in(&key), client_in(&key), chunk_in(&key));
             let _ = (page_in(&key), staged_in(&key), show(&key));
+            let _ = (ended_in(&key), forgetting_in(&key));
         }
     }
 

@@ -19,19 +19,21 @@ use crate::run::{Counts, DeliveryState, Run};
 use crate::target::Membership;
 use crate::time::Timestamp;
 
+mod ended;
 mod past;
+pub use ended::{EndedRun, ended_run};
 pub use past::{job, revision};
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
-/// returns. Units share one flush unless one is large or forgets something.
+/// returns. Units share one flush unless one is large, or forgets what one before it has written.
 ///
 /// After [`StoreError::TooLarge`] or [`StoreError::Invalid`] that unit and those after it are not
 /// written. After any other error it is not known which are: stop, and open the store again.
 pub fn write(store: &dyn Store, units: &[Vec<Change>]) -> Result<(), StoreError> {
     let mut ready = Vec::with_capacity(units.len());
-    for unit in units {
-        if unit.iter().any(|it| matches!(it, Change::ForgetRun(_) | Change::ForgetJob(_))) {
-            // It deletes what it finds, so what comes before must be there to be found.
+    for (at, unit) in units.iter().enumerate() {
+        // It deletes what it finds, so what comes before must be there to be found.
+        if ended::looks_at_any_of(unit, &units[at - ready.len()..at]) {
             staging::write_units(store, std::mem::take(&mut ready))?;
         }
         match encode(store, unit) {
@@ -59,7 +61,10 @@ pub fn encode(store: &dyn Store, unit: &[Change]) -> Result<Vec<Op>, StoreError>
                 ops.push(Op::Delete(key::job(*id)));
                 ops.push(Op::Delete(key::job_state(*id)));
             }
-            Change::PutRun(run) => ops.push(put("run", key::run(run.serial), &**run)?),
+            Change::PutRun(run) => {
+                ops.push(put("run", key::run(run.serial), &**run)?);
+                ops.extend(ended::index(run));
+            }
             Change::PutOpen { serial, chunk, open } => {
                 ops.push(put_set(key::open(*serial, *chunk), *chunk, open)?);
             }
@@ -75,7 +80,9 @@ pub fn encode(store: &dyn Store, unit: &[Change]) -> Result<Vec<Op>, StoreError>
                 ops.push(Op::Put(key::client_id(&client.id), no));
             }
             Change::PutPresence(no, presence) => ops.push(put_presence(*no, presence)?),
-            Change::ForgetRun(serial) => forget(store, &mut ops, *serial)?,
+            Change::ForgetRun(_) | Change::IndexRuns { .. } => {
+                ended::encode(store, &mut ops, change)?;
+            }
             Change::PutMissed(_)
             | Change::PutRevision(_)
             | Change::PutRemoved(_)
@@ -160,25 +167,6 @@ fn part_no(
 fn put_presence(no: ClientNo, presence: &Presence) -> Result<Op, StoreError> {
     let reason = presence.reason.as_deref().map(|reason| page::cut_reason(reason).into_owned());
     put("presence", key::presence(no), &Presence { reason, ..presence.clone() })
-}
-
-fn forget(store: &dyn Store, ops: &mut Vec<Op>, serial: Serial) -> Result<(), StoreError> {
-    let ranges = [key::OPEN, key::MARK, key::PAGE, key::RESULT, key::LATE]
-        .map(|kind| key::of_run(kind, serial));
-    // What this very unit has put is not in the store yet.
-    let put_here: Vec<Op> = ops
-        .iter()
-        .filter(|op| ranges.iter().any(|range| range.contains(&op.key().to_vec())))
-        .map(|op| Op::Delete(op.key().to_vec()))
-        .collect();
-    ops.push(Op::Delete(key::run(serial)));
-    ops.extend(put_here);
-    for range in ranges {
-        for entry in walk(store, range, Order::Up) {
-            ops.push(Op::Delete(entry?.0));
-        }
-    }
-    Ok(())
 }
 
 /// Everything that the engine keeps in memory. Makes the store ready first, see [`prepare`].
@@ -349,7 +337,7 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
         let damaged = |problem| StoreError::corrupt(WHAT, &key, problem);
         for row in page::rows(&value).map_err(damaged)? {
             let row = row.map_err(damaged)?;
-            bytes += row.kept_bytes();
+            bytes = u64::saturating_add(bytes, row.kept_bytes());
             if row.retried {
                 counts.retried += 1;
                 tried.insert(row.client, (row.attempt, row.at));

@@ -32,7 +32,7 @@ const TABLE: &[(&str, &str)] = &[
     ("wire", "domain"),
     ("client", "domain handlers lock_file wire"),
     ("server", "domain engine handlers node wire"),
-    ("housekeeping", "domain node"),
+    ("housekeeping", "domain engine store history node"),
     ("api", "domain access engine history node"),
     ("remote", "domain api engine history node"),
     (
