@@ -6,11 +6,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What one token is counted in: a rate of one token a second fills one of these a nanosecond.
 const TOKEN: u64 = 1_000_000_000;
 
 /// How much is let through: so many in a second, and so many at once after a rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {
     per_second: u32,
     burst: u32,

@@ -112,9 +112,11 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod actor;
 pub mod agent;
 pub mod api;
 pub mod bucket;
+mod bytes;
 mod calendar;
 #[doc(hidden)]
 pub mod cli;
@@ -141,6 +143,7 @@ mod lock_file;
 pub mod node;
 mod pause;
 mod policy;
+pub mod recording;
 pub mod remote;
 pub mod rollout;
 mod run;
@@ -153,6 +156,7 @@ mod target;
 pub mod time;
 pub mod wire;
 
+pub use actor::{Actor, InvalidActor, MAX_TOKEN_NAME, TokenName};
 pub use calendar::{Calendar, CalendarRecord, CalendarView, InvalidCalendar};
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
 pub use command_limit::{CommandLimit, InvalidCommandLimit};

@@ -171,6 +171,23 @@ pub enum Cause {
     Submit,
 }
 
+impl Cause {
+    /// All causes, in the order of their codes.
+    pub const ALL: [Self; 4] = [Self::Scheduled, Self::CatchUp, Self::Trigger, Self::Submit];
+
+    /// The cause's number in stored pages.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The cause of a number in stored pages.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -296,18 +313,36 @@ pub struct Counts {
 impl Counts {
     /// Counts one end. Open states count nothing.
     pub fn add(&mut self, state: DeliveryState) {
-        match state {
-            DeliveryState::Queued | DeliveryState::Sent | DeliveryState::Accepted => {}
-            DeliveryState::Succeeded => self.succeeded += 1,
-            DeliveryState::Failed => self.failed += 1,
-            DeliveryState::Rejected => self.rejected += 1,
-            DeliveryState::TimedOut => self.timed_out += 1,
-            DeliveryState::Expired => self.expired += 1,
-            DeliveryState::Cancelled => self.cancelled += 1,
-            DeliveryState::Superseded => self.superseded += 1,
-            DeliveryState::Skipped => self.skipped += 1,
-            DeliveryState::Removed => self.removed += 1,
+        self.set(state, self.of(state) + 1);
+    }
+
+    /// How many ended so; of open states none.
+    #[must_use]
+    pub fn of(&self, state: DeliveryState) -> u32 {
+        let mut counts = *self;
+        counts.place(state).map_or(0, |count| *count)
+    }
+
+    /// Says how many ended so. Of open states none can.
+    pub fn set(&mut self, state: DeliveryState, count: u32) {
+        if let Some(place) = self.place(state) {
+            *place = count;
         }
+    }
+
+    fn place(&mut self, state: DeliveryState) -> Option<&mut u32> {
+        Some(match state {
+            DeliveryState::Queued | DeliveryState::Sent | DeliveryState::Accepted => return None,
+            DeliveryState::Succeeded => &mut self.succeeded,
+            DeliveryState::Failed => &mut self.failed,
+            DeliveryState::Rejected => &mut self.rejected,
+            DeliveryState::TimedOut => &mut self.timed_out,
+            DeliveryState::Expired => &mut self.expired,
+            DeliveryState::Cancelled => &mut self.cancelled,
+            DeliveryState::Superseded => &mut self.superseded,
+            DeliveryState::Skipped => &mut self.skipped,
+            DeliveryState::Removed => &mut self.removed,
+        })
     }
 
     /// Deliveries that have ended.

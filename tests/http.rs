@@ -363,8 +363,14 @@ async fn what_happens_is_told_to_those_who_watch() {
             }
         }
     });
-    let event = events.next().await.unwrap().unwrap();
-    assert!(matches!(&event.what, What::Job { change, .. } if change == "created"));
+    let created = loop {
+        // The start and the use of the token are told, too.
+        let event = events.next().await.unwrap().unwrap();
+        if let What::Job { change, .. } = &event.what {
+            break (change.clone(), event.actor.to_string());
+        }
+    };
+    assert_eq!(created, ("created".to_owned(), "token:access".to_owned()));
     adding.abort();
     stopping.cancel();
     let last = events.collect::<Vec<_>>().await.pop().unwrap();

@@ -1,7 +1,6 @@
 //! `/v1/calendars`.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Api;
@@ -13,7 +12,7 @@ use crate::engine::CalendarChange;
 use crate::id::CalendarName;
 
 pub(super) async fn list(
-    State(api): State<Api>,
+    api: Api,
     mut params: Params,
 ) -> Result<Json<Vec<CalendarView>>, ApiError> {
     let page = params.page()?;
@@ -22,14 +21,14 @@ pub(super) async fn list(
 }
 
 pub(super) async fn get(
-    State(api): State<Api>,
+    api: Api,
     Segment(name): Segment<CalendarName>,
 ) -> Result<Json<CalendarView>, ApiError> {
     Ok(Json(api.handle.calendar(name).await?))
 }
 
 pub(super) async fn put(
-    State(api): State<Api>,
+    api: Api,
     Segment(name): Segment<CalendarName>,
     Body(request): Body<CalendarRequest>,
 ) -> Result<Json<CalendarChange>, ApiError> {
@@ -38,7 +37,7 @@ pub(super) async fn put(
 }
 
 pub(super) async fn remove(
-    State(api): State<Api>,
+    api: Api,
     Segment(name): Segment<CalendarName>,
 ) -> Result<StatusCode, ApiError> {
     api.handle.remove_calendar(name).await?;

@@ -1,7 +1,6 @@
 //! `/v1/clients`: the registry.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Api;
@@ -16,10 +15,7 @@ use crate::id::ClientId;
 /// The least and the most characters of a token that the caller gives.
 pub const TOKEN_LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
 
-pub(super) async fn list(
-    State(api): State<Api>,
-    mut params: Params,
-) -> Result<Json<Vec<ClientView>>, ApiError> {
+pub(super) async fn list(api: Api, mut params: Params) -> Result<Json<Vec<ClientView>>, ApiError> {
     let group = params.take("group")?;
     let page = params.page()?;
     params.finish()?;
@@ -27,7 +23,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn add(
-    State(api): State<Api>,
+    api: Api,
     Body(request): Body<ClientRequest>,
 ) -> Result<(StatusCode, Json<NewClientView>), ApiError> {
     let token = match request.token {
@@ -64,14 +60,14 @@ fn check_token(token: &str) -> Result<(), ApiError> {
 }
 
 pub(super) async fn get(
-    State(api): State<Api>,
+    api: Api,
     Segment(id): Segment<ClientId>,
 ) -> Result<Json<ClientView>, ApiError> {
     Ok(Json(api.handle.client(id).await?))
 }
 
 pub(super) async fn remove(
-    State(api): State<Api>,
+    api: Api,
     Segment(id): Segment<ClientId>,
 ) -> Result<StatusCode, ApiError> {
     api.handle.remove_client(id).await?;
@@ -79,7 +75,7 @@ pub(super) async fn remove(
 }
 
 pub(super) async fn regroup(
-    State(api): State<Api>,
+    api: Api,
     Segment(id): Segment<ClientId>,
     Body(change): Body<GroupsChange>,
 ) -> Result<Json<ClientView>, ApiError> {
@@ -91,7 +87,7 @@ pub(super) async fn regroup(
 }
 
 pub(super) async fn relabel(
-    State(api): State<Api>,
+    api: Api,
     Segment(id): Segment<ClientId>,
     Body(change): Body<LabelsChange>,
 ) -> Result<Json<ClientView>, ApiError> {
@@ -103,7 +99,7 @@ pub(super) async fn relabel(
 }
 
 pub(super) async fn limit(
-    State(api): State<Api>,
+    api: Api,
     Segment(id): Segment<ClientId>,
     Body(change): Body<LimitChange>,
 ) -> Result<Json<ClientView>, ApiError> {

@@ -1,7 +1,6 @@
 //! `/v1/forecast` and `/v1/jobs/{name}/next`: what is to come.
 
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
 use super::error::ApiError;
@@ -10,7 +9,7 @@ use crate::forecast::{DEFAULT_NEXT, Forecast, ForecastQuery, MAX_LISTED, MAX_NEX
 use crate::id::JobName;
 
 pub(super) async fn next(
-    State(api): State<Api>,
+    api: Api,
     Segment(name): Segment<JobName>,
     mut params: Params,
 ) -> Result<Json<NextFirings>, ApiError> {
@@ -19,10 +18,7 @@ pub(super) async fn next(
     Ok(Json(api.handle.next_firings(name, count).await?))
 }
 
-pub(super) async fn forecast(
-    State(api): State<Api>,
-    mut params: Params,
-) -> Result<Json<Forecast>, ApiError> {
+pub(super) async fn forecast(api: Api, mut params: Params) -> Result<Json<Forecast>, ApiError> {
     let query = ForecastQuery {
         from: params.take("from")?,
         to: params.take("to")?,

@@ -11,7 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::Semaphore;
 
-use super::auth::{self, Tokens};
+use super::auth::{self, Door};
 use super::error::{ApiError, ErrorKind};
 
 /// The most requests at a time, streams not counted once they have begun; further ones are
@@ -19,12 +19,12 @@ use super::error::{ApiError, ErrorKind};
 pub const MAX_REQUESTS: usize = 1_536;
 
 /// Puts the guard around routes.
-pub(super) fn guard(routes: Router, tokens: Tokens) -> Router {
+pub(super) fn guard(routes: Router, door: Arc<Door>) -> Router {
     let requests = Arc::new(Semaphore::new(MAX_REQUESTS));
     routes
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
-        .layer(middleware::from_fn_with_state(tokens, auth::check))
+        .layer(middleware::from_fn_with_state(door, auth::check))
         .layer(middleware::from_fn_with_state(requests, bound))
         .layer(middleware::from_fn(log))
 }

@@ -1,7 +1,6 @@
 //! `/v1/jobs` and `/v1/apply`.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Api;
@@ -14,20 +13,14 @@ use crate::job::{JobSpec, JobView};
 use crate::pause::{PauseTerms, SelectionChange};
 use crate::run::Run;
 
-pub(super) async fn list(
-    State(api): State<Api>,
-    mut params: Params,
-) -> Result<Json<Vec<JobView>>, ApiError> {
+pub(super) async fn list(api: Api, mut params: Params) -> Result<Json<Vec<JobView>>, ApiError> {
     let page = params.page()?;
     params.finish()?;
     Ok(Json(api.handle.list(page).await?))
 }
 
 /// Creates or changes one job: an apply of one, without prune.
-pub(super) async fn put(
-    State(api): State<Api>,
-    Body(spec): Body<JobSpec>,
-) -> Result<Json<JobChange>, ApiError> {
+pub(super) async fn put(api: Api, Body(spec): Body<JobSpec>) -> Result<Json<JobChange>, ApiError> {
     let name = spec.name.clone();
     let apply = Apply { jobs: vec![spec], ..Apply::default() };
     let applied = api.handle.apply(apply).await?;
@@ -39,21 +32,21 @@ pub(super) async fn put(
 }
 
 pub(super) async fn apply(
-    State(api): State<Api>,
+    api: Api,
     Body(apply): Body<Apply, MAX_APPLY_BODY>,
 ) -> Result<Json<Applied>, ApiError> {
     Ok(Json(api.handle.apply(apply).await?))
 }
 
 pub(super) async fn get(
-    State(api): State<Api>,
+    api: Api,
     Segment(name): Segment<JobName>,
 ) -> Result<Json<JobView>, ApiError> {
     Ok(Json(api.handle.get(name).await?))
 }
 
 pub(super) async fn remove(
-    State(api): State<Api>,
+    api: Api,
     Segment(name): Segment<JobName>,
 ) -> Result<StatusCode, ApiError> {
     api.handle.remove(name).await?;
@@ -61,7 +54,7 @@ pub(super) async fn remove(
 }
 
 pub(super) async fn pause(
-    State(api): State<Api>,
+    api: Api,
     Segment(job): Segment<JobName>,
     OptionalBody(terms): OptionalBody<PauseTerms>,
 ) -> Result<Json<JobView>, ApiError> {
@@ -69,7 +62,7 @@ pub(super) async fn pause(
 }
 
 pub(super) async fn pause_all(
-    State(api): State<Api>,
+    api: Api,
     Body(request): Body<PauseRequest>,
 ) -> Result<Json<SelectionChange>, ApiError> {
     let (jobs, terms) = request.parts();
@@ -77,28 +70,28 @@ pub(super) async fn pause_all(
 }
 
 pub(super) async fn resume_all(
-    State(api): State<Api>,
+    api: Api,
     Body(request): Body<ResumeRequest>,
 ) -> Result<Json<SelectionChange>, ApiError> {
     Ok(Json(api.handle.resume_all(request.jobs).await?))
 }
 
 pub(super) async fn resume(
-    State(api): State<Api>,
+    api: Api,
     Segment(name): Segment<JobName>,
 ) -> Result<Json<JobView>, ApiError> {
     Ok(Json(api.handle.resume(name).await?))
 }
 
 pub(super) async fn trigger(
-    State(api): State<Api>,
+    api: Api,
     Segment(name): Segment<JobName>,
 ) -> Result<(StatusCode, Json<Run>), ApiError> {
     Ok((StatusCode::CREATED, Json(api.handle.trigger(name).await?)))
 }
 
 pub(super) async fn cancel(
-    State(api): State<Api>,
+    api: Api,
     Segment(name): Segment<JobName>,
 ) -> Result<Json<Vec<Run>>, ApiError> {
     Ok(Json(api.handle.cancel_job(name).await?))

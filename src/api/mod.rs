@@ -60,7 +60,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::net::TcpListener;
@@ -75,6 +76,7 @@ pub use guard::MAX_REQUESTS;
 pub use runs::MAX_WAIT;
 pub use stream::HEARTBEAT;
 
+use crate::actor::Actor;
 use crate::engine::Status;
 use crate::node::Handle;
 use error::ApiError;
@@ -97,6 +99,19 @@ struct Api {
     stopping: CancellationToken,
 }
 
+/// What an endpoint has at hand for a request: the handle asks in the name of its token.
+impl FromRequestParts<Api> for Api {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Self::Rejection> {
+        let mut api = api.clone();
+        if let Some(actor) = parts.extensions.get::<Actor>() {
+            api.handle = api.handle.with_actor(actor.clone());
+        }
+        Ok(api)
+    }
+}
+
 impl Api {
     /// A place among those who wait; held for as long as the stream or the wait lasts.
     fn waiting(&self) -> Result<OwnedSemaphorePermit, ApiError> {
@@ -109,8 +124,9 @@ impl Api {
 
 /// The interface to a node. Streams end with an error line when `stopping` is cancelled.
 pub fn router(handle: Handle, tokens: Tokens, stopping: CancellationToken) -> Router {
+    let door = auth::Door::new(tokens, handle.clone());
     let api = Api { handle, waiting: Arc::new(Semaphore::new(MAX_WAITING)), stopping };
-    guard::guard(routes().with_state(api), tokens)
+    guard::guard(routes().with_state(api), door)
 }
 
 fn routes() -> Router<Api> {
@@ -162,7 +178,7 @@ pub async fn serve(
     stopping: CancellationToken,
 ) -> std::io::Result<()> {
     let limited = limit::Limited::new(listener, MAX_CONNECTIONS);
-    let served = axum::serve(limited, router)
+    let served = axum::serve(limited, router.into_make_service_with_connect_info::<limit::Peer>())
         .with_graceful_shutdown(stopping.clone().cancelled_owned())
         .into_future();
     tokio::select! {
@@ -179,15 +195,12 @@ async fn drained(stopping: &CancellationToken) {
     tokio::time::sleep(DRAIN).await;
 }
 
-async fn status(State(api): State<Api>, params: Params) -> Result<Json<Status>, ApiError> {
+async fn status(api: Api, params: Params) -> Result<Json<Status>, ApiError> {
     params.finish()?;
     Ok(Json(api.handle.status().await?))
 }
 
-async fn events(
-    State(api): State<Api>,
-    params: Params,
-) -> Result<axum::response::Response, ApiError> {
+async fn events(api: Api, params: Params) -> Result<axum::response::Response, ApiError> {
     params.finish()?;
     let permit = api.waiting()?;
     Ok(stream::ndjson(api.handle.events(), api.stopping.clone(), permit))

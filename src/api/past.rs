@@ -3,7 +3,6 @@
 use std::str::FromStr;
 
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
 use super::error::ApiError;
@@ -35,7 +34,7 @@ fn query(params: &mut Params) -> Result<PastQuery, ApiError> {
 }
 
 pub(super) async fn revisions(
-    State(api): State<Api>,
+    api: Api,
     Segment(name): Segment<JobName>,
     mut params: Params,
 ) -> Result<Json<Vec<JobRevision>>, ApiError> {
@@ -45,7 +44,7 @@ pub(super) async fn revisions(
 }
 
 pub(super) async fn revision(
-    State(api): State<Api>,
+    api: Api,
     Segments(name, RevisionNo(no)): Segments<JobName, RevisionNo>,
     mut params: Params,
 ) -> Result<Json<JobRevision>, ApiError> {
@@ -55,7 +54,7 @@ pub(super) async fn revision(
 }
 
 pub(super) async fn missed(
-    State(api): State<Api>,
+    api: Api,
     Segment(name): Segment<JobName>,
     mut params: Params,
 ) -> Result<Json<Vec<MissedRow>>, ApiError> {

@@ -1,7 +1,6 @@
 //! `/v1/runs/{serial}/progress` and `…/approve`: how far a run is, and the next wave's approval.
 
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
 use super::error::ApiError;
@@ -11,7 +10,7 @@ use crate::rollout::RunProgress;
 use crate::run::Run;
 
 pub(super) async fn progress(
-    State(api): State<Api>,
+    api: Api,
     Segment(serial): Segment<Serial>,
     params: Params,
 ) -> Result<Json<RunProgress>, ApiError> {
@@ -20,7 +19,7 @@ pub(super) async fn progress(
 }
 
 pub(super) async fn approve(
-    State(api): State<Api>,
+    api: Api,
     Segment(serial): Segment<Serial>,
 ) -> Result<Json<Run>, ApiError> {
     // The engine knows open runs alone: tell one that never was from one that has ended.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response as HttpResponse;
 use serde::Serialize;
@@ -22,7 +21,7 @@ use crate::time::duration;
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) async fn submit(
-    State(api): State<Api>,
+    api: Api,
     IdempotencyHeader(key): IdempotencyHeader,
     Body(mut submission): Body<Submission>,
 ) -> Result<(StatusCode, Json<Run>), ApiError> {
@@ -41,10 +40,7 @@ pub(super) async fn submit(
     Ok((status, Json(submitted.run)))
 }
 
-pub(super) async fn list(
-    State(api): State<Api>,
-    mut params: Params,
-) -> Result<Json<Vec<Run>>, ApiError> {
+pub(super) async fn list(api: Api, mut params: Params) -> Result<Json<Vec<Run>>, ApiError> {
     let query = RunQuery {
         job: params.take("job")?,
         before: params.take("before")?,
@@ -57,7 +53,7 @@ pub(super) async fn list(
 
 /// One run; with `wait`, once it has ended or that time has passed.
 pub(super) async fn get(
-    State(api): State<Api>,
+    api: Api,
     Segment(serial): Segment<Serial>,
     mut params: Params,
 ) -> Result<Json<Run>, ApiError> {
@@ -86,7 +82,7 @@ fn parse_wait(text: &str) -> Result<Duration, ApiError> {
 }
 
 pub(super) async fn responses(
-    State(api): State<Api>,
+    api: Api,
     Segment(serial): Segment<Serial>,
     mut params: Params,
 ) -> Result<HttpResponse, ApiError> {
@@ -101,7 +97,7 @@ pub(super) async fn responses(
 
 /// What is seen of the open deliveries: what is kept, and with `follow` what comes.
 pub(super) async fn output(
-    State(api): State<Api>,
+    api: Api,
     Segment(serial): Segment<Serial>,
     mut params: Params,
 ) -> Result<HttpResponse, ApiError> {
@@ -126,7 +122,7 @@ pub(super) struct ResponseView {
 
 /// One client's response, or `null` while its delivery is open.
 pub(super) async fn response(
-    State(api): State<Api>,
+    api: Api,
     Segments(serial, client): Segments<Serial, ClientId>,
 ) -> Result<Json<Option<ResponseView>>, ApiError> {
     let Some(response) = api.handle.response(serial, client.clone()).await? else {
@@ -138,7 +134,7 @@ pub(super) async fn response(
 
 /// The late answers to a run.
 pub(super) async fn late(
-    State(api): State<Api>,
+    api: Api,
     Segment(serial): Segment<Serial>,
     mut params: Params,
 ) -> Result<Json<Vec<LateAnswer>>, ApiError> {
@@ -148,7 +144,7 @@ pub(super) async fn late(
 }
 
 pub(super) async fn open(
-    State(api): State<Api>,
+    api: Api,
     Segment(serial): Segment<Serial>,
 ) -> Result<Json<Vec<OpenDelivery>>, ApiError> {
     // The engine knows open runs alone: tell one that never was from one that has ended.
@@ -157,7 +153,7 @@ pub(super) async fn open(
 }
 
 pub(super) async fn cancel(
-    State(api): State<Api>,
+    api: Api,
     Segment(serial): Segment<Serial>,
 ) -> Result<Json<Run>, ApiError> {
     // As above.
@@ -166,7 +162,7 @@ pub(super) async fn cancel(
 }
 
 pub(super) async fn cancel_delivery(
-    State(api): State<Api>,
+    api: Api,
     Segments(serial, client): Segments<Serial, ClientId>,
 ) -> Result<Json<Run>, ApiError> {
     // As above.

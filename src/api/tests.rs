@@ -16,7 +16,9 @@ async fn serve_routes(routes: Router) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let stopping = CancellationToken::new();
-    let guarded = guard::guard(routes, Tokens::new(["secret"]));
+    // The node itself is not asked; a door tells it who came in.
+    let node = crate::Node::start(Arc::new(crate::store::MemoryStore::new())).unwrap();
+    let guarded = guard::guard(routes, auth::Door::new(Tokens::new(["secret"]), node.handle()));
     tokio::spawn(serve(listener, guarded, stopping.clone()));
     Served { base, _stop: stopping.drop_guard() }
 }

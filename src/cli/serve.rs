@@ -1,5 +1,6 @@
 //! `fleetcron serve`: the server.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,6 +68,10 @@ pub(super) struct ServeArgs {
     /// How many deliveries a second leave, of those that had waited for clients that were away.
     #[arg(long, value_name = "PER_SECOND", default_value_t = DRAIN.per_second(), value_parser = clap::value_parser!(u32).range(RATES))]
     drain_rate: u32,
+    /// Do not record what the engine is told: the store grows less, and what happened cannot be
+    /// verified by deciding on it once more.
+    #[arg(long)]
+    no_recording: bool,
     #[command(flatten)]
     queue: QueueArgs,
 }
@@ -102,6 +107,38 @@ fn retention_every(text: &str) -> Result<Duration, String> {
 }
 
 impl ServeArgs {
+    /// The settings as the ledger tells of them, by their flags.
+    fn told(&self) -> BTreeMap<String, String> {
+        let QueueArgs { queue_limit, queue_bytes, queue_full } = &self.queue;
+        let trust = match &self.trust_labels {
+            None => "none".to_owned(),
+            Some(LabelTrust::All) => "all".to_owned(),
+            Some(trust) => format!("{trust:?}"),
+        };
+        let full =
+            if *queue_full == QueueFull::DropOldest { "drop-oldest" } else { "refuse-newest" };
+        [
+            ("listen", self.listen.to_string()),
+            ("http", self.http.to_string()),
+            ("allow-unencrypted", self.allow_unencrypted.to_string()),
+            ("cache", self.cache.to_string()),
+            ("keep", duration::format(self.keep)),
+            ("keep-runs", self.keep_runs.map_or_else(|| "none".into(), |runs| runs.to_string())),
+            ("keep-bytes", self.keep_bytes.map_or_else(|| "none".into(), size::format)),
+            ("retention-every", duration::format(self.retention_every)),
+            ("trust-labels", trust),
+            ("admit-rate", self.admit_rate.to_string()),
+            ("admit-burst", self.admit_burst.to_string()),
+            ("drain-rate", self.drain_rate.to_string()),
+            ("queue-limit", queue_limit.to_string()),
+            ("queue-bytes", queue_bytes.to_string()),
+            ("queue-full", full.to_owned()),
+            ("no-recording", self.no_recording.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
     fn settings(self) -> Result<Settings, CliError> {
         for (flag, address) in [("--listen", self.listen), ("--http", self.http)] {
             if !address.ip().is_loopback() && !self.allow_unencrypted {
@@ -111,6 +148,7 @@ impl ServeArgs {
                 )));
             }
         }
+        let told = self.told();
         let cache_bytes = self.cache * 1_024 * 1_024;
         let usage = |error: InvalidRate| CliError::Usage(error.to_string());
         let admission = Rate::new(self.admit_rate, self.admit_burst).map_err(usage)?;
@@ -123,7 +161,8 @@ impl ServeArgs {
         let limits = Limits::default()
             .with_queue(queue.queue_limit, queue.queue_bytes, queue.queue_full)
             .map_err(|error| CliError::Usage(error.to_string()))?;
-        let options = Options { labels, limits, drain };
+        let options =
+            Options { labels, limits, drain, settings: told, record_inputs: !self.no_recording };
         Ok(Settings { data, listen, http, cache_bytes, chores, options, admission })
     }
 }

@@ -9,6 +9,7 @@ use super::applied::{Applied, Planned};
 use super::change::Change;
 use super::core::Engine;
 use super::effect::{JobAction, JobChange, Plan, Reply, RequestError};
+use super::event::{What, glimpse_of};
 use super::input::Apply;
 use super::jobs::Entry;
 use crate::id::{JobId, JobName};
@@ -171,16 +172,15 @@ impl Engine {
                     gone.push(stored.job.id);
                     self.put_removal(&mut unit, &stored.job);
                     self.jobs.remove(stored.job.id);
-                    self.notify_job(&change.name, "removed");
+                    self.notify_job(&stored, "removed");
                     continue;
                 }
                 _ => continue,
             };
             unit.push(Change::PutJob(Arc::clone(&entry.job)));
             self.put_standing(&mut unit, entry.job.id, entry.state.clone());
+            self.notify_defined(&entry, change);
             self.jobs.put(entry);
-            let word = if change.action == JobAction::Create { "created" } else { "updated" };
-            self.notify_job(&change.name, word);
         }
         if !unit.is_empty() {
             self.store(unit);
@@ -188,6 +188,21 @@ impl Engine {
         for id in gone {
             self.end_queued_of(id);
         }
+    }
+
+    /// Tells of a job that is new or has another definition, and of what is other.
+    fn notify_defined(&mut self, entry: &Entry, change: &JobChange) {
+        let created = change.action == JobAction::Create;
+        let fields = if created { Vec::new() } else { glimpse_of(&change.fields) };
+        self.notify(What::Job {
+            job: change.name.clone(),
+            id: entry.job.id,
+            change: if created { "created" } else { "updated" }.into(),
+            revision: Some(entry.job.revision),
+            fields,
+            reason: None,
+            until: None,
+        });
     }
 
     fn created(&self, id: JobId, spec: JobSpec) -> Entry {
@@ -218,14 +233,15 @@ impl Engine {
 
     /// Removes a job; its queued deliveries end.
     pub(super) fn remove_job(&mut self, name: &JobName) -> Result<Reply, RequestError> {
-        let job = Arc::clone(&self.job(name)?.job);
+        let entry = self.job(name)?.clone();
+        let job = Arc::clone(&entry.job);
         let id = job.id;
         self.close();
         self.jobs.remove(id);
         let mut unit = Vec::new();
         self.put_removal(&mut unit, &job);
         self.store(unit);
-        self.notify_job(name, "removed");
+        self.notify_job(&entry, "removed");
         self.end_queued_of(id);
         Ok(Reply::Done)
     }

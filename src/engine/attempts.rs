@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::change::{Mark, PageEntry};
 use super::core::Engine;
-use super::effect::{Effect, What};
+use super::effect::Effect;
+use super::event::What;
 use super::input::SessionId;
 use super::sessions::Session;
 use super::spread;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::applied::{CalendarChange, CalendarPlan, Moved};
 use super::change::Change;
 use super::core::Engine;
-use super::effect::{JobAction, Reply, RequestError, What};
+use super::effect::{JobAction, Reply, RequestError};
+use super::event::What;
 use super::input::{Apply, Page};
 use super::jobs::Entry;
 use super::{MAX_CALENDARS, MAX_MOVED, not_found};
@@ -198,14 +199,13 @@ impl Engine {
 
     fn take_step(&mut self, before: &Entry, after: Entry, unit: &mut Vec<Change>) {
         let (was_due, due) = (before.state.next_due, after.state.next_due);
-        let (id, name) = (after.job.id, after.job.spec.name.clone());
         if was_due != due {
-            self.put_standing(unit, id, after.state.clone());
+            self.put_standing(unit, after.job.id, after.state.clone());
+        }
+        if was_due.is_some() && due.is_none() {
+            self.notify_job(&after, "ended");
         }
         self.jobs.put(after);
-        if was_due.is_some() && due.is_none() {
-            self.notify_job(&name, "ended");
-        }
     }
 
     /// Creates or changes one calendar.

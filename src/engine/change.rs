@@ -96,6 +96,8 @@ pub enum Change {
     PutRepeat(Box<Repeat>),
     /// A submit is no longer remembered.
     ForgetRepeat(RepeatKey),
+    /// The server's settings as of this start.
+    PutSettings(BTreeMap<String, String>),
     /// A client's late answer; of several the last is kept. It goes with its run.
     PutLate {
         /// The run.
@@ -169,6 +171,19 @@ pub struct Snapshot {
     pub calendars: Vec<CalendarRecord>,
     /// Every submit that is remembered.
     pub repeats: Vec<Repeat>,
+    /// The settings of the last start.
+    pub settings: BTreeMap<String, String>,
+    /// Where the ledger ends; `None`: it is empty.
+    pub ledger_end: Option<LedgerEnd>,
+}
+
+/// The end of a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerEnd {
+    /// The time of its last event.
+    pub at: Timestamp,
+    /// Whether that event is the server's stop in order.
+    pub stopped: bool,
 }
 
 /// A run with open deliveries, as the store gives it back.

@@ -1,13 +1,17 @@
 //! Changes of the registry.
 
+use std::sync::Arc;
+
 use super::change::Change;
 use super::core::Engine;
 use super::effect::{CloseReason, Effect, Reply, RequestError};
+use super::event::{What, glimpse_of};
 use super::input::{ClientLimit, NewClient, Regroup};
 use super::registry::Client;
 use super::{MAX_CLIENTS, MAX_GROUPS, not_found};
 use crate::client_record::{ClientRecord, Presence};
-use crate::id::{ClientId, ClientNo};
+use crate::id::{ClientId, ClientNo, GroupName};
+use crate::job_diff::FieldChange;
 use crate::label::Labels;
 use crate::run::{DeliveryState, Outcome};
 use crate::time::Timestamp;
@@ -46,7 +50,21 @@ impl Engine {
             facts: None,
             max_running: None,
         };
+        let word = if revived.is_some() { "revived" } else { "added" };
+        self.notify_client(None, &record, word);
         self.put_client(record, false)
+    }
+
+    /// Tells of a change of the registry's record of a client.
+    pub(super) fn notify_client(
+        &mut self,
+        before: Option<&ClientRecord>,
+        record: &ClientRecord,
+        change: &str,
+    ) {
+        let fields = record_fields(before, record);
+        let (client, change) = (record.id.clone(), change.to_owned());
+        self.notify(What::Client { client, change, fields: glimpse_of(&fields) });
     }
 
     /// Removes a client: its open deliveries end, its connection too.
@@ -66,6 +84,7 @@ impl Engine {
         let record = self.client(id)?.record.as_ref().clone();
         let record = ClientRecord { removed_at: Some(self.now), token: None, ..record };
         let record = self.registry.put(record, Presence::default());
+        self.notify_client(Some(&record), &record, "removed");
         self.store(vec![Change::PutClient(record)]);
         Ok(Reply::Done)
     }
@@ -84,6 +103,8 @@ impl Engine {
         if record.groups == client.record.groups {
             return Ok(Reply::Client(self.registry.view(client)));
         }
+        let before = Arc::clone(&client.record);
+        self.notify_client(Some(&before), &record, "grouped");
         self.put_client(record, !change.remove.is_empty())
     }
 
@@ -94,8 +115,10 @@ impl Engine {
         if client.record.max_running == max_running {
             return Ok(Reply::Client(self.registry.view(client)));
         }
-        let record = client.record.as_ref().clone();
-        self.put_client(ClientRecord { max_running, ..record }, false)
+        let before = Arc::clone(&client.record);
+        let record = ClientRecord { max_running, ..before.as_ref().clone() };
+        self.notify_client(Some(&before), &record, "limited");
+        self.put_client(record, false)
     }
 
     /// Changes and stores when a client was last here.
@@ -110,6 +133,33 @@ impl Engine {
         let presence = client.presence.clone();
         self.store(vec![Change::PutPresence(no, presence)]);
     }
+}
+
+/// What differs between two records of a client: groups, labels and the limit, as JSON text.
+/// Without `before`, what the new one has.
+fn record_fields(before: Option<&ClientRecord>, after: &ClientRecord) -> Vec<FieldChange> {
+    let groups = |record: &ClientRecord| {
+        let names = record.groups.iter().map(GroupName::as_str);
+        names.map(str::to_owned).collect::<Vec<_>>().join(", ")
+    };
+    let mut fields = Vec::new();
+    let mut compare = |field: String, before: Option<String>, after: Option<String>| {
+        if before != after {
+            fields.push(FieldChange { field, before, after });
+        }
+    };
+    let some = |text: String| Some(text).filter(|text| !text.is_empty());
+    compare("groups".into(), before.map(groups).and_then(some), some(groups(after)));
+    let limit = |record: &ClientRecord| record.max_running.map(|limit| limit.to_string());
+    compare("max_running".into(), before.and_then(limit), limit(after));
+    let old = before.map(|record| &record.labels);
+    let keys = old.into_iter().chain([&after.labels]).flat_map(|labels| labels.iter());
+    let keys: std::collections::BTreeSet<_> = keys.map(|(key, _)| key.clone()).collect();
+    for key in keys {
+        let value = |labels: &Labels| labels.get(&key).map(|value| value.as_str().to_owned());
+        compare(format!("labels.{key}"), old.and_then(value), value(&after.labels));
+    }
+    fields
 }
 
 fn check_groups(count: usize) -> Result<(), RequestError> {

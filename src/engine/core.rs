@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::attempts::Deadlines;
 use super::calendars::Calendars;
-use super::change::{Change, Decision, OpenRunRecord, PageEntry, Snapshot};
+use super::change::{Change, Decision, LedgerEnd, OpenRunRecord, PageEntry, Snapshot};
 use super::drain::{DRAIN, Drain};
-use super::effect::{Effect, Event, Reply, RequestError, What};
+use super::effect::{Effect, Reply, RequestError};
+use super::event::{Event, What};
 use super::input::{CallId, Input, Request, SessionId};
 use super::jobs::{Entry, Jobs};
 use super::late::Withdrawn;
@@ -20,7 +21,8 @@ use super::rollout::Rollouts;
 use super::runs::{OpenRun, Runs};
 use super::sessions::Sessions;
 use super::spread::Waves;
-use crate::id::{ClientNo, JobId, Serial};
+use crate::actor::Actor;
+use crate::id::{ClientId, ClientNo, JobId, Serial};
 use crate::job_past::MissedRow;
 use crate::run::{DeliveryState, Outcome, Response};
 use crate::time::Timestamp;
@@ -39,7 +41,7 @@ const EVENT_REASON: usize = 1_000;
 ///
 /// let now = Timestamp::from_millis(1_000);
 /// let mut engine = Engine::restore(Snapshot::default(), now);
-/// engine.handle(now, Input::Call { call: CallId(1), request: Request::Status, entropy: 7 });
+/// engine.handle(now, Input::Call { call: CallId(1), actor: fleetcron::Actor::Library, request: Request::Status, entropy: 7 });
 /// let decision = engine.take();
 /// assert!(decision.units.is_empty(), "a question stores nothing");
 /// assert!(matches!(&decision.effects[..], [Effect::Reply { answer: Ok(Reply::Status(_)), .. }]));
@@ -47,6 +49,12 @@ const EVENT_REASON: usize = 1_000;
 #[derive(Debug)]
 pub struct Engine {
     pub(super) now: Timestamp,
+    /// Who brings about what is decided now.
+    actor: Actor,
+    /// The settings of the last start.
+    pub(super) settings: BTreeMap<String, String>,
+    /// Where the ledger ended before this start.
+    pub(super) ledger_end: Option<LedgerEnd>,
     pub(super) started: Timestamp,
     pub(super) jobs: Jobs,
     pub(super) registry: Registry,
@@ -83,6 +91,9 @@ impl Engine {
     pub fn restore(snapshot: Snapshot, now: Timestamp) -> Self {
         let mut engine = Self {
             now,
+            actor: Actor::Server,
+            settings: snapshot.settings,
+            ledger_end: snapshot.ledger_end,
             started: now,
             jobs: Jobs::default(),
             registry: Registry::default(),
@@ -172,10 +183,20 @@ impl Engine {
     /// before; time never goes back.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.advance(now);
+        self.actor = self.actor_of(&input);
         match input {
-            Input::Call { call, request, entropy } => {
+            Input::Call { call, request, entropy, .. } => {
+                let question = request.is_question();
                 let answer = self.request(request, entropy);
                 self.reply(call, answer);
+                if question {
+                    return;
+                }
+            }
+            Input::Boot { version, settings } => self.boot(version, settings),
+            Input::Stopping => self.tell_server("stopped", crate::engine::VERSION.into()),
+            Input::TokenUsed { token, from } => {
+                self.notify(What::TokenUsed { token: token.as_str().into(), from });
             }
             Input::Connect { call, session, client, proof, taken } => {
                 self.connect(call, session, &client, proof, &taken);
@@ -186,10 +207,14 @@ impl Engine {
             Input::Responded { session, attempt, outcome } => {
                 self.responded(session, attempt, outcome);
             }
-            Input::ClockJumped => self.clock_jumps = self.clock_jumps.saturating_add(1),
+            Input::ClockJumped => {
+                self.clock_jumps = self.clock_jumps.saturating_add(1);
+                self.notify(What::ClockJumped);
+            }
             Input::Facts { session, facts } => self.told_facts(session, *facts),
         }
         self.let_go();
+        self.actor = Actor::Server;
     }
 
     /// When [`Engine::handle_deadline`] wants to be called; a time that has passed means at once.
@@ -315,8 +340,14 @@ impl Engine {
     }
 
     pub(super) fn notify(&mut self, what: What) {
-        let at = self.now;
-        self.effects.push(Effect::Notify(Arc::new(Event { at, what })));
+        let (at, actor) = (self.now, self.actor.clone());
+        self.effects.push(Effect::Notify(Arc::new(Event { at, actor, what })));
+    }
+
+    /// Tells of a change of an open run, or of one of its deliveries.
+    pub(super) fn notify_run(&mut self, serial: Serial, change: &str, client: Option<ClientId>) {
+        let job = self.runs.get(serial).and_then(|open| open.run.job.clone());
+        self.notify(What::RunChanged { serial, job, change: change.into(), client });
     }
 
     /// Notes that a job's standing is to be stored, with a run if it belongs to one.

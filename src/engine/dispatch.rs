@@ -6,7 +6,8 @@ use roaring::RoaringBitmap;
 
 use super::change::Mark;
 use super::core::Engine;
-use super::effect::{CloseReason, Effect, Reply, RequestError, What};
+use super::effect::{CloseReason, Effect, Reply, RequestError};
+use super::event::What;
 use super::input::{CallId, SessionId};
 use super::sessions::Session;
 use crate::client_record::Proof;
@@ -265,6 +266,7 @@ impl Engine {
         };
         run.run.cancelled_at = Some(now);
         run.touch();
+        self.notify_run(serial, "cancelled", None);
         self.end_unsent(serial, DeliveryState::Cancelled, "the run was cancelled", true);
         let run = self.runs.get(serial).map(|run| run.run.clone());
         run.map(|run| Reply::Run(Box::new(run)))
@@ -283,6 +285,7 @@ impl Engine {
             return Err(RequestError::Conflict(message));
         };
         let before = run.run.clone();
+        self.notify_run(serial, "cancelled", Some(id.clone()));
         if let Some(run) = self.runs.change(serial) {
             run.mark(Mark::Cancelled, no);
         }

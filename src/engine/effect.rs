@@ -7,20 +7,21 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::applied::{Applied, CalendarChange, Planned};
-use super::input::{CallId, Forgotten, SessionId};
+use super::event::Event;
+use super::input::{CallId, SessionId};
 use crate::calendar::CalendarView;
 use crate::client_record::ClientView;
 use crate::command_limit::CommandLimit;
 use crate::forecast::{Outlook, Span};
-use crate::id::{CalendarName, ClientId, CommandName, JobId, JobName, Serial};
-use crate::job::{Command, JobView, Missed, OnClientCrash};
+use crate::id::{ClientId, JobId, JobName, Serial};
+use crate::job::{Command, JobView, OnClientCrash};
 use crate::job_diff::FieldChange;
 use crate::keep::Keep;
 use crate::live::Progress;
 use crate::pause::SelectionChange;
 use crate::policy::Priority;
-use crate::rollout::{RunProgress, Standing};
-use crate::run::{Attempt, Counts, DeliveryState, LateAnswer, Response, Run};
+use crate::rollout::RunProgress;
+use crate::run::{Attempt, DeliveryState, Run};
 use crate::time::Timestamp;
 
 /// Something to do outside, after the commit.
@@ -258,129 +259,6 @@ pub enum JobAction {
     Remove,
     /// It stays as it is.
     Keep,
-}
-
-/// Something that happened, for those who watch.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Event {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    #[serde(flatten)]
-    pub what: What,
-}
-
-/// What happened.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum What {
-    /// A job's definition or standing changed.
-    Job {
-        /// The job.
-        job: JobName,
-        /// `created`, `updated`, `removed`, `paused`, `resumed` or `ended`.
-        change: String,
-    },
-    /// A job's firings were missed.
-    Missed {
-        /// The job.
-        job: JobName,
-        /// Which, and why.
-        missed: Missed,
-    },
-    /// A run fired.
-    RunStarted {
-        /// The run.
-        serial: Serial,
-        /// The job.
-        job: Option<JobName>,
-        /// The command.
-        command: CommandName,
-        /// Deliveries.
-        total: u32,
-        /// Deliveries queued for clients that are away.
-        away: u32,
-    },
-    /// A run's rollout goes on to a wave, waits, is held or is aborted.
-    Rollout {
-        /// The run.
-        serial: Serial,
-        /// The job.
-        job: Option<JobName>,
-        /// The wave at hand, from 1.
-        wave: u32,
-        /// How many waves there are.
-        of: u32,
-        /// Whether it goes on.
-        rollout: Standing,
-    },
-    /// A run's last delivery ended.
-    RunEnded {
-        /// The run.
-        serial: Serial,
-        /// The job.
-        job: Option<JobName>,
-        /// How its deliveries ended.
-        counts: Counts,
-    },
-    /// A delivery ended.
-    DeliveryEnded {
-        /// The job.
-        job: Option<JobName>,
-        /// The command.
-        command: CommandName,
-        /// How. A result above [`EVENT_RESULT`](super::EVENT_RESULT) is left out: the response
-        /// that was recorded has it.
-        response: Response,
-    },
-    /// An attempt of a delivery has ended, and another follows.
-    AttemptEnded {
-        /// The job, if there is one.
-        job: Option<JobName>,
-        /// The command.
-        command: CommandName,
-        /// How it ended; a result of more than [`EVENT_RESULT`](super::EVENT_RESULT) bytes is
-        /// left out.
-        response: Response,
-        /// When it is tried again.
-        next_at: Timestamp,
-    },
-    /// A client connected.
-    Connected {
-        /// The client.
-        client: ClientId,
-        /// Deliveries that waited for it.
-        queued: u64,
-    },
-    /// A client's connection ended.
-    Disconnected {
-        /// The client.
-        client: ClientId,
-        /// Why.
-        reason: String,
-    },
-    /// A round of retention has forgotten ended runs.
-    Forgotten {
-        /// How much.
-        #[serde(flatten)]
-        forgotten: Forgotten,
-    },
-    /// A calendar's definition changed.
-    Calendar {
-        /// The calendar.
-        calendar: CalendarName,
-        /// `created`, `updated` or `removed`.
-        change: String,
-        /// How many jobs have another next firing by it, or none any more.
-        moved: u64,
-    },
-    /// A client answered what the server had ended itself; the first end stands.
-    LateAnswer {
-        /// The run.
-        serial: Serial,
-        /// What it answered.
-        answer: LateAnswer,
-    },
 }
 
 /// A request that cannot be met. The message names the thing and the value.

@@ -6,7 +6,8 @@ use roaring::RoaringBitmap;
 
 use super::MAX_OPEN;
 use super::core::Engine;
-use super::effect::{Reply, RequestError, What};
+use super::effect::{Reply, RequestError};
+use super::event::What;
 use super::jobs::Entry;
 use super::missed::{self, LATE};
 use super::overlap::Start;
@@ -97,8 +98,7 @@ impl Engine {
     }
 
     fn notify_ended(&mut self, entry: &Entry) {
-        let job = entry.job.spec.name.clone();
-        self.notify(What::Job { job, change: "ended".into() });
+        self.notify_job(entry, "ended");
     }
 
     fn fire(&mut self, mut firings: Vec<Firing>) {
@@ -269,6 +269,8 @@ impl Engine {
             serial,
             job: run.job.clone(),
             command: run.command.name.clone(),
+            cause: run.cause,
+            scheduled_at: run.scheduled_at,
             total: run.counts.total,
             away: u32::try_from(waiting).unwrap_or(u32::MAX),
         });

@@ -1,9 +1,10 @@
 //! What the engine is told: one enum, in the domain's words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::actor::{Actor, TokenName};
 use crate::calendar::Calendar;
 use crate::client_record::{Proof, TokenHash};
 use crate::command_limit::CommandLimit;
@@ -35,6 +36,8 @@ pub enum Input {
     Call {
         /// The caller.
         call: CallId,
+        /// Who asks.
+        actor: Actor,
         /// What is asked.
         request: Request,
         /// Random bits for the serials and job numbers that the request may need.
@@ -84,6 +87,23 @@ pub enum Input {
         /// How.
         outcome: Outcome,
     },
+    /// The server has started: the first input after a restore. What is other than at the start
+    /// before is told.
+    Boot {
+        /// The version of fleetcron.
+        version: String,
+        /// The server's settings, as the flags of `serve` have them.
+        settings: BTreeMap<String, String>,
+    },
+    /// The server stops in order: the last input.
+    Stopping,
+    /// An HTTP token was used.
+    TokenUsed {
+        /// The token's name.
+        token: TokenName,
+        /// From which address.
+        from: String,
+    },
     /// The wall clock was set, forward or back. Whatever it tells then, the engine's own time
     /// never goes back.
     ClockJumped,
@@ -97,7 +117,8 @@ pub enum Input {
 }
 
 /// What a caller can ask.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Create and change calendars and jobs and, with `prune`, remove jobs: all or nothing.
     Apply(Apply),
@@ -193,6 +214,30 @@ pub enum Request {
     LimitClient(ClientLimit),
 }
 
+impl Request {
+    /// Whether it only asks: then its answer changes nothing, now or later.
+    #[must_use]
+    pub fn is_question(&self) -> bool {
+        match self {
+            Self::GetJob(_)
+            | Self::ListJobs(_)
+            | Self::Keeping(_)
+            | Self::RunProgress(_)
+            | Self::OpenRuns(_)
+            | Self::OpenDeliveries(_)
+            | Self::GetClient(_)
+            | Self::ListClients { .. }
+            | Self::Status
+            | Self::Outlook(_)
+            | Self::Outlooks { .. }
+            | Self::Calendar(_)
+            | Self::Calendars(_) => true,
+            Self::Apply(apply) => apply.dry_run,
+            _ => false,
+        }
+    }
+}
+
 /// A set of definitions to bring about.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -225,7 +270,7 @@ pub struct Forgotten {
 }
 
 /// A job to pause.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// The job.
     pub job: JobName,
@@ -269,7 +314,7 @@ pub struct Regroup {
 }
 
 /// A change of the labels that the server's owner has set at a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relabel {
     /// The client.
     pub id: ClientId,
@@ -280,7 +325,7 @@ pub struct Relabel {
 }
 
 /// How many commands a client may run at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientLimit {
     /// The client.
     pub id: ClientId,
@@ -289,7 +334,7 @@ pub struct ClientLimit {
 }
 
 /// A part of a sorted list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page<K> {
     /// The last key of the part before; `None`: from the start.
     pub after: Option<K>,

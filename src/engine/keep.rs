@@ -2,7 +2,8 @@
 
 use super::change::Change;
 use super::core::Engine;
-use super::effect::{Reply, What};
+use super::effect::Reply;
+use super::event::What;
 use super::input::{Forgotten, Page};
 use crate::id::{JobId, Serial};
 

@@ -1,6 +1,7 @@
 //! Labels of clients: those that count for targets, and how they change.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
@@ -107,7 +108,10 @@ impl Engine {
         if labels == record.labels {
             return Ok(Reply::Client(self.registry.view(client)));
         }
-        self.put_client(ClientRecord { labels, ..record.clone() }, false)
+        let before = Arc::clone(&client.record);
+        let record = ClientRecord { labels, ..before.as_ref().clone() };
+        self.notify_client(Some(&before), &record, "labelled");
+        self.put_client(record, false)
     }
 
     /// A client says of itself what it is. Stored only when it is something else than before.
@@ -118,6 +122,8 @@ impl Engine {
             return;
         }
         let record = client.record.as_ref().clone();
-        self.change_client(ClientRecord { facts: Some(Box::new(facts)), ..record }, false);
+        let record = ClientRecord { facts: Some(Box::new(facts)), ..record };
+        self.notify_client(Some(&record), &record, "described");
+        self.change_client(record, false);
     }
 }

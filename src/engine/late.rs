@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::change::Change;
 use super::core::{Engine, glimpse};
-use super::effect::What;
+use super::event::What;
 use crate::id::{ClientNo, Serial};
 use crate::run::{Attempt, LateAnswer, Outcome};
 

@@ -10,6 +10,7 @@
 mod applied;
 mod apply;
 mod attempts;
+mod boot;
 mod calendars;
 mod change;
 mod clients;
@@ -17,6 +18,7 @@ mod core;
 mod dispatch;
 mod drain;
 mod effect;
+mod event;
 mod fire;
 mod forecast;
 mod input;
@@ -49,12 +51,15 @@ pub use self::core::{EVENT_RESULT, Engine};
 pub use crate::job_diff::FieldChange;
 pub use applied::{Applied, CalendarChange, CalendarPlan, Moved, Planned};
 pub use attempts::RUN_GRACE;
-pub use change::{CHUNK, Change, Decision, Mark, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot};
+pub use change::{
+    CHUNK, Change, Decision, LedgerEnd, Mark, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot,
+};
 pub use drain::DRAIN;
 pub use effect::{
-    CloseReason, Dispatch, Effect, Event, JobAction, JobChange, NextChange, OpenDelivery, Outlooks,
-    Plan, Reply, RequestError, Status, What,
+    CloseReason, Dispatch, Effect, JobAction, JobChange, NextChange, OpenDelivery, Outlooks, Plan,
+    Reply, RequestError, Status,
 };
+pub use event::{EVENT_FIELD, EVENT_FIELDS, Event, What};
 pub use forecast::OUTLOOKS;
 pub use input::{
     Apply, CallId, ClientLimit, Forgotten, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId,
@@ -66,6 +71,9 @@ pub use queue::{
     QueueFull,
 };
 pub use sessions::{URGENT_WINDOW, WINDOW};
+
+/// The version of fleetcron, as it is told at a start.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Jobs that one store holds, at most; an apply that would go above is refused.
 pub const MAX_JOBS: usize = 2_000_000;

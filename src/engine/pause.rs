@@ -1,8 +1,10 @@
 //! Pauses of jobs: they begin, and end when somebody says so or their time has come.
 
 use super::core::Engine;
-use super::effect::{Reply, RequestError, What};
+use super::effect::{Reply, RequestError};
+use super::event::What;
 use super::input::Pause;
+use super::jobs::Entry;
 use super::not_found;
 use crate::id::{JobId, JobName, Serial};
 use crate::pause::{JobSelection, PauseTerms, Paused, SelectionChange};
@@ -35,8 +37,8 @@ impl Engine {
         if before.as_ref() != Some(&paused) {
             entry.state.paused = Some(paused);
             self.standing_changed(entry.job.id, None);
+            self.notify_job(&entry, "paused");
             self.jobs.put(entry);
-            self.notify_job(&pause.job, "paused");
         }
         self.job_reply(&pause.job)
     }
@@ -58,7 +60,9 @@ impl Engine {
             names.into_iter().partition(|name| self.is_paused(name));
         self.change_pauses(&changed, |state| *state = Some(paused.clone()));
         for name in &changed {
-            self.notify_job(name, "paused");
+            if let Some(entry) = self.jobs.find(name).cloned() {
+                self.notify_job(&entry, "paused");
+            }
         }
         Ok(Reply::Selection(SelectionChange { changed, unchanged }))
     }
@@ -133,10 +137,9 @@ impl Engine {
         let Some(mut entry) = self.jobs.get(id).cloned() else { return 0 };
         let Some(paused) = entry.state.paused.take() else { return 0 };
         entry.state.failures = 0;
-        let name = entry.job.spec.name.clone();
         self.standing_changed(id, None);
+        self.notify_job(&entry, "resumed");
         self.jobs.put(entry);
-        self.notify_job(&name, "resumed");
         self.catch_up_after_pause(id, paused.until)
     }
 
@@ -162,13 +165,13 @@ impl Engine {
                 entry.state.paused =
                     Some(Paused { at: self.now, reason: Some(reason), until: None });
             }
-            let name = entry.job.spec.name.clone();
             self.standing_changed(job, Some(serial));
-            self.jobs.put(entry);
             if pauses {
+                let name = &entry.job.spec.name;
                 tracing::warn!(job = %name, %serial, failures, "the job pauses itself");
-                self.notify_job(&name, "paused");
+                self.notify_job(&entry, "paused");
             }
+            self.jobs.put(entry);
         }
     }
 
@@ -176,7 +179,17 @@ impl Engine {
         Ok(Reply::Job(Box::new(self.job(name)?.view())))
     }
 
-    pub(super) fn notify_job(&mut self, name: &JobName, change: &str) {
-        self.notify(What::Job { job: name.clone(), change: change.into() });
+    /// Tells of a change of a job, as it is after it.
+    pub(super) fn notify_job(&mut self, entry: &Entry, change: &str) {
+        let paused = entry.state.paused.as_ref().filter(|_| change == "paused");
+        self.notify(What::Job {
+            job: entry.job.spec.name.clone(),
+            id: entry.job.id,
+            change: change.into(),
+            revision: Some(entry.job.revision),
+            fields: Vec::new(),
+            reason: paused.and_then(|paused| paused.reason.clone()),
+            until: paused.and_then(|paused| paused.until),
+        });
     }
 }

@@ -41,7 +41,7 @@ pub enum QueueFull {
 
 /// The limits of a server that its operator may choose. They hold for what comes: nothing that
 /// waits already is ended because a limit is lower than before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "limits of other things may stand beside them")]
 pub struct Limits {
     queue_deliveries: usize,

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use roaring::RoaringBitmap;
 
 use super::core::Engine;
-use super::effect::{Reply, RequestError, What};
+use super::effect::{Reply, RequestError};
+use super::event::What;
 use super::rolling::{Bucket, Rolling, order};
 use super::runs::OpenRun;
 use crate::id::{ClientNo, JobId, Serial};
@@ -448,6 +449,7 @@ impl Engine {
         if let Some(why) = why {
             return conflict(format!("run {serial} waits for no approval: {why}"));
         }
+        self.notify_run(serial, "approved", None);
         self.begin_next_wave(serial);
         self.advance_rollout(serial);
         let run = self.runs.get(serial).map(|open| open.run.clone());

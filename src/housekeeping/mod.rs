@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
+use crate::actor::Actor;
 use crate::node::{CallError, Handle};
 use crate::time::{Clock as _, SystemClock};
 
@@ -58,6 +59,7 @@ impl Housekeeping {
     /// Starts the chores.
     pub async fn start(handle: &Handle, chores: &Chores) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
+        let handle = &handle.with_actor(Actor::Chores);
         let pace = Pace::default();
         let retention = Retention::new(handle.clone(), chores.limits.clone(), pace.clone());
         let retention = Arc::new(Mutex::new(retention));

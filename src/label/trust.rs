@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{InvalidLabel, LabelKey};
 
 /// Which of the labels and facts that clients report count for targets. What the owner of the
 /// server has set at the registry always does. Written `all`, or keys with commas between.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LabelTrust {
     /// None: no client can put itself into a target.
     #[default]

@@ -1,8 +1,8 @@
-//! The node's work without its threads: letters in, decisions out, effects released.
+//! The node's work without its threads: letters in, commits out, effects released.
 //!
 //! Nothing here waits or reads the clock, so that a simulation can run it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
@@ -13,9 +13,14 @@ use super::link::{Answer, Letter, Link, ToSession};
 use super::live::LiveBoard;
 use crate::engine::{
     CallId, CloseReason, Decision, Effect, Engine, Event, Input, Reply, RequestError, SessionId,
-    What,
+    VERSION, What,
 };
+use crate::recording::{Recorder, Restored};
+use crate::store::writer::Commit;
 use crate::time::Timestamp;
+
+/// Bytes of inputs after which they are written although nothing was decided.
+const MAX_UNWRITTEN: usize = 1024 * 1024;
 
 /// Engine, callers and connections.
 pub(super) struct Core {
@@ -26,6 +31,18 @@ pub(super) struct Core {
     outbound: HashMap<SessionId, mpsc::Sender<ToSession>>,
     events: broadcast::Sender<Arc<Event>>,
     live: LiveBoard,
+    /// `None`: inputs are not recorded.
+    recorder: Option<Recorder>,
+}
+
+/// How a core begins.
+pub(super) struct Beginning {
+    /// When the engine was restored.
+    pub(super) now: Timestamp,
+    /// How it was set up, if its inputs are recorded.
+    pub(super) recorded: Option<Restored>,
+    /// The server's settings.
+    pub(super) settings: BTreeMap<String, String>,
 }
 
 /// Who waits for an answer, and for a connection what it lets in.
@@ -40,8 +57,14 @@ impl Core {
         entropy: Entropy,
         events: broadcast::Sender<Arc<Event>>,
         live: LiveBoard,
+        Beginning { now, recorded, settings }: Beginning,
     ) -> Self {
-        Self {
+        let recorder = recorded.map(|restored| {
+            let mut recorder = Recorder::default();
+            recorder.restored(now, &restored);
+            recorder
+        });
+        let mut core = Self {
             engine,
             entropy,
             last_call: 0,
@@ -49,15 +72,31 @@ impl Core {
             outbound: HashMap::new(),
             events,
             live,
+            recorder,
+        };
+        core.feed(now, Input::Boot { version: VERSION.to_owned(), settings });
+        core
+    }
+
+    /// Tells the engine something, and records it.
+    fn feed(&mut self, now: Timestamp, input: Input) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(now, &input);
         }
+        self.engine.handle(now, input);
+    }
+
+    /// The node stops in order.
+    pub(super) fn stopping(&mut self, now: Timestamp) {
+        self.feed(now, Input::Stopping);
     }
 
     /// Lets the engine decide on a letter. What was due by `now` has been dealt with before.
     pub(super) fn receive(&mut self, now: Timestamp, letter: Letter) {
         let input = match letter {
-            Letter::Call { request, answer } => {
+            Letter::Call { actor, request, answer } => {
                 let call = self.caller(Caller { answer, link: None });
-                Input::Call { call, request, entropy: self.entropy.next() }
+                Input::Call { call, actor, request, entropy: self.entropy.next() }
             }
             Letter::Connect { session, link, answer } => {
                 let Link { client, proof, taken, outbound } = link;
@@ -80,7 +119,7 @@ impl Core {
             }
             Letter::Stop => return,
         };
-        self.engine.handle(now, input);
+        self.feed(now, input);
     }
 
     fn caller(&mut self, caller: Caller) -> CallId {
@@ -92,12 +131,15 @@ impl Core {
 
     /// Does what is due by `now`; bounded, so that the loop stays responsive.
     pub(super) fn deadline(&mut self, now: Timestamp) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.deadline(now);
+        }
         self.engine.handle_deadline(now);
     }
 
     /// The clock was set; it is counted.
     pub(super) fn clock_jumped(&mut self, now: Timestamp) {
-        self.engine.handle(now, Input::ClockJumped);
+        self.feed(now, Input::ClockJumped);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
@@ -109,8 +151,21 @@ impl Core {
         self.engine.pending()
     }
 
-    pub(super) fn take(&mut self) -> Decision {
-        self.engine.take()
+    /// Takes out what has been decided: what is to be written, and what to do after that. When
+    /// there is nothing to write, the inputs so far go with the next commit.
+    pub(super) fn take(&mut self) -> (Commit, Vec<Effect>) {
+        let Decision { units, effects } = self.engine.take();
+        let told = effects.iter().filter_map(|effect| match effect {
+            Effect::Notify(event) if in_ledger(&event.what) => Some(Arc::clone(event)),
+            _ => None,
+        });
+        let mut commit = Commit { events: told.collect(), units, inputs: Vec::new() };
+        if let Some(recorder) = &mut self.recorder
+            && (!commit.is_empty() || recorder.len() > MAX_UNWRITTEN)
+        {
+            commit.inputs = recorder.take();
+        }
+        (commit, effects)
     }
 
     /// Lets out what a commit has made durable, in order.
@@ -161,7 +216,7 @@ impl Core {
         } else {
             // It went away before it was let in, and will not say so.
             let reason = "the connection has ended".to_owned();
-            self.engine.handle(now, Input::Disconnect { session, reason });
+            self.feed(now, Input::Disconnect { session, reason });
         }
     }
 
@@ -174,7 +229,7 @@ impl Core {
         };
         self.outbound.remove(&session);
         let reason = reason.to_owned();
-        self.engine.handle(now, Input::Disconnect { session, reason });
+        self.feed(now, Input::Disconnect { session, reason });
     }
 
     /// Tells every connection that the node stops.
@@ -184,6 +239,12 @@ impl Core {
             let _ = outbound.try_send(ToSession::Close(CloseReason::Stopping));
         }
     }
+}
+
+/// Whether an event has an entry of its own in the ledger. Ends of deliveries are there by the
+/// pages of responses that have them.
+fn in_ledger(what: &What) -> bool {
+    !matches!(what, What::DeliveryEnded { .. } | What::AttemptEnded { .. })
 }
 
 impl Drop for Core {

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use super::CallError;
 use super::link::{Letter, Link, ToSession};
 use super::live::{LiveBoard, LiveDelivery};
+use crate::actor::{Actor, TokenName};
 use crate::calendar::{Calendar, CalendarView};
 use crate::client_record::{ClientView, Proof};
 use crate::command_limit::CommandLimit;
@@ -36,6 +37,8 @@ pub struct Handle {
     pub(super) sessions: Arc<AtomicU64>,
     /// Places for forecasts under way.
     pub(super) forecasts: Arc<Semaphore>,
+    /// Who asks by it.
+    pub(super) actor: Actor,
 }
 
 impl std::fmt::Debug for Handle {
@@ -231,6 +234,18 @@ impl Handle {
         self.events.subscribe()
     }
 
+    /// The same way for somebody else: what is asked by it is in the ledger under this actor. The
+    /// node's own handle asks as [`Actor::Library`].
+    #[must_use]
+    pub fn with_actor(&self, actor: Actor) -> Self {
+        Self { actor, ..self.clone() }
+    }
+
+    /// Notes in the ledger that an HTTP token was used.
+    pub async fn token_used(&self, token: TokenName, from: String) -> Result<(), CallError> {
+        self.send(Letter::Session(Input::TokenUsed { token, from })).await
+    }
+
     /// Makes the node look at its clock and its inbox. Only needed after a clock of one's own was
     /// set.
     pub fn wake(&self) {
@@ -239,7 +254,7 @@ impl Handle {
 
     pub(super) async fn call(&self, request: Request) -> Result<Reply, CallError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Letter::Call { request, answer }).await?;
+        self.send(Letter::Call { actor: self.actor.clone(), request, answer }).await?;
         answered.await.map_err(|_| CallError::Stopped)?.map_err(CallError::Refused)
     }
 

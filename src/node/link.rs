@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::live::LiveDelivery;
+use crate::actor::Actor;
 use crate::client_record::Proof;
 use crate::engine::{CloseReason, Dispatch, Input, Reply, Request, RequestError, SessionId};
 use crate::id::{ClientId, Serial};
@@ -39,6 +40,7 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) enum Letter {
     Call {
+        actor: Actor,
         request: Request,
         answer: Answer,
     },

@@ -18,19 +18,22 @@ mod rollout;
 mod run_loop;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use self::core::Core;
+use self::core::{Beginning, Core};
 use self::entropy::Entropy;
 use self::link::Letter;
 use self::run_loop::Loop;
+use crate::actor::Actor;
 use crate::bucket::Rate;
-use crate::engine::{DRAIN, Engine, Limits, RequestError};
+use crate::engine::{DRAIN, Limits, RequestError};
 use crate::label::LabelTrust;
+use crate::recording::Restored;
 use crate::store::{SledOptions, SledStore, Store, StoreError, records};
 use crate::time::{Clock, SystemClock};
 
@@ -111,11 +114,22 @@ pub struct Options {
     pub limits: Limits,
     /// How fast deliveries leave that had waited for clients that were away. Default [`DRAIN`].
     pub drain: Rate,
+    /// The server's settings, as its ledger tells of them when they change. Default: none.
+    pub settings: BTreeMap<String, String>,
+    /// Whether the engine's inputs are recorded, so that its decisions can be verified. Default
+    /// true.
+    pub record_inputs: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { labels: LabelTrust::default(), limits: Limits::default(), drain: DRAIN }
+        Self {
+            labels: LabelTrust::default(),
+            limits: Limits::default(),
+            drain: DRAIN,
+            settings: BTreeMap::new(),
+            record_inputs: true,
+        }
     }
 }
 
@@ -147,12 +161,14 @@ impl Node {
         options: Options,
     ) -> Result<Self, StartError> {
         let snapshot = records::load(store.as_ref())?;
-        let mut engine = Engine::restore(snapshot, clock.now()).with_limits(options.limits);
-        engine.trust_labels(options.labels);
-        engine.set_drain(options.drain);
+        let now = clock.now();
+        let Options { labels, limits, drain, settings, record_inputs } = options;
+        let how = Restored { limits, labels, drain };
+        let engine = how.engine(snapshot, now);
+        let beginning = Beginning { now, recorded: record_inputs.then_some(how), settings };
         let events = broadcast::Sender::new(EVENTS);
         let live = LiveBoard::default();
-        let core = Core::new(engine, Entropy::new()?, events.clone(), live.clone());
+        let core = Core::new(engine, Entropy::new()?, events.clone(), live.clone(), beginning);
         let (inbox, letters) = mpsc::channel(INBOX);
         let (end, ended) = oneshot::channel();
         let loop_store = Arc::clone(&store);
@@ -167,7 +183,8 @@ impl Node {
         let loop_thread = thread.thread().clone();
         let sessions = Arc::new(AtomicU64::new(1));
         let forecasts = forecast::places();
-        let handle = Handle { inbox, loop_thread, store, events, live, sessions, forecasts };
+        let actor = Actor::Library;
+        let handle = Handle { inbox, loop_thread, store, events, live, sessions, forecasts, actor };
         Ok(Self { handle, ended })
     }
 

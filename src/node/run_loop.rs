@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 use super::core::Core;
 use super::drift::Drift;
 use super::link::Letter;
-use crate::engine::{Change, Effect};
-use crate::store::{Store, StoreError, records};
+use crate::engine::Effect;
+use crate::store::writer::{Commit, Writer};
+use crate::store::{Store, StoreError};
 use crate::time::{Clock, Timestamp};
 
 /// Letters that one turn of the loop takes in, at most.
@@ -30,12 +31,9 @@ const PENDING: usize = 65_536;
 /// The longest sleep: after it the clock is looked at again, in case somebody has set it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
-/// Units to be made durable.
-type Units = Vec<Vec<Change>>;
-
 /// The store's thread, seen from the loop.
 struct Committer {
-    work: std_mpsc::Sender<Units>,
+    work: std_mpsc::Sender<Commit>,
     done: std_mpsc::Receiver<Result<(), StoreError>>,
     thread: JoinHandle<()>,
     /// What waits for the commit that is under way.
@@ -43,12 +41,13 @@ struct Committer {
 }
 
 impl Committer {
-    fn start(store: Arc<dyn Store>, wake: Thread) -> std::io::Result<Self> {
-        let (work, orders) = std_mpsc::channel::<Units>();
+    fn start(store: Arc<dyn Store>, wake: Thread) -> Result<Self, Fatal> {
+        let mut writer = Writer::open(store.as_ref())?;
+        let (work, orders) = std_mpsc::channel::<Commit>();
         let (report, done) = std_mpsc::channel();
         let thread = thread::Builder::new().name("store".into()).spawn(move || {
-            while let Ok(units) = orders.recv() {
-                let result = records::write(store.as_ref(), &units);
+            while let Ok(commit) = orders.recv() {
+                let result = writer.write(store.as_ref(), &commit);
                 let failed = result.is_err();
                 let gone = report.send(result).is_err();
                 wake.unpark();
@@ -60,9 +59,9 @@ impl Committer {
         Ok(Self { work, done, thread, waiting: None })
     }
 
-    /// Hands over a decision. Without units there is nothing to wait for.
-    fn commit(&mut self, units: Units, effects: Vec<Effect>) -> Result<(), Fatal> {
-        self.work.send(units).map_err(|_| Fatal::ThreadEnded)?;
+    /// Hands over a commit, and what waits for it.
+    fn commit(&mut self, commit: Commit, effects: Vec<Effect>) -> Result<(), Fatal> {
+        self.work.send(commit).map_err(|_| Fatal::ThreadEnded)?;
         self.waiting = Some(effects);
         Ok(())
     }
@@ -105,6 +104,8 @@ pub(super) struct Loop {
     drift: Drift,
     committer: Committer,
     stopping: bool,
+    /// The engine was told that the node stops, as the last of all.
+    told_stop: bool,
 }
 
 impl Loop {
@@ -116,7 +117,7 @@ impl Loop {
     ) -> Result<Self, Fatal> {
         let committer = Committer::start(store, thread::current())?;
         let drift = Drift::new(clock.now(), Instant::now());
-        Ok(Self { core, inbox, clock, drift, committer, stopping: false })
+        Ok(Self { core, inbox, clock, drift, committer, stopping: false, told_stop: false })
     }
 
     /// Runs until a letter says stop, or every handle is gone, or the store fails.
@@ -129,9 +130,12 @@ impl Loop {
             let released = self.act(now)?;
             let idle = !due && !letters && !released;
             if self.stopping && idle && self.committer.waiting.is_none() {
-                return self.end();
-            }
-            if idle {
+                if self.told_stop {
+                    return self.end();
+                }
+                self.told_stop = true;
+                self.core.stopping(now);
+            } else if idle {
                 self.sleep(full);
             }
         }
@@ -184,12 +188,12 @@ impl Loop {
         if self.committer.waiting.is_some() {
             return Ok(any);
         }
-        let decision = self.core.take();
-        if decision.units.is_empty() {
-            any |= !decision.effects.is_empty();
-            self.core.release(now, decision.effects);
+        let (commit, effects) = self.core.take();
+        if commit.is_empty() {
+            any |= !effects.is_empty();
+            self.core.release(now, effects);
         } else {
-            self.committer.commit(decision.units, decision.effects)?;
+            self.committer.commit(commit, effects)?;
         }
         Ok(any)
     }

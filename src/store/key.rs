@@ -6,7 +6,7 @@
 //!
 //! | key | value | sorts by |
 //! | --- | --- | --- |
-//! | `m` + name | a fact about the store; `m` `format` is the format's number, u32 | name |
+//! | `m` + name | a fact about the store; `m` `format` is the format's number, u32; `m` `settings` the server's settings at its last start, a JSON object of texts | name |
 //! | `j` + job id (16) | the job's definition, JSON of [`Job`](crate::Job) | job id |
 //! | `s` + job id (16) | the job's standing, JSON of [`JobState`](crate::JobState) | job id |
 //! | `r` + serial (16) | a run, JSON of [`Run`](crate::Run) | serial |
@@ -27,6 +27,8 @@
 //! | `t` + 0 + job id (16) + serial (16) | an ended run of the job (of none: zeros), see [`EndedRun`](super::records::EndedRun) | job, then serial |
 //! | `m` + `ended runs` | there once every ended run has its `t` 0 key: stores from before do not have them | |
 //! | `m` + `forgetting ` + serial (16) | a run of which a part is forgotten, and the rest is still to be | serial |
+//! | `g` + event (u64) | a page of the ledger, under the number of its first event, see [`ledger`](super::ledger) | event number |
+//! | `f` + commit (u64) + piece (u16) | the engine's inputs that one commit goes back to, see [`recording`](crate::recording) | commit, then position |
 //! | `w` + serial (16) + client (u32) | a late answer, JSON of [`LateAnswer`](crate::LateAnswer) | serial, then client number |
 //! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
@@ -84,6 +86,10 @@ pub const REPEAT: u8 = b'l';
 pub const LATE: u8 = b'w';
 /// What is derived: ended runs by job, and statistics.
 pub const DERIVED: u8 = b't';
+/// Pages of the ledger.
+pub const LEDGER: u8 = b'g';
+/// Recorded inputs.
+pub const INPUTS: u8 = b'f';
 /// The redo log of large units.
 pub const STAGING: u8 = b'z';
 
@@ -148,6 +154,37 @@ pub fn ended_in(key: &[u8]) -> Option<(Option<JobId>, Serial)> {
     let job: [u8; 16] = key.get(2..18)?.try_into().ok()?;
     let serial = Serial::from_bytes(key.get(18..)?.try_into().ok()?);
     Some(((job != NO_JOB).then(|| JobId::from_bytes(job)), serial))
+}
+
+/// The key of the server's settings.
+#[must_use]
+pub fn settings() -> Vec<u8> {
+    of(META, &[b"settings"])
+}
+
+/// The key of the page of the ledger that begins with an event.
+#[must_use]
+pub fn ledger(first: u64) -> Vec<u8> {
+    of(LEDGER, &[&first.to_be_bytes()])
+}
+
+/// The number of the first event in a key of a page of the ledger.
+#[must_use]
+pub fn event_in(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
+}
+
+/// The key of a piece of the inputs of a commit.
+#[must_use]
+pub fn inputs(commit: u64, piece: u16) -> Vec<u8> {
+    of(INPUTS, &[&commit.to_be_bytes(), &piece.to_be_bytes()])
+}
+
+/// Commit and piece in a key of recorded inputs.
+#[must_use]
+pub fn inputs_in(key: &[u8]) -> Option<(u64, u16)> {
+    let commit = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
+    Some((commit, u16::from_be_bytes(key.get(9..)?.try_into().ok()?)))
 }
 
 /// The key of a job's definition.

@@ -14,6 +14,7 @@ pub mod conformance;
 mod error;
 mod format;
 pub mod key;
+pub mod ledger;
 mod memory;
 mod open_set;
 pub mod page;
@@ -21,6 +22,7 @@ pub mod records;
 mod sled;
 pub mod staging;
 mod walk;
+pub mod writer;
 
 #[cfg(test)]
 pub(crate) mod faulty;

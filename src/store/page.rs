@@ -21,6 +21,8 @@
 //! than [`MAX_INLINE`] lies outside, cut into pieces of [`RESULT_PART`] bytes under keys of its
 //! own.
 
+pub use crate::bytes::Damaged;
+use crate::bytes::{Reader, put_signed, put_varint};
 use crate::engine::PageEntry;
 use crate::id::ClientNo;
 use crate::json::Json;
@@ -104,52 +106,36 @@ pub fn cut_reason(reason: &str) -> std::borrow::Cow<'_, str> {
 fn write_entry(out: &mut Vec<u8>, entry: &PageEntry, before: i64) {
     let PageEntry { client, at, attempt, retried, outcome } = entry;
     let Outcome { state, reason, result, ran_ms } = outcome;
-    varint(out, client.0.into());
-    varint(out, zigzag(at.millis().wrapping_sub(before)));
+    put_varint(out, client.0.into());
+    put_signed(out, at.millis().wrapping_sub(before));
     let head = out.len();
     if *retried || *attempt != 1 {
         out.push(LATER_ATTEMPT);
         out.push(if *retried { state.code() | RETRIED } else { state.code() });
-        varint(out, (*attempt).into());
+        put_varint(out, (*attempt).into());
     } else {
         out.push(state.code());
     }
     if let Some(ran_ms) = ran_ms {
         out[head] |= HAS_RAN;
-        varint(out, *ran_ms);
+        put_varint(out, *ran_ms);
     }
     if let Some(reason) = reason {
         out[head] |= HAS_REASON;
         let reason = cut_reason(reason);
-        varint(out, reason.len() as u64);
+        put_varint(out, reason.len() as u64);
         out.extend_from_slice(reason.as_bytes());
     }
     if let Some(result) = result {
         out[head] |= HAS_RESULT;
         let text = result.text().as_bytes();
-        varint(out, text.len() as u64);
+        put_varint(out, text.len() as u64);
         if text.len() > MAX_INLINE {
             out[head] |= OUTSIDE;
         } else {
             out.extend_from_slice(text);
         }
     }
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    out.push(value.to_le_bytes()[0]);
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
-}
-
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
 /// A response as it lies in a part of a page.
@@ -210,15 +196,10 @@ impl Row<'_> {
     }
 }
 
-/// What is wrong with a page.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Damaged(String);
-
 /// The responses of a part of a page, in the order in which they were recorded.
 pub fn rows(part: &[u8]) -> Result<Rows<'_>, Damaged> {
     match part.split_first() {
-        Some((&VERSION, rest)) => Ok(Rows { rest, before: 0 }),
+        Some((&VERSION, rest)) => Ok(Rows { rest: Reader::new(rest, "a response"), before: 0 }),
         Some((version, _)) => Err(Damaged(format!("version {version} is not known"))),
         None => Err(Damaged("it is empty".to_owned())),
     }
@@ -227,7 +208,7 @@ pub fn rows(part: &[u8]) -> Result<Rows<'_>, Damaged> {
 /// See [`rows`]. It ends after the first error.
 #[derive(Debug, Clone)]
 pub struct Rows<'a> {
-    rest: &'a [u8],
+    rest: Reader<'a>,
     before: i64,
 }
 
@@ -240,7 +221,7 @@ impl<'a> Iterator for Rows<'a> {
         }
         let row = self.row();
         if row.is_err() {
-            self.rest = &[];
+            self.rest = Reader::new(&[], "a response");
         }
         Some(row)
     }
@@ -248,14 +229,14 @@ impl<'a> Iterator for Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn row(&mut self) -> Result<Row<'a>, Damaged> {
-        let client = self.varint()?;
+        let client = self.rest.varint()?;
         let client = u32::try_from(client)
             .map_err(|_| Damaged(format!("client number {client} is above the highest")))?;
-        self.before = self.before.wrapping_add(unzigzag(self.varint()?));
-        let head = self.take(1)?[0];
+        self.before = self.before.wrapping_add(self.rest.signed()?);
+        let head = self.rest.byte()?;
         let (code, attempt, retried) = if head & STATE == LATER_ATTEMPT {
-            let code = self.take(1)?[0];
-            let attempt = self.varint()?;
+            let code = self.rest.byte()?;
+            let attempt = self.rest.varint()?;
             let attempt = u32::try_from(attempt)
                 .map_err(|_| Damaged(format!("attempt {attempt} is above the highest")))?;
             (code & !RETRIED, attempt, code & RETRIED != 0)
@@ -264,48 +245,16 @@ impl<'a> Rows<'a> {
         };
         let state = DeliveryState::from_code(code)
             .ok_or_else(|| Damaged(format!("state {code} is not known")))?;
-        let ran_ms = if head & HAS_RAN == 0 { None } else { Some(self.varint()?) };
-        let reason = if head & HAS_REASON == 0 { None } else { Some(self.text()?) };
+        let ran_ms = if head & HAS_RAN == 0 { None } else { Some(self.rest.varint()?) };
+        let reason = if head & HAS_REASON == 0 { None } else { Some(self.rest.text()?) };
         let result = match (head & HAS_RESULT != 0, head & OUTSIDE != 0) {
             (false, false) => None,
-            (true, false) => Some(StoredResult::Inline(self.text()?)),
-            (true, true) => Some(StoredResult::Outside { bytes: self.varint()? }),
+            (true, false) => Some(StoredResult::Inline(self.rest.text()?)),
+            (true, true) => Some(StoredResult::Outside { bytes: self.rest.varint()? }),
             (false, true) => return Err(Damaged("a result that is not there lies outside".into())),
         };
         let at = Timestamp::from_millis(self.before);
         Ok(Row { client: ClientNo(client), at, attempt, retried, state, ran_ms, reason, result })
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Damaged> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or_else(|| Damaged("it ends within a response".to_owned()))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn varint(&mut self) -> Result<u64, Damaged> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take(1)?[0];
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                break;
-            }
-            value |= bits << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(Damaged("a number is longer than 64 bits".to_owned()))
-    }
-
-    fn text(&mut self) -> Result<&'a str, Damaged> {
-        // A length beyond memory is beyond the bytes there are, too.
-        let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
-        std::str::from_utf8(self.take(length)?)
-            .map_err(|error| Damaged(format!("a text is not UTF-8: {error}")))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::time::Timestamp;
 
 mod ended;
 mod past;
+pub(super) use ended::{looks_at_any_of, searches};
 pub use ended::{EndedRun, ended_run};
 pub use past::{job, revision};
 
@@ -33,7 +34,7 @@ pub fn write(store: &dyn Store, units: &[Vec<Change>]) -> Result<(), StoreError>
     let mut ready = Vec::with_capacity(units.len());
     for (at, unit) in units.iter().enumerate() {
         // It deletes what it finds, so what comes before must be there to be found.
-        if ended::looks_at_any_of(unit, &units[at - ready.len()..at]) {
+        if looks_at_any_of(unit, &units[at - ready.len()..at]) {
             staging::write_units(store, std::mem::take(&mut ready))?;
         }
         match encode(store, unit) {
@@ -52,55 +53,64 @@ pub fn write(store: &dyn Store, units: &[Vec<Change>]) -> Result<(), StoreError>
 pub fn encode(store: &dyn Store, unit: &[Change]) -> Result<Vec<Op>, StoreError> {
     let mut ops = Vec::with_capacity(unit.len());
     for change in unit {
-        match change {
-            Change::PutJob(job) => ops.push(put("job", key::job(job.id), &**job)?),
-            Change::PutJobState(id, state) => {
-                ops.push(put("job state", key::job_state(*id), state)?);
-            }
-            Change::RemoveJob(id) => {
-                ops.push(Op::Delete(key::job(*id)));
-                ops.push(Op::Delete(key::job_state(*id)));
-            }
-            Change::PutRun(run) => {
-                ops.push(put("run", key::run(run.serial), &**run)?);
-                ops.extend(ended::index(run));
-            }
-            Change::PutOpen { serial, chunk, open } => {
-                ops.push(put_set(key::open(*serial, *chunk), *chunk, open)?);
-            }
-            Change::PutMarks { serial, mark, chunk, clients } => {
-                ops.push(put_set(key::mark(*serial, *mark as u8, *chunk), *chunk, clients)?);
-            }
-            Change::PutPage { serial, page, entries } => {
-                put_page(&mut ops, *serial, *page, entries)?;
-            }
-            Change::PutClient(client) => {
-                ops.push(put("client", key::client(client.no), &**client)?);
-                let no = client.no.0.to_be_bytes().to_vec();
-                ops.push(Op::Put(key::client_id(&client.id), no));
-            }
-            Change::PutPresence(no, presence) => ops.push(put_presence(*no, presence)?),
-            Change::ForgetRun(_) | Change::IndexRuns { .. } => {
-                ended::encode(store, &mut ops, change)?;
-            }
-            Change::PutMissed(_)
-            | Change::PutRevision(_)
-            | Change::PutRemoved(_)
-            | Change::ForgetJob(_) => past::encode(store, &mut ops, change)?,
-            Change::PutCalendar(record) => {
-                ops.push(put("calendar", key::calendar(record.spec.name()), &**record)?);
-            }
-            Change::RemoveCalendar(name) => ops.push(Op::Delete(key::calendar(name))),
-            Change::PutRepeat(repeat) => {
-                ops.push(put("remembered submit", key::repeat(&repeat.key), &**repeat)?);
-            }
-            Change::PutLate { serial, client, answer } => {
-                ops.push(put("late answer", key::late(*serial, *client), &**answer)?);
-            }
-            Change::ForgetRepeat(known) => ops.push(Op::Delete(key::repeat(known))),
-        }
+        encode_change(store, &mut ops, change)?;
     }
     Ok(ops)
+}
+
+/// Adds the operations of one change to those of the unit before it.
+pub(super) fn encode_change(
+    store: &dyn Store,
+    ops: &mut Vec<Op>,
+    change: &Change,
+) -> Result<(), StoreError> {
+    match change {
+        Change::PutJob(job) => ops.push(put("job", key::job(job.id), &**job)?),
+        Change::PutJobState(id, state) => {
+            ops.push(put("job state", key::job_state(*id), state)?);
+        }
+        Change::RemoveJob(id) => {
+            ops.push(Op::Delete(key::job(*id)));
+            ops.push(Op::Delete(key::job_state(*id)));
+        }
+        Change::PutRun(run) => {
+            ops.push(put("run", key::run(run.serial), &**run)?);
+            ops.extend(ended::index(run));
+        }
+        Change::PutOpen { serial, chunk, open } => {
+            ops.push(put_set(key::open(*serial, *chunk), *chunk, open)?);
+        }
+        Change::PutMarks { serial, mark, chunk, clients } => {
+            ops.push(put_set(key::mark(*serial, *mark as u8, *chunk), *chunk, clients)?);
+        }
+        Change::PutPage { serial, page, entries } => {
+            put_page(ops, *serial, *page, entries)?;
+        }
+        Change::PutClient(client) => {
+            ops.push(put("client", key::client(client.no), &**client)?);
+            let no = client.no.0.to_be_bytes().to_vec();
+            ops.push(Op::Put(key::client_id(&client.id), no));
+        }
+        Change::PutPresence(no, presence) => ops.push(put_presence(*no, presence)?),
+        Change::ForgetRun(_) | Change::IndexRuns { .. } => ended::encode(store, ops, change)?,
+        Change::PutMissed(_)
+        | Change::PutRevision(_)
+        | Change::PutRemoved(_)
+        | Change::ForgetJob(_) => past::encode(store, ops, change)?,
+        Change::PutCalendar(record) => {
+            ops.push(put("calendar", key::calendar(record.spec.name()), &**record)?);
+        }
+        Change::RemoveCalendar(name) => ops.push(Op::Delete(key::calendar(name))),
+        Change::PutRepeat(repeat) => {
+            ops.push(put("remembered submit", key::repeat(&repeat.key), &**repeat)?);
+        }
+        Change::PutLate { serial, client, answer } => {
+            ops.push(put("late answer", key::late(*serial, *client), &**answer)?);
+        }
+        Change::ForgetRepeat(known) => ops.push(Op::Delete(key::repeat(known))),
+        Change::PutSettings(settings) => ops.push(put("settings", key::settings(), settings)?),
+    }
+    Ok(())
 }
 
 fn put(what: &'static str, key: Vec<u8>, record: &impl Serialize) -> Result<Op, StoreError> {
@@ -185,6 +195,8 @@ pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
         last_serial,
         calendars: load_all(store, "calendar", key::CALENDAR)?,
         repeats: load_all(store, "remembered submit", key::REPEAT)?,
+        settings: get(store, "settings", &key::settings())?.unwrap_or_default(),
+        ledger_end: super::ledger::Head::of(store)?.end(),
     })
 }
 

@@ -12,7 +12,7 @@ use regex::Regex;
 use scan::{Source, line_of};
 
 /// Types and pure functions, below everything else; they may use each other.
-const DOMAIN: &str = "bucket calendar client_record command_limit delivery_state forecast id idempotency job \
+const DOMAIN: &str = "actor bucket bytes calendar client_record command_limit delivery_state forecast id idempotency job \
      job_diff job_past json keep label live pause policy rollout run schedule size statistics \
      suggest target time";
 
@@ -21,10 +21,11 @@ const DOMAIN: &str = "bucket calendar client_record command_limit delivery_state
 const TABLE: &[(&str, &str)] = &[
     ("domain", ""),
     ("engine", "domain"),
+    ("recording", "domain engine"),
     ("lock_file", ""),
     ("store", "domain engine lock_file"),
     ("history", "domain engine store"),
-    ("node", "domain engine store history"),
+    ("node", "domain engine recording store history"),
     ("access", ""),
     ("agent", "domain"),
     ("job_files", "domain"),

@@ -85,7 +85,7 @@ impl World {
 
     fn ask(&mut self, request: Request) {
         let (call, entropy) = (CallId(self.number()), u128::from(self.random.next()));
-        self.input(Input::Call { call, request, entropy });
+        self.input(Input::Call { call, actor: fleetcron::Actor::Library, request, entropy });
     }
 
     fn input(&mut self, input: Input) {

@@ -93,7 +93,9 @@ impl Bench {
         self.calls += 1;
         let call = CallId(self.calls);
         let entropy = u128::from(self.calls);
-        self.input(Input::Call { call, request, entropy }).expect("a call is answered").unwrap()
+        self.input(Input::Call { call, actor: fleetcron::Actor::Library, request, entropy })
+            .expect("a call is answered")
+            .unwrap()
     }
 
     /// Brings the engine to a moment, as the node would: what is due is done before.

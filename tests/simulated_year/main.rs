@@ -97,7 +97,10 @@ impl World {
     fn ask(&mut self, request: Request) {
         self.calls += 1;
         let (call, entropy) = (CallId(self.calls), u128::from(self.random.next()));
-        self.engine.handle(at(self.wall), Input::Call { call, request, entropy });
+        self.engine.handle(
+            at(self.wall),
+            Input::Call { call, actor: fleetcron::Actor::Library, request, entropy },
+        );
         self.commit();
     }
 

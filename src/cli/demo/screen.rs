@@ -82,7 +82,7 @@ impl Screen {
 
     fn words(&self, what: &What) -> Option<String> {
         match what {
-            What::RunStarted { serial, job, command, total, away } => {
+            What::RunStarted { serial, job, command, total, away, .. } => {
                 Some(self.started(*serial, job.as_ref(), command, *total, *away))
             }
             What::DeliveryEnded { job, command, response }
@@ -111,7 +111,13 @@ impl Screen {
             | What::Calendar { .. }
             | What::Forgotten { .. }
             | What::Rollout { .. }
-            | What::LateAnswer { .. } => None,
+            | What::LateAnswer { .. }
+            | What::RunChanged { .. }
+            | What::Client { .. }
+            | What::Server { .. }
+            | What::Setting { .. }
+            | What::TokenUsed { .. }
+            | What::ClockJumped => None,
         }
     }
 

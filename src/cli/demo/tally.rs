@@ -47,6 +47,12 @@ impl Tally {
             | What::AttemptEnded { .. }
             | What::Rollout { .. }
             | What::LateAnswer { .. }
+            | What::RunChanged { .. }
+            | What::Client { .. }
+            | What::Server { .. }
+            | What::Setting { .. }
+            | What::TokenUsed { .. }
+            | What::ClockJumped
             | What::RunEnded { .. } => {}
         }
     }

@@ -52,7 +52,7 @@ impl Bench {
     fn told(&self) -> Vec<String> {
         let told = |effect: &Effect| match effect {
             Effect::Notify(event) => match &event.what {
-                What::Job { job, change } => Some(format!("{job} {change}")),
+                What::Job { job, change, .. } => Some(format!("{job} {change}")),
                 What::Calendar { calendar, change, moved } => {
                     Some(format!("calendar {calendar} {change} {moved}"))
                 }
@@ -121,6 +121,7 @@ fn a_change_takes_effect_from_now_on() {
 
     // All of it is one unit, so that a crash leaves all or nothing.
     bench.input(Input::Call {
+        actor: crate::Actor::Library,
         call: CallId(900),
         request: Request::PutCalendar(calendar("holidays", &["1972-09-28..1972-09-30"])),
         entropy: 1,
@@ -205,7 +206,10 @@ fn a_firing_in_the_commit_of_a_change_is_not_lost_wherever_it_stops() {
         bench.now = hours(6);
         bench.deadlines();
         let request = Request::PutCalendar(calendar("holidays", &["1972-10-01"]));
-        bench.engine.handle(bench.now, Input::Call { call: CallId(900), request, entropy: 1 });
+        bench.engine.handle(
+            bench.now,
+            Input::Call { call: CallId(900), actor: crate::Actor::Library, request, entropy: 1 },
+        );
         let units = bench.engine.take().units;
         assert!(matches!(units[1][..], [Change::PutCalendar(_), Change::PutJobState(..)]));
         records::write(&bench.store, &units[..durable]).unwrap();

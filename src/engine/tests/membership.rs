@@ -95,6 +95,7 @@ fn the_delivery_is_stored_with_the_change_that_lets_its_client_in() {
     bench.engine.handle(
         bench.now,
         Input::Call {
+            actor: crate::Actor::Library,
             call: CallId(99),
             request: Request::AddClient(NewClient {
                 id: "d".parse().unwrap(),

@@ -95,7 +95,12 @@ impl Bench {
     fn ask(&mut self, request: Request) -> Result<Reply, RequestError> {
         self.calls += 1;
         let entropy = u128::from(self.calls);
-        self.input(Input::Call { call: CallId(self.calls), request, entropy });
+        self.input(Input::Call {
+            call: CallId(self.calls),
+            actor: crate::Actor::Library,
+            request,
+            entropy,
+        });
         let answer = self.effects.iter().find_map(|effect| match effect {
             Effect::Reply { answer, .. } => Some(answer.clone()),
             _ => None,

@@ -116,7 +116,12 @@ fn a_crash_parts_no_row_from_the_total_that_counts_it() {
                 Request::Apply(apply),
                 Request::PauseJobs { jobs: crate::JobSelection::All, terms },
             ] {
-                let input = Input::Call { call: CallId(9), request, entropy: 9 };
+                let input = Input::Call {
+                    call: CallId(9),
+                    actor: crate::Actor::Library,
+                    request,
+                    entropy: 9,
+                };
                 bench.engine.handle(at(65), input);
             }
             let units = bench.engine.take().units;
@@ -161,7 +166,10 @@ fn a_job_that_is_removed_right_after_a_miss_keeps_its_row() {
     bench.now = at(35);
     bench.deadlines();
     let request = Request::RemoveJob(name("tick"));
-    bench.engine.handle(at(35), Input::Call { call: CallId(9), request, entropy: 9 });
+    bench.engine.handle(
+        at(35),
+        Input::Call { call: CallId(9), actor: crate::Actor::Library, request, entropy: 9 },
+    );
     bench.settle();
     assert_eq!(bench.rows("tick").len(), 1);
     assert_eq!(bench.live("tick"), None);
@@ -210,7 +218,10 @@ fn a_revision_is_in_the_unit_of_its_change() {
     spec.description = Some("other".into());
     let apply = Apply { jobs: vec![spec], ..Apply::default() };
     let request = Request::Apply(apply);
-    bench.engine.handle(at(0), Input::Call { call: CallId(9), request, entropy: 9 });
+    bench.engine.handle(
+        at(0),
+        Input::Call { call: CallId(9), actor: crate::Actor::Library, request, entropy: 9 },
+    );
     let units = bench.engine.take().units;
     let [unit] = &units[..] else { panic!("{units:?}") };
     let revisions: Vec<&JobRevision> = unit

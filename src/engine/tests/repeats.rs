@@ -100,7 +100,10 @@ fn run_and_key_are_one_unit() {
         unique_within: Some(Duration::from_secs(5)),
         ..keyed("group:abc", "k")
     });
-    bench.engine.handle(at(0), Input::Call { call: CallId(99), request, entropy: 1 });
+    bench.engine.handle(
+        at(0),
+        Input::Call { call: CallId(99), actor: crate::Actor::Library, request, entropy: 1 },
+    );
     let units = bench.engine.take().units;
     let [unit] = &units[..] else { panic!("{units:?}") };
     assert!(unit.iter().any(|change| matches!(change, Change::PutRun(_))));
@@ -114,7 +117,10 @@ fn a_crash_leaves_run_and_key_or_neither() {
     for written in 0..=1 {
         let mut bench = Bench::new();
         let request = Request::Submit(keyed("client:a", "k"));
-        bench.engine.handle(at(0), Input::Call { call: CallId(99), request, entropy: 1 });
+        bench.engine.handle(
+            at(0),
+            Input::Call { call: CallId(99), actor: crate::Actor::Library, request, entropy: 1 },
+        );
         let units = bench.engine.take().units;
         records::write(&bench.store, &units[..written]).unwrap();
         bench.restart(at(1));

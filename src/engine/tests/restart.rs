@@ -169,7 +169,10 @@ fn a_client_whose_removal_was_cut_short_leaves_nothing_open() {
     let mut bench = Bench::new();
     let serial = bench.submit("client:b").serial;
     let request = Request::RemoveClient("b".parse().unwrap());
-    bench.engine.handle(at(0), Input::Call { call: CallId(99), request, entropy: 1 });
+    bench.engine.handle(
+        at(0),
+        Input::Call { call: CallId(99), actor: crate::Actor::Library, request, entropy: 1 },
+    );
     let units = bench.engine.take().units;
     let [client, run] = &units[..] else { panic!("{units:?}") };
     assert!(matches!(client[..], [Change::PutClient(_)]));

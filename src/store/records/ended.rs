@@ -9,9 +9,11 @@ use crate::run::Run;
 use crate::store::MAX_OPS;
 use crate::time::Timestamp;
 
-/// Operations by which one unit forgets runs, at most: one batch, and what is decided meanwhile
-/// waits for no more than that.
-const FORGOTTEN_AT_ONCE: usize = MAX_OPS;
+/// Operations by which one unit forgets runs or jobs, at most: one batch with its page of the
+/// ledger, and what is decided meanwhile waits for no more than that.
+pub(super) const FORGOTTEN_AT_ONCE: usize = 128;
+
+const _: () = assert!(FORGOTTEN_AT_ONCE + 16 <= MAX_OPS);
 
 /// The run itself, its place among those of its job, and the note that it is being forgotten.
 const OWN_KEYS: usize = 3;
@@ -95,8 +97,16 @@ pub(super) fn encode(
     }
 }
 
+/// Whether a unit finds by reading the store what it deletes or puts.
+pub(in crate::store) fn searches(unit: &[Change]) -> bool {
+    let by_search = |change: &Change| {
+        matches!(change, Change::ForgetRun(_) | Change::ForgetJob(_) | Change::IndexRuns { .. })
+    };
+    unit.iter().any(by_search)
+}
+
 /// Whether a unit reads in the store what one of these units, which are not there yet, changes.
-pub(super) fn looks_at_any_of(unit: &[Change], before: &[Vec<Change>]) -> bool {
+pub(in crate::store) fn looks_at_any_of(unit: &[Change], before: &[Vec<Change>]) -> bool {
     let (mut runs, mut jobs) = (HashSet::new(), HashSet::new());
     for change in unit {
         match change {

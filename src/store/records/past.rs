@@ -5,11 +5,10 @@ use crate::engine::Change;
 use crate::id::JobId;
 use crate::job::Job;
 use crate::job_past::{JobRevision, MISSED_KEPT, REVISIONS_KEPT, RemovedJob};
-use crate::store::MAX_OPS;
 
 /// Records of removed jobs that one unit forgets, at most: with the last job's own keys they are
 /// one batch.
-const FORGOTTEN_AT_ONCE: usize = MAX_OPS - 2;
+const FORGOTTEN_AT_ONCE: usize = super::ended::FORGOTTEN_AT_ONCE - 2;
 
 /// The operations of a change of this kind; of others there are none.
 pub(super) fn encode(

@@ -105,7 +105,12 @@ fn an_approval_survives_a_restart_and_so_does_the_need_for_one() {
     fleet.wait_until(at(1_000));
     assert_eq!(fleet.at_work(serial), [0; 0], "still nobody has approved it");
     // The commit of the approval is the last thing that happens.
-    let call = Input::Call { call: CallId(0), request: Request::ApproveRun(serial), entropy: 0 };
+    let call = Input::Call {
+        call: CallId(0),
+        actor: crate::Actor::Library,
+        request: Request::ApproveRun(serial),
+        entropy: 0,
+    };
     fleet.bench.input(call);
     fleet.restart(at(1_001));
     assert_eq!(fleet.state(serial).wave, 2);
