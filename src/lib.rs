@@ -150,6 +150,7 @@ mod run;
 pub mod schedule;
 pub mod server;
 pub mod size;
+pub mod statistics;
 pub mod store;
 pub mod suggest;
 mod target;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::Effect;
+use super::{Effect, StatisticsPut};
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
 use crate::id::{CalendarName, ClientNo, JobId, Serial};
@@ -76,6 +76,15 @@ pub enum Change {
         runs: Vec<Serial>,
         /// Whether these are the last.
         all: bool,
+    },
+    /// Records of statistics, and up to where the ledger is counted with them.
+    PutStatistics(Box<StatisticsPut>),
+    /// A bounded part of the statistics of hours and days before these is gone, in the end all.
+    ForgetStatistics {
+        /// The first hour that is kept.
+        hours: u32,
+        /// The first day that is kept.
+        days: u32,
     },
     /// A row of missed firings, in the unit of the standing that counts it. It takes the place of
     /// the one [`MISSED_KEPT`](crate::MISSED_KEPT) before it.

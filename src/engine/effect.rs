@@ -137,6 +137,8 @@ pub enum Reply {
     Clients(Vec<ClientView>),
     /// Counts of everything.
     Status(Status),
+    /// What time it is.
+    Time(Timestamp),
     /// Where a job stands, for a forecast at that moment.
     Outlook(Timestamp, Outlook),
     /// Where jobs stand, for a forecast.

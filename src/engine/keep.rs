@@ -30,6 +30,12 @@ impl Engine {
         Reply::Done
     }
 
+    /// Stores or forgets what is derived: no decision rests on it.
+    pub(super) fn derived(&mut self, change: Change) -> Reply {
+        self.store(vec![change]);
+        Reply::Done
+    }
+
     /// The jobs that say what of their history is kept, in the order of their numbers.
     pub(super) fn keeping(&self, page: &Page<JobId>) -> Reply {
         Reply::Keeping(self.jobs.keeping(page.after, page.limit.min(Page::<JobId>::MAX)))

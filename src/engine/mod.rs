@@ -62,7 +62,7 @@ pub use effect::{
 pub use event::{EVENT_FIELD, EVENT_FIELDS, Event, What};
 pub use forecast::OUTLOOKS;
 pub use input::{
-    Apply, CallId, ClientLimit, Forgotten, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId,
+    Apply, CallId, ClientLimit, Forgotten, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId, StatisticsPut,
 };
 pub use late::MAX_WITHDRAWN;
 pub use missed::{LATE, MAX_CATCH_UP};

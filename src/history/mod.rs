@@ -4,12 +4,17 @@
 //! bounded, by the constants of this module. A read beside the node sees each run as some commit
 //! left it. May import the domain types and the store.
 
+mod count;
 mod keep;
 mod late;
 mod past;
 mod responses;
 mod runs;
+mod statistics;
 
+pub use count::{
+    COUNTED_EVENTS, COUNTED_STATISTICS, Delta, count, counted, counted_before, merged,
+};
 pub use keep::{
     Beyond, Census, Cut, LOOKED_AT, OldRuns, OldRunsQuery, Unlisted, Within, beyond, census, forgetting,
     left, old_runs, unlisted,
@@ -23,6 +28,7 @@ pub use responses::{
     MAX_RESPONSES_BYTES, MAX_RESPONSES_COUNT, MAX_RESPONSES_PAGES, ResponsePage, response,
     responses,
 };
+pub use statistics::{Told, client_no, left_before, statistics};
 pub use runs::{DEFAULT_RUNS, MAX_RUNS, RUNS_LOOKED_AT, RunQuery, run, runs};
 
 #[cfg(test)]

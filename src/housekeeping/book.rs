@@ -138,7 +138,7 @@ impl Book {
     /// A serial before every ended run; `None`: there is none.
     pub(super) fn start(&self) -> Option<Serial> {
         let (first, _) = self.minutes.first_key_value()?;
-        Some(Serial::from_parts(begin(*first), 0))
+        Some(Serial::from_parts(begin(*first).minus(Duration::from_millis(1)), u128::MAX))
     }
 }
 

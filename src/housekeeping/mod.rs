@@ -8,6 +8,7 @@
 
 mod book;
 mod retention;
+mod statistics;
 mod steps;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::time::{Clock as _, SystemClock};
 
 pub use retention::Limits;
 use retention::Retention;
+use statistics::Counting;
 use steps::Pace;
 
 /// What to keep and how often to look.
@@ -31,6 +33,9 @@ pub struct Chores {
     pub limits: Limits,
     /// The time between two rounds of retention. Default 1 minute.
     pub retention_every: Duration,
+    /// The time between two looks at what is to be counted into the statistics. Default 10
+    /// seconds.
+    pub count_every: Duration,
     /// The time between two lines of statistics in the log. Default 1 minute.
     pub statistics_every: Duration,
 }
@@ -39,7 +44,8 @@ impl Default for Chores {
     fn default() -> Self {
         let minute = Duration::from_secs(60);
         let limits = Limits::default();
-        Self { limits, retention_every: minute, statistics_every: minute }
+        let count_every = Duration::from_secs(10);
+        Self { limits, retention_every: minute, count_every, statistics_every: minute }
     }
 }
 
@@ -70,6 +76,16 @@ impl Housekeeping {
                     // The round before is still under way.
                     let Ok(mut retention) = retention.try_lock() else { return Ok(()) };
                     retention.round(SystemClock.now()).await
+                }
+            })?)
+            .await?;
+        let counting = Arc::new(Mutex::new(Counting::new(handle.clone(), pace.clone())));
+        scheduler
+            .add(chore(chores.count_every, move || {
+                let counting = Arc::clone(&counting);
+                async move {
+                    let Ok(mut counting) = counting.try_lock() else { return Ok(()) };
+                    counting.round(SystemClock.now()).await
                 }
             })?)
             .await?;

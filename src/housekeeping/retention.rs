@@ -4,6 +4,8 @@
 //! limits of jobs that have their own; what ended too long ago; what is beyond the limits of number
 //! and bytes of all, the oldest first; the past of removed jobs.
 //!
+//! A run is forgotten only when the statistics have counted it: what it came to stays.
+//!
 //! What it costs to find them: of each job with a limit of number or bytes, a round reads what the
 //! list of its ended runs tells of those that it keeps, some 50 bytes each. By age, it reads the
 //! runs that have become too old since the last round, and once in [`WHOLE`] rounds every run that
@@ -68,13 +70,16 @@ pub(super) struct Retention {
     looked_at: Option<Serial>,
     rounds: u64,
     all_listed: bool,
+    /// Runs that ended before this moment are in the statistics, and may be forgotten.
+    counted_before: Timestamp,
 }
 
 impl Retention {
     pub(super) fn new(handle: Handle, limits: Limits, pace: Pace) -> Self {
         let counts = limits.runs.is_some() || limits.bytes.is_some();
         let book = counts.then(|| Book::open(&handle));
-        Self { handle, limits, pace, book, looked_at: None, rounds: 0, all_listed: false }
+        let (looked_at, counted_before) = (None, Timestamp::MIN);
+        Self { handle, limits, pace, book, looked_at, rounds: 0, all_listed: false, counted_before }
     }
 
     /// One round, as of `now`. Stops early, with what it has done so far, when the pace stops.
@@ -93,6 +98,7 @@ impl Retention {
     }
 
     async fn forget_runs(&mut self, now: Timestamp, sum: &mut Forgotten) -> Result<(), CallError> {
+        self.counted_before = self.handle.counted_before().await?;
         self.list_all().await?;
         self.finish().await?;
         let jobs = self.keeping().await?;
@@ -223,9 +229,11 @@ impl Retention {
 
     async fn forget(
         &mut self,
-        runs: Vec<EndedRun>,
+        mut runs: Vec<EndedRun>,
         sum: &mut Forgotten,
     ) -> Result<(), CallError> {
+        // The others are, in a later round.
+        runs.retain(|run| run.ended_at < self.counted_before);
         for step in runs.chunks(STEP) {
             if !self.forget_step(step.iter().map(|run| run.serial).collect()).await? {
                 return Ok(());

@@ -93,7 +93,7 @@ impl Handle {
         self.told(Request::NoteForgotten(forgotten)).await
     }
 
-    async fn told(&self, request: Request) -> Result<(), CallError> {
+    pub(super) async fn told(&self, request: Request) -> Result<(), CallError> {
         match self.call(request).await? {
             Reply::Done => Ok(()),
             other => Err(CallError::UnexpectedReply(format!("{other:?}"))),

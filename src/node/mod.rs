@@ -16,6 +16,7 @@ mod past;
 mod reads;
 mod rollout;
 mod run_loop;
+mod statistics;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub use handle::Handle;
 pub use link::ToSession;
 pub use live::{LiveBoard, LiveDelivery, Watch, WatchEnd};
 pub use run_loop::Fatal;
+pub use statistics::Uncounted;
 
 /// Events that a slow watcher may be behind before it loses the oldest.
 pub const EVENTS: usize = 4_096;

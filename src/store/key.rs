@@ -25,6 +25,11 @@
 //! | `l` + 0 + idempotency key (text) | a submit that is remembered by it, JSON of [`Repeat`](crate::Repeat) | key |
 //! | `l` + 1 + SHA-256 (32) | a submit that is remembered by its content, JSON of the same | hash |
 //! | `t` + 0 + job id (16) + serial (16) | an ended run of the job (of none: zeros), see [`EndedRun`](super::records::EndedRun) | job, then serial |
+//! | `t` + 1 + hour (u32) + job id (16) | the statistics of a job in an hour, a [`Record`](crate::statistics::Record) | hour, then job id |
+//! | `t` + 2 + day (u32) + job id (16) | the same of a day | day, then job id |
+//! | `t` + 3 + hour (u32) + page (u32) | the statistics of 16 clients in an hour, the same | hour, then client number |
+//! | `t` + 4 + day (u32) + page (u32) | the same of a day | day, then client number |
+//! | `m` + `statistics` | up to where the ledger is counted in them, JSON of [`Counted`](crate::statistics::Counted) | |
 //! | `m` + `ended runs` | there once every ended run has its `t` 0 key: stores from before do not have them | |
 //! | `m` + `forgetting ` + serial (16) | a run of which a part is forgotten, and the rest is still to be | serial |
 //! | `g` + event (u64) | a page of the ledger, under the number of its first event, see [`ledger`](super::ledger) | event number |
@@ -46,6 +51,7 @@ use std::ops::Range;
 
 use crate::id::{CalendarName, ClientId, ClientNo, JobId, JobName, Serial};
 use crate::idempotency::RepeatKey;
+use crate::statistics::{Slot, Span, Subject};
 use crate::time::Timestamp;
 
 /// Facts about the store.
@@ -154,6 +160,37 @@ pub fn ended_in(key: &[u8]) -> Option<(Option<JobId>, Serial)> {
     let job: [u8; 16] = key.get(2..18)?.try_into().ok()?;
     let serial = Serial::from_bytes(key.get(18..)?.try_into().ok()?);
     Some(((job != NO_JOB).then(|| JobId::from_bytes(job)), serial))
+}
+
+/// The key of where the statistics are.
+#[must_use]
+pub fn counted() -> Vec<u8> {
+    of(META, &[b"statistics"])
+}
+
+/// The key of a record of statistics.
+#[must_use]
+pub fn statistics(slot: Slot) -> Vec<u8> {
+    let (kind, span) = match (slot.subject, slot.span) {
+        (Subject::Job(_), Span::Hour(hour)) => (1, hour),
+        (Subject::Job(_), Span::Day(day)) => (2, day),
+        (Subject::Clients(_), Span::Hour(hour)) => (3, hour),
+        (Subject::Clients(_), Span::Day(day)) => (4, day),
+    };
+    let head = [DERIVED, kind];
+    match slot.subject {
+        Subject::Job(job) => [&head[..], &span.to_be_bytes(), &job.to_bytes()].concat(),
+        Subject::Clients(page) => [&head[..], &span.to_be_bytes(), &page.to_be_bytes()].concat(),
+    }
+}
+
+/// The records of statistics of hours before one, and of days before one.
+#[must_use]
+pub fn statistics_before(hour: u32, day: u32) -> [Range<Vec<u8>>; 4] {
+    [(1, hour), (2, day), (3, hour), (4, day)].map(|(kind, span)| {
+        let end = [&[DERIVED, kind][..], &span.to_be_bytes()].concat();
+        vec![DERIVED, kind]..end
+    })
 }
 
 /// The key of the server's settings.

@@ -21,9 +21,11 @@ use crate::time::Timestamp;
 
 mod ended;
 mod past;
+mod statistics;
 pub(super) use ended::{looks_at_any_of, searches};
 pub use ended::{EndedRun, ended_run};
 pub use past::{job, revision};
+pub use statistics::{counted, statistics};
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
 /// returns. Units share one flush unless one is large, or forgets what one before it has written.
@@ -108,6 +110,9 @@ pub(super) fn encode_change(
             ops.push(put("late answer", key::late(*serial, *client), &**answer)?);
         }
         Change::ForgetRepeat(known) => ops.push(Op::Delete(key::repeat(known))),
+        Change::PutStatistics(_) | Change::ForgetStatistics { .. } => {
+            statistics::encode(store, ops, change)?;
+        }
         Change::PutSettings(settings) => ops.push(put("settings", key::settings(), settings)?),
     }
     Ok(())

@@ -288,6 +288,12 @@ fn digest_change(digest: &mut crc32fast::Hasher, change: &Change, ops: &[Op]) {
         }
         Change::ForgetRun(serial) => digest.update(&serial.to_bytes()),
         Change::ForgetJob(removed) => digest.update(&removed.job.to_bytes()),
+        // What is derived is neither recorded nor verified.
+        Change::PutStatistics(put) => digest.update(&put.counted.until.to_le_bytes()),
+        Change::ForgetStatistics { hours, days } => {
+            digest.update(&hours.to_le_bytes());
+            digest.update(&days.to_le_bytes());
+        }
         Change::IndexRuns { runs, .. } => {
             runs.iter().for_each(|serial| digest.update(&serial.to_bytes()));
         }

@@ -97,12 +97,19 @@ pub(super) fn encode(
     }
 }
 
-/// Whether a unit finds by reading the store what it deletes or puts.
+/// Whether what a unit deletes or puts is not told by the engine's inputs alone: it finds it by
+/// reading the store, or it was derived outside. Such a unit is in a batch of its own.
 pub(in crate::store) fn searches(unit: &[Change]) -> bool {
-    let by_search = |change: &Change| {
-        matches!(change, Change::ForgetRun(_) | Change::ForgetJob(_) | Change::IndexRuns { .. })
-    };
-    unit.iter().any(by_search)
+    unit.iter().any(|change| {
+        matches!(
+            change,
+            Change::ForgetRun(_)
+                | Change::ForgetJob(_)
+                | Change::IndexRuns { .. }
+                | Change::PutStatistics(_)
+                | Change::ForgetStatistics { .. }
+        )
+    })
 }
 
 /// Whether a unit reads in the store what one of these units, which are not there yet, changes.
