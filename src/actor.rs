@@ -45,6 +45,12 @@ pub enum Actor {
 pub struct TokenName(Arc<str>);
 
 impl TokenName {
+    /// The name of tokens that were given none: `access`.
+    #[must_use]
+    pub fn unnamed() -> Self {
+        Self("access".into())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -144,6 +144,7 @@ pub mod node;
 mod pause;
 mod policy;
 pub mod recording;
+pub mod reenact;
 pub mod remote;
 pub mod rollout;
 mod run;
@@ -162,8 +163,8 @@ pub use calendar::{Calendar, CalendarRecord, CalendarView, InvalidCalendar};
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
 pub use command_limit::{CommandLimit, InvalidCommandLimit};
 pub use engine::{
-    Apply, ClientLimit, Event, Forgotten, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup,
-    Relabel, RequestError, Status, What,
+    Apply, ClientLimit, Event, Forgotten, JobAction, JobChange, NewClient, OpenDelivery, Page,
+    Pause, Regroup, Relabel, RequestError, Status, What,
 };
 pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};
@@ -185,9 +186,7 @@ pub use job_past::{
     RevisionChange,
 };
 pub use json::Json;
-pub use keep::{
-    InvalidKeep, Keep, MAX_KEEP_BYTES, MAX_KEEP_RUNS, MIN_KEEP_BYTES, MIN_KEEP_FOR,
-};
+pub use keep::{InvalidKeep, Keep, MAX_KEEP_BYTES, MAX_KEEP_RUNS, MIN_KEEP_BYTES, MIN_KEEP_FOR};
 pub use label::{
     FACT_KEYS, Facts, InvalidLabel, LabelKey, LabelTrust, LabelValue, Labels, MAX_LABEL_KEY,
     MAX_LABEL_VALUE, MAX_LABELS,

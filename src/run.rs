@@ -175,6 +175,12 @@ impl Cause {
     /// All causes, in the order of their codes.
     pub const ALL: [Self; 4] = [Self::Scheduled, Self::CatchUp, Self::Trigger, Self::Submit];
 
+    /// Whether a job's rule brought it about, in time or later.
+    #[must_use]
+    pub fn is_by_rule(self) -> bool {
+        matches!(self, Self::Scheduled | Self::CatchUp)
+    }
+
     /// The cause's number in stored pages.
     #[must_use]
     pub fn code(self) -> u8 {

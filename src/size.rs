@@ -6,7 +6,8 @@
 use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
 /// The units, the largest first.
-const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+const UNITS: [(&str, u64); 4] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 /// Reads a number of bytes, with or without a unit; the error names the value.
 pub fn parse(text: &str) -> Result<u64, String> {
@@ -18,7 +19,9 @@ pub fn parse(text: &str) -> Result<u64, String> {
     let number = digits.parse::<u64>().ok();
     unit.zip(number).and_then(|(unit, number)| number.checked_mul(unit)).ok_or_else(|| {
         let shown: String = text.chars().take(80).collect();
-        format!("size {shown:?} is not valid: write a number of bytes, or one with KiB, MiB, GiB or TiB")
+        format!(
+            "size {shown:?} is not valid: write a number of bytes, or one with KiB, MiB, GiB or TiB"
+        )
     })
 }
 

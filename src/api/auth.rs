@@ -17,9 +17,6 @@ use crate::actor::{Actor, TokenName};
 use crate::client_record::TokenHash;
 use crate::node::Handle;
 
-/// The name of tokens that were given none.
-const UNNAMED: &str = "access";
-
 /// How long a token's use from one address is not told of again.
 const TOLD_AGAIN: Duration = Duration::from_secs(3_600);
 
@@ -34,8 +31,7 @@ pub struct Tokens(Vec<(TokenName, TokenHash)>);
 impl Tokens {
     /// From tokens in the clear, all of the name `access`. Without any, nobody gets in.
     pub fn new<T: AsRef<str>>(tokens: impl IntoIterator<Item = T>) -> Self {
-        // It is a name.
-        let name: TokenName = UNNAMED.parse().expect("a constant name");
+        let name = TokenName::unnamed();
         Self::named(tokens.into_iter().map(|token| (name.clone(), token)))
     }
 
@@ -50,7 +46,7 @@ impl Tokens {
     pub fn name_of(&self, token: &str) -> Option<&TokenName> {
         let shown = TokenHash::of(token);
         // The last of all that fit rather than the first: no early end.
-        self.0.iter().filter(|(_, known)| *known == shown).map(|(name, _)| name).last()
+        self.0.iter().filter(|(_, known)| *known == shown).map(|(name, _)| name).next_back()
     }
 }
 

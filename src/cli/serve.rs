@@ -52,6 +52,12 @@ pub(super) struct ServeArgs {
     /// the oldest are forgotten. Default: no limit.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     keep_bytes: Option<u64>,
+    /// How long the ledger of all events is kept. Default: as long as ended runs.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    keep_ledger: Option<Duration>,
+    /// How long it is kept what the server was told, by which its decisions can be verified.
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration::parse)]
+    keep_inputs: Duration,
     /// How often the server looks for what it need not keep any longer, 1s to 1d.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = retention_every)]
     retention_every: Duration,
@@ -125,6 +131,8 @@ impl ServeArgs {
             ("keep", duration::format(self.keep)),
             ("keep-runs", self.keep_runs.map_or_else(|| "none".into(), |runs| runs.to_string())),
             ("keep-bytes", self.keep_bytes.map_or_else(|| "none".into(), size::format)),
+            ("keep-ledger", duration::format(self.keep_ledger.unwrap_or(self.keep))),
+            ("keep-inputs", duration::format(self.keep_inputs)),
             ("retention-every", duration::format(self.retention_every)),
             ("trust-labels", trust),
             ("admit-rate", self.admit_rate.to_string()),
@@ -154,7 +162,13 @@ impl ServeArgs {
         let admission = Rate::new(self.admit_rate, self.admit_burst).map_err(usage)?;
         let drain = Rate::smooth(self.drain_rate).map_err(usage)?;
         let labels = self.trust_labels.unwrap_or_default();
-        let keeps = Keeps { keep: self.keep, runs: self.keep_runs, bytes: self.keep_bytes };
+        let keeps = Keeps {
+            keep: self.keep,
+            runs: self.keep_runs,
+            bytes: self.keep_bytes,
+            ledger: self.keep_ledger,
+            inputs: self.keep_inputs,
+        };
         let retention_every = self.retention_every;
         let chores = Chores { limits: keeps, retention_every, ..Chores::default() };
         let Self { data, listen, http, queue, .. } = self;

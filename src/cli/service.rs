@@ -72,7 +72,8 @@ impl Service {
             .bind(settings.listen)
             .await
             .map_err(|error| CliError::Server(format!("--listen: {error}")))?;
-        let chores = Housekeeping::start(&handle, &settings.chores).await.map_err(CliError::server)?;
+        let chores =
+            Housekeeping::start(&handle, &settings.chores).await.map_err(CliError::server)?;
         let listen = server.local_addr().unwrap_or(settings.listen);
         tracing::info!(data = %settings.data.display(), %listen, http = %access.server, "serving");
         Ok(Self { node, server, http, http_stop, chores, listen, access })

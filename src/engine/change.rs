@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::{Effect, StatisticsPut};
+use super::Effect;
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
 use crate::id::{CalendarName, ClientNo, JobId, Serial};
@@ -69,23 +69,6 @@ pub enum Change {
     /// the run itself last, and until then it is marked as forgotten. Several in one unit are one
     /// bounded part together: the first first.
     ForgetRun(Serial),
-    /// Runs that had ended before they were listed by job are listed now, those of them that are
-    /// there; with `all` there are no others.
-    IndexRuns {
-        /// The runs.
-        runs: Vec<Serial>,
-        /// Whether these are the last.
-        all: bool,
-    },
-    /// Records of statistics, and up to where the ledger is counted with them.
-    PutStatistics(Box<StatisticsPut>),
-    /// A bounded part of the statistics of hours and days before these is gone, in the end all.
-    ForgetStatistics {
-        /// The first hour that is kept.
-        hours: u32,
-        /// The first day that is kept.
-        days: u32,
-    },
     /// A row of missed firings, in the unit of the standing that counts it. It takes the place of
     /// the one [`MISSED_KEPT`](crate::MISSED_KEPT) before it.
     PutMissed(MissedRow),

@@ -153,7 +153,7 @@ fn record_fields(before: Option<&ClientRecord>, after: &ClientRecord) -> Vec<Fie
     let limit = |record: &ClientRecord| record.max_running.map(|limit| limit.to_string());
     compare("max_running".into(), before.and_then(limit), limit(after));
     let old = before.map(|record| &record.labels);
-    let keys = old.into_iter().chain([&after.labels]).flat_map(|labels| labels.iter());
+    let keys = old.into_iter().chain([&after.labels]).flat_map(Labels::iter);
     let keys: std::collections::BTreeSet<_> = keys.map(|(key, _)| key.clone()).collect();
     for key in keys {
         let value = |labels: &Labels| labels.get(&key).map(|value| value.as_str().to_owned());

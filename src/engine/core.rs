@@ -317,11 +317,6 @@ impl Engine {
             Request::GroupClient(change) => self.group_client(&change),
             Request::ForgetRuns(serials) => Ok(self.forget_runs(serials)),
             Request::ForgetJobs(jobs) => Ok(self.forget_jobs(jobs)),
-            Request::IndexRuns { runs, all } => Ok(self.index_runs(runs, all)),
-            Request::PutStatistics(put) => Ok(self.derived(Change::PutStatistics(put))),
-            Request::ForgetStatistics { hours, days } => {
-                Ok(self.derived(Change::ForgetStatistics { hours, days }))
-            }
             Request::NoteForgotten(forgotten) => Ok(self.note_forgotten(forgotten)),
             Request::PutCalendar(calendar) => self.put_calendar(calendar),
             Request::RemoveCalendar(name) => self.remove_calendar(&name),

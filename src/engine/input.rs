@@ -15,7 +15,6 @@ use crate::job_past::RemovedJob;
 use crate::label::{Facts, LabelKey, Labels};
 use crate::pause::{JobSelection, PauseTerms};
 use crate::run::{Attempt, Outcome, Submission};
-use crate::statistics::{Counted, Record, Slot};
 use crate::time::Timestamp;
 
 /// A caller's number, by which the answer finds its way back.
@@ -190,24 +189,8 @@ pub enum Request {
     },
     /// Forget a bounded part of these ended runs and their responses, the first first.
     ForgetRuns(Vec<Serial>),
-    /// List runs by job that ended before they were listed.
-    IndexRuns {
-        /// The runs.
-        runs: Vec<Serial>,
-        /// Whether these are the last.
-        all: bool,
-    },
     /// The jobs that say what of their history is kept, in the order of their numbers.
     Keeping(Page<JobId>),
-    /// Store statistics that were counted by following the ledger.
-    PutStatistics(Box<StatisticsPut>),
-    /// Forget a bounded part of the statistics of hours and days before these.
-    ForgetStatistics {
-        /// The first hour that is kept.
-        hours: u32,
-        /// The first day that is kept.
-        days: u32,
-    },
     /// Tell those who watch what a round of retention has forgotten.
     NoteForgotten(Forgotten),
     /// Forget a part of the past of each of these removed jobs.
@@ -266,17 +249,6 @@ pub struct Apply {
     /// Calendars; each name once. They are there before the jobs, and are never removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calendars: Vec<Calendar>,
-}
-
-/// Statistics to store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatisticsPut {
-    /// Whole records; they are derived from the ledger, so that they are not recorded among the
-    /// inputs once more.
-    #[serde(skip)]
-    pub records: Vec<(Slot, Record)>,
-    /// Up to where the ledger is counted with them.
-    pub counted: Counted,
 }
 
 /// What a round of retention has forgotten.

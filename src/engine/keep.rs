@@ -24,18 +24,6 @@ impl Engine {
         Reply::Done
     }
 
-    /// Lists runs that ended before they were listed by job.
-    pub(super) fn index_runs(&mut self, runs: Vec<Serial>, all: bool) -> Reply {
-        self.store(vec![Change::IndexRuns { runs, all }]);
-        Reply::Done
-    }
-
-    /// Stores or forgets what is derived: no decision rests on it.
-    pub(super) fn derived(&mut self, change: Change) -> Reply {
-        self.store(vec![change]);
-        Reply::Done
-    }
-
     /// The jobs that say what of their history is kept, in the order of their numbers.
     pub(super) fn keeping(&self, page: &Page<JobId>) -> Reply {
         Reply::Keeping(self.jobs.keeping(page.after, page.limit.min(Page::<JobId>::MAX)))

@@ -62,7 +62,8 @@ pub use effect::{
 pub use event::{EVENT_FIELD, EVENT_FIELDS, Event, What};
 pub use forecast::OUTLOOKS;
 pub use input::{
-    Apply, CallId, ClientLimit, Forgotten, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId, StatisticsPut,
+    Apply, CallId, ClientLimit, Forgotten, Input, NewClient, Page, Pause, Regroup, Relabel,
+    Request, SessionId,
 };
 pub use late::MAX_WITHDRAWN;
 pub use missed::{LATE, MAX_CATCH_UP};

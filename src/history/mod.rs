@@ -7,6 +7,7 @@
 mod count;
 mod keep;
 mod late;
+mod ledger_age;
 mod past;
 mod responses;
 mod runs;
@@ -16,10 +17,11 @@ pub use count::{
     COUNTED_EVENTS, COUNTED_STATISTICS, Delta, count, counted, counted_before, merged,
 };
 pub use keep::{
-    Beyond, Census, Cut, LOOKED_AT, OldRuns, OldRunsQuery, Unlisted, Within, beyond, census, forgetting,
-    left, old_runs, unlisted,
+    Beyond, Census, Cut, LOOKED_AT, OldRuns, OldRunsQuery, Unlisted, Within, beyond, census,
+    forgetting, left, old_runs, unlisted,
 };
 pub use late::{late_answer, late_answers};
+pub use ledger_age::old_ledger;
 pub use past::{
     DEFAULT_PAST, MAX_PAST, MAX_REVISIONS_BYTES, NAMESAKES, PastQuery, jobs_named, missed,
     nearest_removed, removed_before, revision, revisions,
@@ -28,8 +30,8 @@ pub use responses::{
     MAX_RESPONSES_BYTES, MAX_RESPONSES_COUNT, MAX_RESPONSES_PAGES, ResponsePage, response,
     responses,
 };
-pub use statistics::{Told, client_no, left_before, statistics};
 pub use runs::{DEFAULT_RUNS, MAX_RUNS, RUNS_LOOKED_AT, RunQuery, run, runs};
+pub use statistics::{Told, client_no, statistics};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use super::count::{Delta, count, counted};
 use crate::id::{ClientId, ClientNo};
 use crate::statistics::{Bar, Period, Periods, Slot, Span, Statistics, Subject};
-use crate::store::{Order, Store, StoreError, key, records, walk};
+use crate::store::{Store, StoreError, key, records};
 use crate::time::Timestamp;
 
 /// Hours of the periods: the last whole one, a day's, a week's.
@@ -121,14 +121,4 @@ fn of(
 /// The number of a client of the registry, removed ones too.
 pub fn client_no(store: &dyn Store, client: &ClientId) -> Result<Option<ClientNo>, StoreError> {
     records::client_no(store, client)
-}
-
-/// Whether there are statistics of hours or days before these.
-pub fn left_before(store: &dyn Store, hour: u32, day: u32) -> Result<bool, StoreError> {
-    for range in key::statistics_before(hour, day) {
-        if walk(store, range, Order::Up).next().transpose()?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -2,7 +2,7 @@
 //!
 //! A round looks at, in this order: runs of which a part is forgotten already; what is beyond the
 //! limits of jobs that have their own; what ended too long ago; what is beyond the limits of number
-//! and bytes of all, the oldest first; the past of removed jobs.
+//! and bytes of all, the oldest first; the past of removed jobs; the ledger and recorded inputs.
 //!
 //! A run is forgotten only when the statistics have counted it: what it came to stays.
 //!
@@ -51,11 +51,17 @@ pub struct Limits {
     /// The most bytes that ended runs take with their responses, about, see
     /// [`Run::kept_bytes`](crate::Run::kept_bytes); `None`, the default: no limit.
     pub bytes: Option<u64>,
+    /// How long the ledger is kept; `None`, the default: as long as ended runs.
+    pub ledger: Option<Duration>,
+    /// How long what the engine was told is kept, so that its decisions can be verified. Default 7
+    /// days.
+    pub inputs: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { keep: Duration::from_secs(90 * 86_400), runs: None, bytes: None }
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Self { keep: days(90), runs: None, bytes: None, ledger: None, inputs: days(7) }
     }
 }
 
@@ -94,7 +100,26 @@ impl Retention {
         }
         done?;
         self.rounds += 1;
-        self.forget_jobs(before).await
+        self.forget_jobs(before).await?;
+        self.forget_ledger(now).await
+    }
+
+    /// Forgets old pages of the ledger, and old inputs.
+    async fn forget_ledger(&self, now: Timestamp) -> Result<(), CallError> {
+        let pages_before = now.minus(self.limits.ledger.unwrap_or(self.limits.keep));
+        let inputs_before = now.minus(self.limits.inputs);
+        let mut sum = 0;
+        while !self.pace.is_stopping() {
+            let step = self.handle.forget_ledger(pages_before, inputs_before);
+            match self.pace.step(step).await? {
+                0 => break,
+                count => sum += count,
+            }
+        }
+        if sum > 0 {
+            tracing::info!(records = sum, "retention has forgotten old pages of the ledger");
+        }
+        Ok(())
     }
 
     async fn forget_runs(&mut self, now: Timestamp, sum: &mut Forgotten) -> Result<(), CallError> {
@@ -211,7 +236,8 @@ impl Retention {
     /// Runs and bytes above the limits.
     fn excess(&self) -> (u64, u64) {
         let total = self.book.as_ref().map(Book::total).unwrap_or_default();
-        let above = |amount: u64, most: Option<u64>| most.map_or(0, |most| amount.saturating_sub(most));
+        let above =
+            |amount: u64, most: Option<u64>| most.map_or(0, |most| amount.saturating_sub(most));
         (above(total.runs, self.limits.runs), above(total.bytes, self.limits.bytes))
     }
 

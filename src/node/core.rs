@@ -5,17 +5,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::{broadcast, oneshot};
 
 use super::entropy::Entropy;
 use super::link::{Answer, Letter, Link, ToSession};
 use super::live::LiveBoard;
 use crate::engine::{
-    CallId, CloseReason, Decision, Effect, Engine, Event, Input, Reply, RequestError, SessionId,
-    VERSION, What,
+    CallId, CloseReason, Effect, Engine, Event, Input, Reply, RequestError, SessionId, VERSION,
+    What,
 };
 use crate::recording::{Recorder, Restored};
+use crate::store::Batch;
 use crate::store::writer::Commit;
 use crate::time::Timestamp;
 
@@ -33,6 +34,22 @@ pub(super) struct Core {
     live: LiveBoard,
     /// `None`: inputs are not recorded.
     recorder: Option<Recorder>,
+    /// What was worked out and is to be written, and who waits for that.
+    derived: Vec<Batch>,
+    told: Vec<oneshot::Sender<()>>,
+}
+
+/// What a commit lets out.
+#[derive(Default)]
+pub(super) struct Released {
+    effects: Vec<Effect>,
+    told: Vec<oneshot::Sender<()>>,
+}
+
+impl Released {
+    pub(super) fn is_empty(&self) -> bool {
+        self.effects.is_empty() && self.told.is_empty()
+    }
 }
 
 /// How a core begins.
@@ -73,6 +90,8 @@ impl Core {
             events,
             live,
             recorder,
+            derived: Vec::new(),
+            told: Vec::new(),
         };
         core.feed(now, Input::Boot { version: VERSION.to_owned(), settings });
         core
@@ -117,6 +136,11 @@ impl Core {
                 let _ = answer.send(place);
                 return;
             }
+            Letter::Derived { batch, answer } => {
+                self.derived.push(batch);
+                self.told.push(answer);
+                return;
+            }
             Letter::Stop => return,
         };
         self.feed(now, input);
@@ -148,29 +172,29 @@ impl Core {
 
     /// How much has been decided and not taken out.
     pub(super) fn pending(&self) -> usize {
-        self.engine.pending()
+        self.engine.pending() + self.derived.len()
     }
 
     /// Takes out what has been decided: what is to be written, and what to do after that. When
     /// there is nothing to write, the inputs so far go with the next commit.
-    pub(super) fn take(&mut self) -> (Commit, Vec<Effect>) {
-        let Decision { units, effects } = self.engine.take();
-        let told = effects.iter().filter_map(|effect| match effect {
-            Effect::Notify(event) if in_ledger(&event.what) => Some(Arc::clone(event)),
-            _ => None,
-        });
-        let mut commit = Commit { events: told.collect(), units, inputs: Vec::new() };
+    pub(super) fn take(&mut self) -> (Commit, Released) {
+        let (mut commit, effects) = Commit::of(self.engine.take());
         if let Some(recorder) = &mut self.recorder
             && (!commit.is_empty() || recorder.len() > MAX_UNWRITTEN)
         {
             commit.inputs = recorder.take();
         }
-        (commit, effects)
+        commit.derived = std::mem::take(&mut self.derived);
+        (commit, Released { effects, told: std::mem::take(&mut self.told) })
     }
 
     /// Lets out what a commit has made durable, in order.
-    pub(super) fn release(&mut self, now: Timestamp, effects: Vec<Effect>) {
-        for effect in effects {
+    pub(super) fn release(&mut self, now: Timestamp, released: Released) {
+        for answer in released.told {
+            // Whoever does not wait any more need not know.
+            let _ = answer.send(());
+        }
+        for effect in released.effects {
             match effect {
                 Effect::Reply { call, answer } => self.answer(now, call, answer),
                 Effect::Send { session, dispatch } => {
@@ -239,12 +263,6 @@ impl Core {
             let _ = outbound.try_send(ToSession::Close(CloseReason::Stopping));
         }
     }
-}
-
-/// Whether an event has an entry of its own in the ledger. Ends of deliveries are there by the
-/// pages of responses that have them.
-fn in_ledger(what: &What) -> bool {
-    !matches!(what, What::DeliveryEnded { .. } | What::AttemptEnded { .. })
 }
 
 impl Drop for Core {

@@ -24,7 +24,7 @@ use crate::job::JobView;
 use crate::label::Facts;
 use crate::pause::{JobSelection, PauseTerms, SelectionChange};
 use crate::run::{Attempt, Outcome, Run, Submission};
-use crate::store::Store;
+use crate::store::{Batch, Store};
 
 /// A cheap, cloneable way to a node. Every answer is given after what it tells is durable.
 #[derive(Clone)]
@@ -250,6 +250,15 @@ impl Handle {
     /// set.
     pub fn wake(&self) {
         self.loop_thread.unpark();
+    }
+
+    /// Writes something that is worked out from what is stored, such as an index or statistics,
+    /// as one atomic batch beside the commits; it is durable when this returns. The engine does not
+    /// know of it, nor does the ledger. At most [`MAX_OPS`](crate::store::MAX_OPS) operations.
+    pub(crate) async fn write_derived(&self, batch: Batch) -> Result<(), CallError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Letter::Derived { batch, answer }).await?;
+        answered.await.map_err(|_| CallError::Stopped)
     }
 
     pub(super) async fn call(&self, request: Request) -> Result<Reply, CallError> {

@@ -10,6 +10,7 @@ use crate::engine::{Forgotten, Page, Reply, Request};
 use crate::history::{self, Beyond, Census, OldRuns, OldRunsQuery, Unlisted, Within};
 use crate::id::{JobId, Serial};
 use crate::keep::Keep;
+use crate::store::records;
 use crate::time::Timestamp;
 
 impl Handle {
@@ -85,7 +86,24 @@ impl Handle {
 
     /// Lists these by job, `all` if there are no others.
     pub async fn list_ended(&self, runs: Vec<Serial>, all: bool) -> Result<(), CallError> {
-        self.told(Request::IndexRuns { runs, all }).await
+        let batch = self.read(move |store| records::list(store, &runs, all)).await?;
+        self.write_derived(batch).await
+    }
+
+    /// Forgets a bounded part of the pages of the ledger written before one moment and of the
+    /// inputs recorded before another, see [`history::old_ledger`]; tells how much.
+    pub async fn forget_ledger(
+        &self,
+        pages_before: Timestamp,
+        inputs_before: Timestamp,
+    ) -> Result<usize, CallError> {
+        let batch =
+            self.read(move |store| history::old_ledger(store, pages_before, inputs_before)).await?;
+        let count = batch.len();
+        if count > 0 {
+            self.write_derived(batch).await?;
+        }
+        Ok(count)
     }
 
     /// Tells those who watch what a round of retention has forgotten.
@@ -93,7 +111,7 @@ impl Handle {
         self.told(Request::NoteForgotten(forgotten)).await
     }
 
-    pub(super) async fn told(&self, request: Request) -> Result<(), CallError> {
+    async fn told(&self, request: Request) -> Result<(), CallError> {
         match self.call(request).await? {
             Reply::Done => Ok(()),
             other => Err(CallError::UnexpectedReply(format!("{other:?}"))),

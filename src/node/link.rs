@@ -10,6 +10,7 @@ use crate::client_record::Proof;
 use crate::engine::{CloseReason, Dispatch, Input, Reply, Request, RequestError, SessionId};
 use crate::id::{ClientId, Serial};
 use crate::run::Attempt;
+use crate::store::Batch;
 
 /// Where an answer goes.
 pub(super) type Answer = oneshot::Sender<Result<Reply, RequestError>>;
@@ -55,6 +56,11 @@ pub(super) enum Letter {
         session: SessionId,
         attempt: Attempt,
         answer: oneshot::Sender<Option<Arc<LiveDelivery>>>,
+    },
+    /// Something that is worked out from what is stored; the engine does not know of it.
+    Derived {
+        batch: Batch,
+        answer: oneshot::Sender<()>,
     },
     Stop,
 }

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::core::Core;
+use super::core::{Core, Released};
 use super::drift::Drift;
 use super::link::Letter;
-use crate::engine::Effect;
 use crate::store::writer::{Commit, Writer};
 use crate::store::{Store, StoreError};
 use crate::time::{Clock, Timestamp};
@@ -37,7 +36,7 @@ struct Committer {
     done: std_mpsc::Receiver<Result<(), StoreError>>,
     thread: JoinHandle<()>,
     /// What waits for the commit that is under way.
-    waiting: Option<Vec<Effect>>,
+    waiting: Option<Released>,
 }
 
 impl Committer {
@@ -60,14 +59,14 @@ impl Committer {
     }
 
     /// Hands over a commit, and what waits for it.
-    fn commit(&mut self, commit: Commit, effects: Vec<Effect>) -> Result<(), Fatal> {
+    fn commit(&mut self, commit: Commit, released: Released) -> Result<(), Fatal> {
         self.work.send(commit).map_err(|_| Fatal::ThreadEnded)?;
-        self.waiting = Some(effects);
+        self.waiting = Some(released);
         Ok(())
     }
 
     /// What the finished commit lets out, if it has finished.
-    fn finished(&mut self) -> Result<Option<Vec<Effect>>, Fatal> {
+    fn finished(&mut self) -> Result<Option<Released>, Fatal> {
         if self.waiting.is_none() {
             return Ok(None);
         }
@@ -181,19 +180,19 @@ impl Loop {
     /// Releases what has become durable, and begins the next commit if none is under way.
     fn act(&mut self, now: Timestamp) -> Result<bool, Fatal> {
         let mut any = false;
-        if let Some(effects) = self.committer.finished()? {
-            self.core.release(now, effects);
+        if let Some(released) = self.committer.finished()? {
+            self.core.release(now, released);
             any = true;
         }
         if self.committer.waiting.is_some() {
             return Ok(any);
         }
-        let (commit, effects) = self.core.take();
+        let (commit, released) = self.core.take();
         if commit.is_empty() {
-            any |= !effects.is_empty();
-            self.core.release(now, effects);
+            any |= !released.is_empty();
+            self.core.release(now, released);
         } else {
-            self.committer.commit(commit, effects)?;
+            self.committer.commit(commit, released)?;
         }
         Ok(any)
     }

@@ -1,12 +1,11 @@
 //! The handle's part in statistics: they are read, and a chore counts by it what the ledger tells.
 
 use super::{CallError, Handle};
-use crate::engine::{Reply, Request, StatisticsPut};
+use crate::engine::{Reply, Request};
 use crate::history::{self, Delta};
 use crate::id::{ClientId, JobName};
-use crate::statistics::{
-    CLIENTS, ClientStatistics, Counted, JobStatistics, Record, Slot, Subject,
-};
+use crate::statistics::{CLIENTS, ClientStatistics, Counted, JobStatistics, Record, Slot, Subject};
+use crate::store::records;
 use crate::time::Timestamp;
 
 /// What is to be counted next.
@@ -30,9 +29,9 @@ impl Handle {
             latest.map(|job| history::statistics(store, Subject::Job(job), 0, now)).transpose()
         });
         // The name is known, or there had been an error.
-        let told = told.await?.ok_or_else(|| {
-            CallError::UnexpectedReply(format!("job {name} has no number"))
-        })?;
+        let told = told
+            .await?
+            .ok_or_else(|| CallError::UnexpectedReply(format!("job {name} has no number")))?;
         let history::Told { as_of, periods, hours, days } = told;
         Ok(JobStatistics { job: name, as_of, periods, hours, days })
     }
@@ -47,9 +46,9 @@ impl Handle {
             let place = u8::try_from(no.0 % CLIENTS).unwrap_or(0);
             history::statistics(store, Subject::Clients(no.0 / CLIENTS), place, now).map(Some)
         });
-        let told = told.await?.ok_or_else(|| {
-            CallError::UnexpectedReply(format!("client {client} has no number"))
-        })?;
+        let told = told
+            .await?
+            .ok_or_else(|| CallError::UnexpectedReply(format!("client {client} has no number")))?;
         let history::Told { as_of, periods, hours, days } = told;
         Ok(ClientStatistics { client, as_of, periods, hours, days })
     }
@@ -76,9 +75,9 @@ impl Handle {
         deltas: Vec<(Slot, Record)>,
         counted: Counted,
     ) -> Result<(), CallError> {
-        let records = self.read(move |store| history::merged(store, deltas)).await?;
-        let put = Box::new(StatisticsPut { records, counted });
-        self.told(Request::PutStatistics(put)).await
+        let batch = self
+            .read(move |store| records::put_statistics(&history::merged(store, deltas)?, &counted));
+        self.write_derived(batch.await?).await
     }
 
     /// Before which moment every run that has ended is in the statistics.
@@ -89,11 +88,12 @@ impl Handle {
     /// Forgets a bounded part of the statistics of hours and days before these; `false`: there were
     /// none.
     pub async fn forget_statistics(&self, hours: u32, days: u32) -> Result<bool, CallError> {
-        if !self.read(move |store| history::left_before(store, hours, days)).await? {
-            return Ok(false);
+        let batch = self.read(move |store| records::old_statistics(store, hours, days)).await?;
+        let any = !batch.is_empty();
+        if any {
+            self.write_derived(batch).await?;
         }
-        self.told(Request::ForgetStatistics { hours, days }).await?;
-        Ok(true)
+        Ok(any)
     }
 
     async fn time(&self) -> Result<Timestamp, CallError> {

@@ -91,10 +91,10 @@ impl Recorder {
                 self.text(reason);
             }
             Input::Accepted { session, attempt } => {
-                self.of_attempt(now, ACCEPTED, *session, *attempt)
+                self.of_attempt(now, ACCEPTED, *session, *attempt);
             }
             Input::Started { session, attempt } => {
-                self.of_attempt(now, STARTED, *session, *attempt)
+                self.of_attempt(now, STARTED, *session, *attempt);
             }
             Input::Responded { session, attempt, outcome } => {
                 self.of_attempt(now, RESPONDED, *session, *attempt);

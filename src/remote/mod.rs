@@ -10,6 +10,7 @@ mod http;
 mod lines;
 mod past;
 mod rollout;
+mod statistics;
 mod streams;
 #[cfg(test)]
 mod tests;

@@ -22,10 +22,10 @@ use crate::time::Timestamp;
 mod ended;
 mod past;
 mod statistics;
+pub use ended::{EndedRun, ended_run, list};
 pub(super) use ended::{looks_at_any_of, searches};
-pub use ended::{EndedRun, ended_run};
 pub use past::{job, revision};
-pub use statistics::{counted, statistics};
+pub use statistics::{counted, old_statistics, put_statistics, statistics};
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
 /// returns. Units share one flush unless one is large, or forgets what one before it has written.
@@ -94,7 +94,7 @@ pub(super) fn encode_change(
             ops.push(Op::Put(key::client_id(&client.id), no));
         }
         Change::PutPresence(no, presence) => ops.push(put_presence(*no, presence)?),
-        Change::ForgetRun(_) | Change::IndexRuns { .. } => ended::encode(store, ops, change)?,
+        Change::ForgetRun(serial) => ended::forget(store, ops, *serial)?,
         Change::PutMissed(_)
         | Change::PutRevision(_)
         | Change::PutRemoved(_)
@@ -110,9 +110,6 @@ pub(super) fn encode_change(
             ops.push(put("late answer", key::late(*serial, *client), &**answer)?);
         }
         Change::ForgetRepeat(known) => ops.push(Op::Delete(key::repeat(known))),
-        Change::PutStatistics(_) | Change::ForgetStatistics { .. } => {
-            statistics::encode(store, ops, change)?;
-        }
         Change::PutSettings(settings) => ops.push(put("settings", key::settings(), settings)?),
     }
     Ok(())

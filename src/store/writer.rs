@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::ledger::{Builder, Head};
-use super::{MAX_OPS, Op, Store, StoreError, key, records, staging};
+use super::{Batch, MAX_OPS, Op, Store, StoreError, key, records, staging};
 use crate::bytes::put_varint;
-use crate::engine::{Change, Event, PageEntry, What};
+use crate::engine::{Change, Decision, Effect, Event, PageEntry, What};
 use crate::id::{ClientId, JobId, JobName, Serial};
 use crate::run::Outcome;
 use crate::time::Timestamp;
@@ -37,12 +37,32 @@ pub struct Commit {
     pub events: Vec<Arc<Event>>,
     /// The inputs that led to them, encoded; empty: they are not recorded.
     pub inputs: Vec<u8>,
+    /// What was worked out from what is stored, such as an index: written after all else, without
+    /// the ledger's knowing. Each batch has at most [`MAX_OPS`] operations.
+    pub derived: Vec<Batch>,
 }
 
 impl Commit {
+    /// What a decision writes, with the events that it notifies of; and what waits for it. Ends
+    /// of deliveries are told by the pages of responses that have them.
+    #[must_use]
+    pub fn of(Decision { units, effects }: Decision) -> (Self, Vec<Effect>) {
+        let told = effects.iter().filter_map(|effect| match effect {
+            Effect::Notify(event) if is_told(&event.what) => Some(Arc::clone(event)),
+            _ => None,
+        });
+        (Self { events: told.collect(), units, ..Self::default() }, effects)
+    }
+
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
+        self.is_silent() && self.derived.is_empty()
+    }
+
+    /// Whether it decides nothing: there is nothing for the ledger to tell.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
         self.units.is_empty() && self.events.is_empty() && self.inputs.is_empty()
     }
 }
@@ -82,7 +102,8 @@ impl Writer {
         commit: &Commit,
         most: usize,
     ) -> Result<usize, StoreError> {
-        if commit.is_empty() {
+        if commit.is_silent() {
+            staging::write_units(store, commit.derived.clone())?;
             return Ok(0);
         }
         let mut gather = Gather::new(self.head, commit, most);
@@ -113,6 +134,9 @@ impl Writer {
             gather.add(Unit { events, ..Unit::default() });
         }
         gather.close();
+        if most == usize::MAX {
+            gather.ready.extend(commit.derived.iter().cloned());
+        }
         gather.flush(store)?;
         self.head = Head { next_commit: self.head.next_commit + 1, ..gather.head };
         Ok(gather.parts)
@@ -243,6 +267,11 @@ fn pieces(commit: u64, first_event: u64, inputs: &[u8]) -> Vec<Op> {
         .collect()
 }
 
+/// Whether an event has an entry of its own in the ledger.
+fn is_told(what: &What) -> bool {
+    !matches!(what, What::DeliveryEnded { .. } | What::AttemptEnded { .. })
+}
+
 fn encode(store: &dyn Store, changes: &[Change], events: Vec<usize>) -> Result<Unit, StoreError> {
     let mut unit = Unit { events, ops: Vec::with_capacity(changes.len()), ..Unit::default() };
     let mut digest = crc32fast::Hasher::new();
@@ -288,15 +317,6 @@ fn digest_change(digest: &mut crc32fast::Hasher, change: &Change, ops: &[Op]) {
         }
         Change::ForgetRun(serial) => digest.update(&serial.to_bytes()),
         Change::ForgetJob(removed) => digest.update(&removed.job.to_bytes()),
-        // What is derived is neither recorded nor verified.
-        Change::PutStatistics(put) => digest.update(&put.counted.until.to_le_bytes()),
-        Change::ForgetStatistics { hours, days } => {
-            digest.update(&hours.to_le_bytes());
-            digest.update(&days.to_le_bytes());
-        }
-        Change::IndexRuns { runs, .. } => {
-            runs.iter().for_each(|serial| digest.update(&serial.to_bytes()));
-        }
         _ => {
             for op in ops {
                 digest.update(op.key());

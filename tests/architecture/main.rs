@@ -25,6 +25,7 @@ const TABLE: &[(&str, &str)] = &[
     ("lock_file", ""),
     ("store", "domain engine lock_file"),
     ("history", "domain engine store"),
+    ("reenact", "domain engine recording store history"),
     ("node", "domain engine recording store history"),
     ("access", ""),
     ("agent", "domain"),
@@ -38,7 +39,7 @@ const TABLE: &[(&str, &str)] = &[
     ("remote", "domain api engine history node"),
     (
         "cli",
-        "domain engine store history node access agent job_files handlers wire client server \
+        "domain engine store history node access agent job_files handlers reenact wire client server \
          housekeeping api remote",
     ),
 ];

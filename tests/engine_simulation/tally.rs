@@ -8,8 +8,10 @@ use fleetcron::DeliveryState;
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) crashes: usize,
-    /// Crashes after some of a commit's units and before others.
+    /// Crashes after some of a commit's batches and before others.
     pub(crate) torn: usize,
+    /// Commits that the re-enactment found cut short.
+    pub(crate) cut_short: usize,
     pub(crate) displaced: usize,
     pub(crate) sent_again: usize,
     /// Rows of missed firings that one job had.
@@ -25,6 +27,7 @@ impl Tally {
     pub(crate) fn add(&mut self, other: &Self) {
         self.crashes += other.crashes;
         self.torn += other.torn;
+        self.cut_short += other.cut_short;
         self.displaced += other.displaced;
         self.sent_again += other.sent_again;
         self.rows = self.rows.max(other.rows);
@@ -43,7 +46,8 @@ impl Tally {
         };
         let Self { crashes, torn, displaced, sent_again, .. } = *self;
         println!("{crashes} crashes, {torn} torn, {displaced} displaced, {sent_again} sent again");
-        println!("ends: {:?}", self.ends);
+        println!("{} commits cut short; ends: {:?}", self.cut_short, self.ends);
+        assert_eq!(self.cut_short, torn, "what was torn is known from the store alone");
         assert!(crashes > 10 && torn > 5 && displaced > 10 && sent_again > 100, "a calm storm");
         assert!(self.rows > 3, "hardly any firing was missed: {} rows", self.rows);
         let Self { by_calendar, calendar_changes, .. } = *self;

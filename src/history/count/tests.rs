@@ -25,10 +25,7 @@ fn written(runs: i64) -> MemoryStore {
             at: at(n + 50),
             attempt: 1,
             retried: no == 2,
-            outcome: Outcome {
-                ran_ms: Some(5),
-                ..Outcome::ended(DeliveryState::Failed, "no")
-            },
+            outcome: Outcome { ran_ms: Some(5), ..Outcome::ended(DeliveryState::Failed, "no") },
         };
         let (serial, job) = (serial(n), run.job.clone());
         let (scheduled_at, counts) = (run.scheduled_at, Counts { total: 3, ..Counts::default() });
@@ -47,12 +44,10 @@ fn written(runs: i64) -> MemoryStore {
         let ended = What::RunEnded { serial, job, counts };
         let event = |at, what| Arc::new(Event { at, actor: crate::Actor::Server, what });
         let entries = (0..3).map(entry).collect();
-        let unit = vec![
-            Change::PutRun(Arc::new(run)),
-            Change::PutPage { serial, page: 0, entries },
-        ];
+        let unit =
+            vec![Change::PutRun(Arc::new(run)), Change::PutPage { serial, page: 0, entries }];
         let events = vec![event(at(n + 20), started), event(at(n + 50), ended)];
-        let commit = Commit { units: vec![unit], events, inputs: Vec::new() };
+        let commit = Commit { units: vec![unit], events, ..Commit::default() };
         writer.write(&store, &commit).unwrap();
     }
     store

@@ -61,8 +61,7 @@ fn put(store: &MemoryStore, run: &Run) {
 
 fn a_job(name: &str, keep: Option<Keep>) -> JobSpec {
     let rule = Rule::at("2999-01-01T00:00:00Z".parse().unwrap());
-    let mut spec =
-        JobSpec::new(name.parse().unwrap(), Target::All, "work".parse().unwrap(), rule);
+    let mut spec = JobSpec::new(name.parse().unwrap(), Target::All, "work".parse().unwrap(), rule);
     spec.history = keep;
     spec
 }
@@ -168,7 +167,8 @@ proptest! {
                 store.commit(vec![gone.collect()]).unwrap();
             }
             let (age, most, bytes) = global;
-            let limits = Limits { keep: Duration::from_secs(age), runs: most, bytes };
+            let keep = Duration::from_secs(age);
+            let limits = Limits { keep, runs: most, bytes, ..Limits::default() };
             let keeps: HashMap<JobId, Keep> =
                 ids.iter().copied().zip(keeps).filter_map(|(id, keep)| Some((id, keep?))).collect();
             let expected = model(&all, &keeps, &limits);
@@ -274,7 +274,8 @@ async fn an_open_run_is_never_forgotten() {
     node.handle().add_client(client).await.unwrap();
     let submission = crate::Submission::new(Target::All, "work".parse().unwrap());
     let open = node.handle().submit(submission).await.unwrap();
-    let limits = Limits { keep: Duration::ZERO, runs: Some(0), bytes: Some(0) };
+    let (runs, bytes) = (Some(0), Some(0));
+    let limits = Limits { keep: Duration::ZERO, runs, bytes, ..Limits::default() };
     let later = now().plus(Duration::from_secs(86_400));
     retention(&node, limits).round(later).await.unwrap();
     assert_eq!(kept(&store), [open.serial].into());

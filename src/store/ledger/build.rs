@@ -37,7 +37,7 @@ struct Page {
     events: u64,
     texts: Texts,
     serials: Vec<(Serial, u64)>,
-    serial_numbers: HashMap<Serial, u64>,
+    serial_numbers: HashMap<Serial, usize>,
     entries: Vec<u8>,
 }
 
@@ -198,14 +198,14 @@ impl Page {
 
     fn serial(&mut self, serial: Serial, job: Option<&JobName>) {
         let job = job.map_or(0, |name| 1 + self.texts.number(name.as_str()));
-        let next = self.serials.len() as u64;
+        let next = self.serials.len();
         let number = *self.serial_numbers.entry(serial).or_insert(next);
         if number == next {
             self.serials.push((serial, job));
-        } else if let Some((_, known @ 0)) = self.serials.get_mut(number as usize) {
+        } else if let Some((_, known @ 0)) = self.serials.get_mut(number) {
             *known = job;
         }
-        put_varint(&mut self.entries, number);
+        put_varint(&mut self.entries, number as u64);
     }
 
     fn encode(self, commit: u64, part: u32, digest: u32) -> Vec<u8> {

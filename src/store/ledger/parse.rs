@@ -237,12 +237,12 @@ impl Entries<'_> {
             number => number - 1,
         };
         let text = text(&self.texts, number)?;
-        // `text` has found it, so the number is a place among them.
-        let known = &mut self.actors[number as usize];
-        if known.is_none() {
-            *known = Some(parse(text, "actor")?);
+        let known = usize::try_from(number).ok().and_then(|number| self.actors.get_mut(number));
+        match known {
+            Some(Some(actor)) => Ok(actor.clone()),
+            Some(place) => Ok(place.insert(parse(text, "actor")?).clone()),
+            None => parse(text, "actor"),
         }
-        Ok(known.clone().unwrap_or_default())
     }
 
     fn serial(&mut self) -> Result<(Serial, Option<JobName>), Damaged> {

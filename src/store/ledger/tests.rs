@@ -28,7 +28,7 @@ fn event(n: u64, millis: i64) -> Event {
             serial,
             job,
             command: "work".parse().unwrap(),
-            cause: Cause::ALL[n as usize % Cause::ALL.len()],
+            cause: Cause::from_code(u8::try_from(n % 4).unwrap()).unwrap(),
             scheduled_at: at(millis - 17),
             total: 1_000,
             away: 3,

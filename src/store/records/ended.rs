@@ -6,7 +6,7 @@ use super::{Op, Order, Store, StoreError, key, part_of, put, run, walk};
 use crate::engine::Change;
 use crate::id::{JobId, Serial};
 use crate::run::Run;
-use crate::store::MAX_OPS;
+use crate::store::{Batch, MAX_OPS};
 use crate::time::Timestamp;
 
 /// Operations by which one unit forgets runs or jobs, at most: one batch with its page of the
@@ -63,9 +63,8 @@ pub fn ended_run(key: &[u8], value: &[u8]) -> Result<EndedRun, StoreError> {
         let deliveries = u32::from_be_bytes(rest.try_into().ok()?);
         Some((u64::from_be_bytes(*ended), u64::from_be_bytes(*bytes), deliveries))
     };
-    let (ended, bytes, deliveries) = parts().ok_or_else(|| {
-        StoreError::corrupt(WHAT, key, format!("{} bytes, not 20", value.len()))
-    })?;
+    let (ended, bytes, deliveries) = parts()
+        .ok_or_else(|| StoreError::corrupt(WHAT, key, format!("{} bytes, not 20", value.len())))?;
     let ended_at = Timestamp::from_millis(i64::try_from(ended).unwrap_or(i64::MAX));
     Ok(EndedRun { job, serial, ended_at, bytes, deliveries })
 }
@@ -76,40 +75,22 @@ pub(super) fn index(run: &Run) -> Option<Op> {
     Some(Op::Put(key::ended(ended.job, ended.serial), ended.encode()))
 }
 
-/// The operations of a change of this kind; of others there are none.
-pub(super) fn encode(
-    store: &dyn Store,
-    ops: &mut Vec<Op>,
-    change: &Change,
-) -> Result<(), StoreError> {
-    match change {
-        Change::ForgetRun(serial) => forget(store, ops, *serial),
-        Change::IndexRuns { runs, all } => {
-            for serial in runs {
-                ops.extend(run(store, *serial)?.as_ref().and_then(index));
-            }
-            if *all {
-                ops.push(Op::Put(key::ended_runs_listed(), Vec::new()));
-            }
-            Ok(())
-        }
-        _ => Ok(()),
+/// A batch that lists runs by job which ended before there were such lists, those of them that are
+/// there; with `all` there are no others. At most as many runs as a batch has operations, less one.
+pub fn list(store: &dyn Store, runs: &[Serial], all: bool) -> Result<Batch, StoreError> {
+    let mut batch = Vec::with_capacity(runs.len() + 1);
+    for serial in runs {
+        batch.extend(run(store, *serial)?.as_ref().and_then(index));
     }
+    if all {
+        batch.push(Op::Put(key::ended_runs_listed(), Vec::new()));
+    }
+    Ok(batch)
 }
 
-/// Whether what a unit deletes or puts is not told by the engine's inputs alone: it finds it by
-/// reading the store, or it was derived outside. Such a unit is in a batch of its own.
+/// Whether a unit finds what it deletes by searching the store.
 pub(in crate::store) fn searches(unit: &[Change]) -> bool {
-    unit.iter().any(|change| {
-        matches!(
-            change,
-            Change::ForgetRun(_)
-                | Change::ForgetJob(_)
-                | Change::IndexRuns { .. }
-                | Change::PutStatistics(_)
-                | Change::ForgetStatistics { .. }
-        )
-    })
+    unit.iter().any(|change| matches!(change, Change::ForgetRun(_) | Change::ForgetJob(_)))
 }
 
 /// Whether a unit reads in the store what one of these units, which are not there yet, changes.
@@ -118,7 +99,6 @@ pub(in crate::store) fn looks_at_any_of(unit: &[Change], before: &[Vec<Change>])
     for change in unit {
         match change {
             Change::ForgetRun(serial) => drop(runs.insert(*serial)),
-            Change::IndexRuns { runs: listed, .. } => runs.extend(listed.iter().copied()),
             Change::ForgetJob(removed) => drop(jobs.insert(removed.job)),
             _ => {}
         }
@@ -134,16 +114,17 @@ pub(in crate::store) fn looks_at_any_of(unit: &[Change], before: &[Vec<Change>])
             | Change::PutPage { serial, .. }
             | Change::PutLate { serial, .. }
             | Change::ForgetRun(serial) => runs.contains(serial),
-            Change::IndexRuns { runs: listed, .. } => {
-                listed.iter().any(|serial| runs.contains(serial))
-            }
             _ => false,
         })
 }
 
 /// Deletes what there is of a run, as much as there is room for in this unit. What is left keeps
 /// the run, marked, and a note by which it is found again.
-fn forget(store: &dyn Store, ops: &mut Vec<Op>, serial: Serial) -> Result<(), StoreError> {
+pub(super) fn forget(
+    store: &dyn Store,
+    ops: &mut Vec<Op>,
+    serial: Serial,
+) -> Result<(), StoreError> {
     let ranges = [key::OPEN, key::MARK, key::PAGE, key::RESULT, key::LATE]
         .map(|kind| key::of_run(kind, serial));
     // What this very unit has put is not in the store yet.

@@ -7,10 +7,10 @@ use crate::engine::PageEntry;
 use crate::id::ClientNo;
 use crate::json::Json;
 use crate::run::{DeliveryState, LateAnswer, Outcome};
+use crate::store::MemoryStore;
 use crate::store::faulty::FaultyStore;
 use crate::store::records::tests::{a_run, at, serial};
 use crate::store::records::{load, write};
-use crate::store::MemoryStore;
 
 fn ended(n: i64, job: Option<JobId>) -> Run {
     let own = a_run(n, 3);
@@ -138,8 +138,7 @@ fn several_runs_are_one_part_together_and_share_the_flush_of_others() {
     assert_eq!(commits[0].len(), 3);
     assert!(commits[0][1] <= MAX_OPS && commits[0][1] > MAX_OPS / 2, "{commits:?}");
     let memory = store.into_inner();
-    let left: Vec<i64> =
-        (0..40).filter(|n| run(&memory, serial(*n)).unwrap().is_some()).collect();
+    let left: Vec<i64> = (0..40).filter(|n| run(&memory, serial(*n)).unwrap().is_some()).collect();
     let first = *left.first().unwrap();
     assert_eq!(left, (first..40).collect::<Vec<_>>(), "the first go first");
     let partly = count(&memory, first) < count(&memory, 39);
