@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status};
+use super::{
+    agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status, verify,
+};
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
 #[derive(Debug, Parser)]
@@ -88,6 +90,8 @@ pub(super) enum Command {
     Clients(clients::ClientsArgs),
     /// List, show and remove calendars: days that many jobs leave out. Files and apply set them.
     Calendars(calendars::CalendarsArgs),
+    /// Decide again on what a store has recorded, or see what other definitions would have changed.
+    Verify(verify::VerifyArgs),
     /// Count everything.
     Status,
 }
@@ -111,6 +115,7 @@ impl Command {
             Self::Runs(args) => runs::execute(args, global).await,
             Self::Clients(args) => clients::execute(args, global).await,
             Self::Calendars(args) => calendars::execute(args, global).await,
+            Self::Verify(args) => verify::execute(args, global).await,
             Self::Status => status::execute(global).await,
         }
     }

@@ -41,6 +41,7 @@ mod signals;
 mod statistics;
 mod status;
 mod tries;
+mod verify;
 
 use std::process::ExitCode;
 

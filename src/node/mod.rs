@@ -34,7 +34,7 @@ use crate::actor::Actor;
 use crate::bucket::Rate;
 use crate::engine::{DRAIN, Limits, RequestError};
 use crate::label::LabelTrust;
-use crate::recording::Restored;
+use crate::recording::{Found, Restored};
 use crate::store::{SledOptions, SledStore, Store, StoreError, records};
 use crate::time::{Clock, SystemClock};
 
@@ -165,7 +165,7 @@ impl Node {
         let snapshot = records::load(store.as_ref())?;
         let now = clock.now();
         let Options { labels, limits, drain, settings, record_inputs } = options;
-        let how = Restored { limits, labels, drain };
+        let how = Restored { limits, labels, drain, found: Found::of(&snapshot) };
         let engine = how.engine(snapshot, now);
         let beginning = Beginning { now, recorded: record_inputs.then_some(how), settings };
         let events = broadcast::Sender::new(EVENTS);

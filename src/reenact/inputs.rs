@@ -60,7 +60,6 @@ impl<'a> Records<'a> {
         {
             if let Some(last) = self.last.replace(record.commit)
                 && record.commit != last + 1
-                && !record.starts
             {
                 return Err(ReenactError::Gap { commit: last + 1 });
             }

@@ -15,6 +15,8 @@ mod clients;
 mod difference;
 mod inputs;
 mod scratch;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod what_if;
 
@@ -22,6 +24,7 @@ pub use difference::{Change, FiringKey, WhatIf};
 pub use verify::{Difference, Verified, verify};
 pub use what_if::{Changed, MAX_DELIVERIES, what_if};
 
+use crate::recording::Found;
 use crate::store::{Store, StoreError};
 
 /// What is re-enacted.
@@ -60,8 +63,22 @@ pub enum ReenactError {
         /// The commit that would follow the base.
         next: u64,
     },
+    /// The store that a server was started on was another.
+    #[error(
+        "the server that was started with commit {commit} found {recorded:?} in its store, and here are {here:?}: the store is older than its records; give as base a backup from before that start"
+    )]
+    Elsewhere {
+        /// The first commit of that server.
+        commit: u64,
+        /// What it found.
+        recorded: Found,
+        /// What is there now.
+        here: Found,
+    },
     /// A record is missing among others.
-    #[error("the inputs of commit {commit} are not recorded, yet those of a later one are")]
+    #[error(
+        "the inputs of commit {commit} are not recorded, yet those of a later one are: the server ran with --no-recording meanwhile"
+    )]
     Gap {
         /// The commit.
         commit: u64,

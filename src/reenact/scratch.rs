@@ -1,11 +1,14 @@
 //! A store in memory for re-enacting: it keeps what an engine is restored from, and nothing of
 //! what has ended.
 
-use crate::engine::{Change, Snapshot};
+use super::ReenactError;
+use crate::engine::{Change, Engine};
 use crate::id::Serial;
+use crate::recording::{Found, Restored};
 use crate::store::ledger::Head;
 use crate::store::writer::{Commit, Writer};
 use crate::store::{Entry, MemoryStore, Op, Order, Store, StoreError, key, records, walk};
+use crate::time::Timestamp;
 
 /// Entries that are copied at a time.
 const COPIED: usize = 200;
@@ -50,11 +53,31 @@ impl Scratch {
         self.writer.head()
     }
 
-    /// What an engine is restored from.
-    pub(super) fn restart(&mut self) -> Result<Snapshot, StoreError> {
+    /// An engine that goes on from what is here, which must be what the recorded one found.
+    pub(super) fn restart(
+        &mut self,
+        commit: u64,
+        how: &Restored,
+        now: Timestamp,
+    ) -> Result<Engine, ReenactError> {
         let snapshot = records::load(&self.store)?;
         self.writer = Writer::open(&self.store)?;
-        Ok(snapshot)
+        let (recorded, here) = (how.found, Found::of(&snapshot));
+        if recorded != here {
+            return Err(ReenactError::Elsewhere { commit, recorded, here });
+        }
+        Ok(how.engine(snapshot, now))
+    }
+
+    /// The same, where what happened may have been something else.
+    pub(super) fn restart_anyhow(
+        &mut self,
+        how: &Restored,
+        now: Timestamp,
+    ) -> Result<Engine, StoreError> {
+        let snapshot = records::load(&self.store)?;
+        self.writer = Writer::open(&self.store)?;
+        Ok(how.engine(snapshot, now))
     }
 
     /// Writes the first parts of a commit; gives its pages of the ledger, and how many parts it

@@ -99,7 +99,7 @@ fn decide(
         match (&moment.told, &mut *engine) {
             (Told::Restored(how), engine) => {
                 verified.starts += 1;
-                *engine = Some(how.engine(scratch.restart()?, moment.at));
+                *engine = Some(scratch.restart(record.commit, how, moment.at)?);
             }
             (Told::Deadline, Some(engine)) => engine.handle_deadline(moment.at),
             (Told::Input(input), Some(engine)) => engine.handle(moment.at, input.clone()),

@@ -168,7 +168,7 @@ impl<'a> Play<'a> {
         match told {
             Told::Restored(how) => {
                 self.clients.disconnect_all();
-                self.engine = Some(how.engine(self.scratch.restart()?, at));
+                self.engine = Some(self.scratch.restart_anyhow(&how, at)?);
                 self.settle(at).map(drop)
             }
             // Its deadlines are its own.

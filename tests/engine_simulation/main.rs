@@ -18,7 +18,7 @@ use fleetcron::engine::{
     Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, Pause, Regroup, Reply, Request,
     SessionId, Snapshot, What,
 };
-use fleetcron::recording::{Recorder, Restored};
+use fleetcron::recording::{Found, Recorder, Restored};
 use fleetcron::reenact::{self, Source};
 use fleetcron::store::writer::{Commit, Writer};
 use fleetcron::store::{MemoryStore, records};
@@ -513,14 +513,16 @@ impl World {
 
 /// A server's start on a store.
 fn start(store: &MemoryStore, now: Timestamp) -> (Engine, Writer, Recorder) {
+    let snapshot = records::load(store).unwrap();
     let how = Restored {
+        found: Found::of(&snapshot),
         limits: fleetcron::engine::Limits::default(),
         labels: fleetcron::LabelTrust::default(),
         drain: fleetcron::engine::DRAIN,
     };
     let mut recorder = Recorder::default();
     recorder.restored(now, &how);
-    let mut engine = how.engine(records::load(store).unwrap(), now);
+    let mut engine = how.engine(snapshot, now);
     let boot = Input::Boot { version: "1".into(), settings: BTreeMap::new() };
     recorder.input(now, &boot);
     engine.handle(now, boot);
