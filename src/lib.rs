@@ -107,6 +107,8 @@
 //! | [`access`] | where the server is and the token that opens it |
 //! | [`job_files`], [`job_diff`] | jobs in TOML and JSON files; what an apply would change |
 //! | [`live`] | progress and output of commands that run |
+//! | [`statistics`] | what runs and deliveries come to, by hour and day |
+//! | [`size`] | sizes as text |
 //! | [`suggest`] | "did you mean" |
 
 #![forbid(unsafe_code)]

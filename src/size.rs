@@ -28,7 +28,7 @@ pub fn parse(text: &str) -> Result<u64, String> {
 /// Writes a number of bytes in the largest unit of which it is a whole number.
 #[must_use]
 pub fn format(bytes: u64) -> String {
-    match UNITS.iter().find(|(_, unit)| bytes >= *unit && bytes % unit == 0) {
+    match UNITS.iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
         Some((name, unit)) => format!("{}{name}", bytes / unit),
         None => bytes.to_string(),
     }
@@ -53,7 +53,6 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 /// Serializes an optional size as text.
-#[expect(clippy::ref_option, reason = "serde gives the signature")]
 pub fn serialize<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(bytes) => serializer.serialize_str(&format(*bytes)),

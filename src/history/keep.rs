@@ -109,13 +109,12 @@ pub fn beyond(
     let mut found = Beyond::default();
     let mut looked_at = 0;
     for (job, keep) in jobs {
-        let Within { cut, after } = match within.take() {
-            Some(within) => within,
-            None => {
-                let (cut, read) = cut(store, *job, keep, now)?;
-                looked_at += usize::try_from(read).unwrap_or(usize::MAX);
-                Within { cut, after: None }
-            }
+        let Within { cut, after } = if let Some(within) = within.take() {
+            within
+        } else {
+            let (cut, read) = cut(store, *job, keep, now)?;
+            looked_at += usize::try_from(read).unwrap_or(usize::MAX);
+            Within { cut, after: None }
         };
         let part = beyond_cut(store, *job, &cut, after)?;
         looked_at += part.runs.len() + 1;

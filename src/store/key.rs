@@ -47,12 +47,18 @@
 //! A removed job has no `j` and `s` keys, and keeps its `v` and `x` keys for as long as its `n` and
 //! `o` keys are there. No job's name has a byte 0.
 
+mod derived;
+
 use std::ops::Range;
 
 use crate::id::{CalendarName, ClientId, ClientNo, JobId, JobName, Serial};
 use crate::idempotency::RepeatKey;
-use crate::statistics::{Slot, Span, Subject};
 use crate::time::Timestamp;
+
+pub use derived::{
+    all_ended, all_forgetting, counted, ended, ended_in, ended_of, ended_runs_listed, forgetting,
+    forgetting_in, statistics, statistics_before,
+};
 
 /// Facts about the store.
 pub const META: u8 = b'm';
@@ -103,94 +109,6 @@ pub const STAGING: u8 = b'z';
 #[must_use]
 pub fn format() -> Vec<u8> {
     of(META, &[b"format"])
-}
-
-/// The key that is there once every ended run is listed by its job.
-#[must_use]
-pub fn ended_runs_listed() -> Vec<u8> {
-    of(META, &[b"ended runs"])
-}
-
-const FORGETTING: &[u8] = b"forgetting ";
-
-/// The key of a run of which a part is forgotten.
-#[must_use]
-pub fn forgetting(serial: Serial) -> Vec<u8> {
-    of(META, &[FORGETTING, &serial.to_bytes()])
-}
-
-/// Every run of which a part is forgotten.
-#[must_use]
-pub fn all_forgetting() -> Range<Vec<u8>> {
-    under(of(META, &[FORGETTING]))
-}
-
-/// The serial in a key of a run of which a part is forgotten.
-#[must_use]
-pub fn forgetting_in(key: &[u8]) -> Option<Serial> {
-    Some(Serial::from_bytes(key.get(1 + FORGETTING.len()..)?.try_into().ok()?))
-}
-
-/// What stands for the job of a run that has none.
-const NO_JOB: [u8; 16] = [0; 16];
-
-const ENDED: u8 = 0;
-
-/// The key of an ended run among those of its job; `None`: those of no job.
-#[must_use]
-pub fn ended(job: Option<JobId>, serial: Serial) -> Vec<u8> {
-    of(DERIVED, &[&[ENDED], &job.map_or(NO_JOB, JobId::to_bytes), &serial.to_bytes()])
-}
-
-/// Every ended run of a job; `None`: those of no job.
-#[must_use]
-pub fn ended_of(job: Option<JobId>) -> Range<Vec<u8>> {
-    under(of(DERIVED, &[&[ENDED], &job.map_or(NO_JOB, JobId::to_bytes)]))
-}
-
-/// Every ended run.
-#[must_use]
-pub fn all_ended() -> Range<Vec<u8>> {
-    under(of(DERIVED, &[&[ENDED]]))
-}
-
-/// Job and serial in a key of an ended run.
-#[must_use]
-pub fn ended_in(key: &[u8]) -> Option<(Option<JobId>, Serial)> {
-    let job: [u8; 16] = key.get(2..18)?.try_into().ok()?;
-    let serial = Serial::from_bytes(key.get(18..)?.try_into().ok()?);
-    Some(((job != NO_JOB).then(|| JobId::from_bytes(job)), serial))
-}
-
-/// The key of where the statistics are.
-#[must_use]
-pub fn counted() -> Vec<u8> {
-    of(META, &[b"statistics"])
-}
-
-/// The key of a record of statistics.
-#[must_use]
-pub fn statistics(slot: Slot) -> Vec<u8> {
-    let (kind, span) = match (slot.subject, slot.span) {
-        (Subject::Job(_), Span::Hour(hour)) => (1, hour),
-        (Subject::Job(_), Span::Day(day)) => (2, day),
-        (Subject::Clients(_), Span::Hour(hour)) => (3, hour),
-        (Subject::Clients(_), Span::Day(day)) => (4, day),
-    };
-    let head = [DERIVED, kind];
-    match slot.subject {
-        Subject::Job(job) => [&head[..], &span.to_be_bytes(), &job.to_bytes()].concat(),
-        Subject::Clients(page) => [&head[..], &span.to_be_bytes(), &page.to_be_bytes()].concat(),
-    }
-}
-
-/// The records of statistics of hours before one, and of days before one.
-#[must_use]
-pub fn statistics_before(hour: u32, day: u32) -> [Range<Vec<u8>>; 4] {
-    [(1, hour), (2, day), (3, hour), (4, day)].map(|(kind, span)| {
-        let end = [&[DERIVED, kind][..], &span.to_be_bytes()].concat();
-        vec![DERIVED, kind]..end
-    })
 }
 
 /// The key of the server's settings.
@@ -519,11 +437,6 @@ mod tests {
             let job_id = JobId::from_bytes(serial.to_bytes());
             prop_assert_eq!(serial_in(&run(serial)), Some(serial));
             prop_assert_eq!(job_in(&job(job_id)), Some(job_id));
-            prop_assert_eq!(ended_in(&ended(Some(job_id), serial)), Some((Some(job_id), serial)));
-            prop_assert_eq!(ended_in(&ended(None, serial)), Some((None, serial)));
-            prop_assert_eq!(forgetting_in(&forgetting(serial)), Some(serial));
-            prop_assert!(all_forgetting().contains(&forgetting(serial)));
-            prop_assert!(ended_of(Some(job_id)).contains(&ended(Some(job_id), serial)));
             prop_assert_eq!(chunk_in(&open(serial, n)), Some(n));
             prop_assert_eq!(page_in(&page(serial, n, part)), Some((n, part)));
             prop_assert_eq!(client_in(&presence(ClientNo(n))), Some(ClientNo(n)));
@@ -536,7 +449,6 @@ mod tests {
         fn reading_any_key_never_panics(key in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = (serial_in(&key), job_in(&key), client_in(&key), chunk_in(&key));
             let _ = (page_in(&key), staged_in(&key), show(&key));
-            let _ = (ended_in(&key), forgetting_in(&key));
         }
     }
 

@@ -94,7 +94,7 @@ fn a_large_run_goes_part_by_part_and_a_crash_leaves_it_marked_and_found() {
         // So many parts are written, then comes a crash.
         let store = FaultyStore::failing_after(memory, crash);
         let mut survived = false;
-        for _ in 0..crash + 1 {
+        for _ in 0..=crash {
             survived = write(&store, &[vec![Change::ForgetRun(serial(1))]]).is_ok();
         }
         let parts = store.commits();
