@@ -141,6 +141,7 @@ pub mod node;
 mod pause;
 mod policy;
 pub mod remote;
+mod replay;
 pub mod rollout;
 mod run;
 pub mod schedule;
@@ -162,7 +163,7 @@ pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};
 pub use id::{
     CalendarName, ClientId, ClientNo, CommandName, GroupName, InvalidName, InvalidUlid, JobId,
-    JobName, Serial,
+    JobName, ReplayId, Serial,
 };
 pub use idempotency::{
     Fingerprint, IDEMPOTENCY_WINDOW, IdempotencyKey, InvalidIdempotencyKey, MAX_REPEATS,
@@ -190,6 +191,12 @@ pub use pause::{
 pub use policy::{
     ACCEPT_TIMEOUT, BACKOFF, DeliveryMode, InvalidPolicy, LONGEST_BACKOFF, MAX_ATTEMPTS,
     MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Policy, Priority, Retry, Timeout,
+};
+pub use replay::{
+    Backfill, InvalidMaxOpen, InvalidReplay, LeftOut, MAX_REPLAY_BYTES, MAX_REPLAY_DELIVERIES,
+    MAX_REPLAY_ITEMS, MAX_REPLAYS, MAX_SELECTED_SERIALS, MAX_WAITING_ITEMS, MaxOpen, PLAN_CLIENTS,
+    PlannedRun, Replay, ReplayItem, ReplayKind, ReplayOf, ReplayPlan, ReplayRun, ReplayTerms,
+    RunAgain, RunSelection,
 };
 pub use run::{
     Attempt, Cause, Counts, DeliveryState, LateAnswer, Outcome, Response, Run, Submission,

@@ -8,10 +8,12 @@ use roaring::RoaringBitmap;
 use super::Effect;
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
-use crate::id::{CalendarName, ClientNo, JobId, Serial};
+use super::replays::{ReplayParts, ReplayRecord};
+use crate::id::{CalendarName, ClientNo, JobId, ReplayId, Serial};
 use crate::idempotency::{Repeat, RepeatKey};
 use crate::job::{Job, JobState};
 use crate::job_past::{JobRevision, MissedRow, RemovedJob};
+use crate::replay::Replay;
 use crate::run::{Counts, DeliveryState, LateAnswer, Outcome, Run};
 use crate::time::Timestamp;
 
@@ -94,6 +96,21 @@ pub enum Change {
         /// What it answered.
         answer: Box<LateAnswer>,
     },
+    /// A replay: when it is made, and in the unit of each run of its that begins or ends.
+    PutReplay(Box<Replay>),
+    /// What a replay is to run, in the unit in which it is made.
+    PutReplayParts(ReplayId, Arc<ReplayParts>),
+    /// Which run an item of a replay has become, in the unit in which that begins.
+    PutReplayRun {
+        /// The replay.
+        replay: ReplayId,
+        /// The item's number.
+        item: u32,
+        /// The run.
+        serial: Serial,
+    },
+    /// A bounded part of a replay is gone, in the end all of it.
+    ForgetReplay(ReplayId),
 }
 
 /// What a mark on an open delivery says.
@@ -158,6 +175,8 @@ pub struct Snapshot {
     pub calendars: Vec<CalendarRecord>,
     /// Every submit that is remembered.
     pub repeats: Vec<Repeat>,
+    /// Every replay that has not ended.
+    pub replays: Vec<ReplayRecord>,
 }
 
 /// A run with open deliveries, as the store gives it back.

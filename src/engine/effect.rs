@@ -12,12 +12,13 @@ use crate::calendar::CalendarView;
 use crate::client_record::ClientView;
 use crate::command_limit::CommandLimit;
 use crate::forecast::{Outlook, Span};
-use crate::id::{CalendarName, ClientId, CommandName, JobName, Serial};
+use crate::id::{CalendarName, ClientId, CommandName, JobName, ReplayId, Serial};
 use crate::job::{Command, JobView, Missed, OnClientCrash};
 use crate::job_diff::FieldChange;
 use crate::live::Progress;
 use crate::pause::SelectionChange;
 use crate::policy::Priority;
+use crate::replay::{Replay, ReplayKind, ReplayPlan};
 use crate::rollout::{RunProgress, Standing};
 use crate::run::{Attempt, Counts, DeliveryState, LateAnswer, Response, Run};
 use crate::time::Timestamp;
@@ -148,6 +149,10 @@ pub enum Reply {
     Calendars(Vec<CalendarView>),
     /// The submit was made before: the run of the first, which may have ended.
     Repeated(Serial),
+    /// A replay.
+    Replay(Box<Replay>),
+    /// What a replay would run.
+    ReplayPlan(Box<ReplayPlan>),
 }
 
 /// What would become of one job, and where it would then stand.
@@ -371,6 +376,23 @@ pub enum What {
         serial: Serial,
         /// What it answered.
         answer: LateAnswer,
+    },
+    /// A replay was made or cancelled, or has ended.
+    Replay {
+        /// The replay.
+        replay: ReplayId,
+        /// What it repeats.
+        kind: ReplayKind,
+        /// The job that was asked for, if it was one.
+        job: Option<JobName>,
+        /// `created`, `cancelled` or `ended`.
+        change: String,
+        /// Runs that it has made.
+        started: u32,
+        /// Runs that it makes if it is not cancelled.
+        items: u32,
+        /// How the deliveries of those that have ended did.
+        counts: Counts,
     },
 }
 

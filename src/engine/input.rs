@@ -8,7 +8,8 @@ use crate::calendar::Calendar;
 use crate::client_record::{Proof, TokenHash};
 use crate::command_limit::CommandLimit;
 use crate::forecast::ForecastQuery;
-use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
+use super::replays::NewReplay;
+use crate::id::{CalendarName, ClientId, GroupName, JobName, ReplayId, Serial};
 use crate::job::JobSpec;
 use crate::job_past::RemovedJob;
 use crate::label::{Facts, LabelKey, Labels};
@@ -179,6 +180,14 @@ pub enum Request {
     LabelClient(Relabel),
     /// Say how many commands a client may run at once, from its next connection on.
     LimitClient(ClientLimit),
+    /// Run past runs again, or make up for firings of the past.
+    Replay(Box<NewReplay>),
+    /// What that would run.
+    PlanReplay(Box<NewReplay>),
+    /// Make no further run of a replay, and end those that are open.
+    CancelReplay(ReplayId),
+    /// Forget a part of each of these replays that have ended.
+    ForgetReplays(Vec<ReplayId>),
 }
 
 /// A set of definitions to bring about.

@@ -33,6 +33,7 @@ mod queries;
 mod queue;
 mod registry;
 mod repeats;
+mod replays;
 mod resolve;
 mod rolling;
 mod rollout;
@@ -60,6 +61,7 @@ pub use input::{
 };
 pub use late::MAX_WITHDRAWN;
 pub use missed::{LATE, MAX_CATCH_UP};
+pub use replays::{NewReplay, ReplayParts, ReplayRecord, run_of_job};
 pub use queue::{
     InvalidLimits, Limits, MAX_QUEUE_BYTES, MIN_QUEUE_BYTES, QUEUE_BYTES, QUEUE_DELIVERIES,
     QueueFull,

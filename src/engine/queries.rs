@@ -35,6 +35,7 @@ impl Engine {
             Request::Calendar(name) => Ok(Reply::Calendar(Box::new(self.calendar(&name)?))),
             Request::Calendars(page) => Ok(self.list_calendars(&page)),
             Request::Status => Ok(Reply::Status(self.status())),
+            Request::PlanReplay(replay) => self.plan_replay(*replay),
             Request::Outlook(name) => self.outlook(&name),
             Request::Outlooks { query, after } => self.outlooks(&query, after.as_ref()),
             change => Err(RequestError::Invalid(format!("{change:?} is not a question"))),

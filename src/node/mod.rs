@@ -13,6 +13,7 @@ mod link;
 pub mod live;
 mod past;
 mod reads;
+mod replay;
 mod rollout;
 mod run_loop;
 mod watch;

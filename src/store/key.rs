@@ -25,6 +25,11 @@
 //! | `l` + 0 + idempotency key (text) | a submit that is remembered by it, JSON of [`Repeat`](crate::Repeat) | key |
 //! | `l` + 1 + SHA-256 (32) | a submit that is remembered by its content, JSON of the same | hash |
 //! | `w` + serial (16) + client (u32) | a late answer, JSON of [`LateAnswer`](crate::LateAnswer) | serial, then client number |
+//! | `a` + 0 + replay id (16) | a replay, JSON of [`Replay`](crate::Replay) | replay id: when it was made |
+//! | `a` + 1 + replay id (16) + page (u32) | some of its items, JSON list of [`ReplayItem`](crate::ReplayItem) | replay id, then item |
+//! | `a` + 2 + replay id (16) + template (u32) | what its runs are made of, JSON of [`Run`](crate::Run) | replay id, then template |
+//! | `a` + 3 + replay id (16) + set (u32) + chunk (u32) | a set of clients among 4,096, in the form of `b` | replay id, then set, then client number |
+//! | `a` + 4 + replay id (16) + item (u32) | the run that the item has become, its serial (16) | replay id, then item |
 //! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
 //!
@@ -36,7 +41,7 @@
 
 use std::ops::Range;
 
-use crate::id::{CalendarName, ClientId, ClientNo, JobId, JobName, Serial};
+use crate::id::{CalendarName, ClientId, ClientNo, JobId, JobName, ReplayId, Serial};
 use crate::idempotency::RepeatKey;
 use crate::time::Timestamp;
 
@@ -76,6 +81,8 @@ pub const CALENDAR: u8 = b'e';
 pub const REPEAT: u8 = b'l';
 /// Late answers.
 pub const LATE: u8 = b'w';
+/// Replays, and what belongs to them.
+pub const REPLAY: u8 = b'a';
 /// The redo log of large units.
 pub const STAGING: u8 = b'z';
 
@@ -207,6 +214,71 @@ pub fn repeat(key: &RepeatKey) -> Vec<u8> {
 #[must_use]
 pub fn late(serial: Serial, client: ClientNo) -> Vec<u8> {
     of(LATE, &[&serial.to_bytes(), &client.0.to_be_bytes()])
+}
+
+/// What a key of a replay is for: its second byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OfReplay {
+    /// The replay itself.
+    Record = 0,
+    /// A page of its items.
+    Items = 1,
+    /// What its runs are made of.
+    Template = 2,
+    /// A set of clients.
+    Clients = 3,
+    /// The run of an item.
+    Run = 4,
+}
+
+/// The key of a replay.
+#[must_use]
+pub fn replay(id: ReplayId) -> Vec<u8> {
+    of(REPLAY, &[&[OfReplay::Record as u8], &id.to_bytes()])
+}
+
+/// The key of a numbered part of a replay: a page of items, a template or an item's run.
+#[must_use]
+pub fn replay_part(kind: OfReplay, id: ReplayId, no: u32) -> Vec<u8> {
+    of(REPLAY, &[&[kind as u8], &id.to_bytes(), &no.to_be_bytes()])
+}
+
+/// The key of a chunk of a replay's set of clients.
+#[must_use]
+pub fn replay_clients(id: ReplayId, set: u32, chunk: u32) -> Vec<u8> {
+    let kind = OfReplay::Clients as u8;
+    of(REPLAY, &[&[kind], &id.to_bytes(), &set.to_be_bytes(), &chunk.to_be_bytes()])
+}
+
+/// Every replay.
+#[must_use]
+pub fn replays() -> Range<Vec<u8>> {
+    under(of(REPLAY, &[&[OfReplay::Record as u8]]))
+}
+
+/// Every key of a kind that belongs to a replay.
+#[must_use]
+pub fn of_replay(kind: OfReplay, id: ReplayId) -> Range<Vec<u8>> {
+    under(of(REPLAY, &[&[kind as u8], &id.to_bytes()]))
+}
+
+/// The replay in a key of one, and of what belongs to it.
+#[must_use]
+pub fn replay_in(key: &[u8]) -> Option<ReplayId> {
+    Some(ReplayId::from_bytes(key.get(2..18)?.try_into().ok()?))
+}
+
+/// The number in a key of a part of a replay.
+#[must_use]
+pub fn replay_part_in(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(18..22)?.try_into().ok()?))
+}
+
+/// The chunk in a key of a replay's set of clients.
+#[must_use]
+pub fn replay_chunk_in(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(22..)?.try_into().ok()?))
 }
 
 /// The key that is there while a large unit is complete and being applied.

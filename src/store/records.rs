@@ -20,7 +20,9 @@ use crate::target::Membership;
 use crate::time::Timestamp;
 
 mod past;
+mod replays;
 pub use past::{job, revision};
+pub use replays::{replay, replay_items, replay_job, replay_run};
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
 /// returns. Units share one flush unless one is large or forgets something.
@@ -30,7 +32,7 @@ pub use past::{job, revision};
 pub fn write(store: &dyn Store, units: &[Vec<Change>]) -> Result<(), StoreError> {
     let mut ready = Vec::with_capacity(units.len());
     for unit in units {
-        if unit.iter().any(|it| matches!(it, Change::ForgetRun(_) | Change::ForgetJob(_))) {
+        if unit.iter().any(forgets) {
             // It deletes what it finds, so what comes before must be there to be found.
             staging::write_units(store, std::mem::take(&mut ready))?;
         }
@@ -43,6 +45,10 @@ pub fn write(store: &dyn Store, units: &[Vec<Change>]) -> Result<(), StoreError>
         }
     }
     staging::write_units(store, ready)
+}
+
+fn forgets(change: &Change) -> bool {
+    matches!(change, Change::ForgetRun(_) | Change::ForgetJob(_) | Change::ForgetReplay(_))
 }
 
 /// The operations of one unit. The store is read only to find what a forgotten run or job has
@@ -90,6 +96,10 @@ pub fn encode(store: &dyn Store, unit: &[Change]) -> Result<Vec<Op>, StoreError>
             Change::PutLate { serial, client, answer } => {
                 ops.push(put("late answer", key::late(*serial, *client), &**answer)?);
             }
+            Change::PutReplay(_)
+            | Change::PutReplayParts(..)
+            | Change::PutReplayRun { .. }
+            | Change::ForgetReplay(_) => replays::encode(store, &mut ops, change)?,
             Change::ForgetRepeat(known) => ops.push(Op::Delete(key::repeat(known))),
         }
     }
@@ -197,6 +207,7 @@ pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
         last_serial,
         calendars: load_all(store, "calendar", key::CALENDAR)?,
         repeats: load_all(store, "remembered submit", key::REPEAT)?,
+        replays: replays::load(store)?,
     })
 }
 

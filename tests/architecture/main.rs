@@ -13,7 +13,7 @@ use scan::{Source, line_of};
 
 /// Types and pure functions, below everything else; they may use each other.
 const DOMAIN: &str = "bucket calendar client_record command_limit delivery_state forecast id idempotency job \
-     job_diff job_past json label live pause policy rollout run schedule suggest target time";
+     job_diff job_past json label live pause policy replay rollout run schedule suggest target time";
 
 /// Each top-level module and the others that it may import. `domain` stands for [`DOMAIN`].
 /// Imports point upwards here: a module may name only those in rows above its own.

@@ -110,6 +110,7 @@ impl Screen {
             What::Job { .. }
             | What::Calendar { .. }
             | What::Rollout { .. }
+            | What::Replay { .. }
             | What::LateAnswer { .. } => None,
         }
     }

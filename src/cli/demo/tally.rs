@@ -45,6 +45,7 @@ impl Tally {
             | What::Missed { .. }
             | What::AttemptEnded { .. }
             | What::Rollout { .. }
+            | What::Replay { .. }
             | What::LateAnswer { .. }
             | What::RunEnded { .. } => {}
         }

@@ -41,6 +41,7 @@ pub(crate) fn a_run(n: i64, total: u32) -> Run {
         reason: None,
         counts: Counts { total, ..Counts::default() },
         membership: crate::Membership::Open,
+        replay_of: None,
     }
 }
 
