@@ -6,9 +6,9 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::Effect;
+use super::replays::{ReplayParts, ReplayRecord};
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
-use super::replays::{ReplayParts, ReplayRecord};
 use crate::id::{CalendarName, ClientNo, JobId, ReplayId, Serial};
 use crate::idempotency::{Repeat, RepeatKey};
 use crate::job::{Job, JobState};

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::replays::NewReplay;
 use crate::calendar::Calendar;
 use crate::client_record::{Proof, TokenHash};
 use crate::command_limit::CommandLimit;
 use crate::forecast::ForecastQuery;
-use super::replays::NewReplay;
 use crate::id::{CalendarName, ClientId, GroupName, JobName, ReplayId, Serial};
 use crate::job::JobSpec;
 use crate::job_past::RemovedJob;

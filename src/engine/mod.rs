@@ -61,11 +61,11 @@ pub use input::{
 };
 pub use late::MAX_WITHDRAWN;
 pub use missed::{LATE, MAX_CATCH_UP};
-pub use replays::{NewReplay, ReplayParts, ReplayRecord, run_of_job};
 pub use queue::{
     InvalidLimits, Limits, MAX_QUEUE_BYTES, MIN_QUEUE_BYTES, QUEUE_BYTES, QUEUE_DELIVERIES,
     QueueFull,
 };
+pub use replays::{NewReplay, ReplayParts, ReplayRecord, run_of_job};
 pub use sessions::{URGENT_WINDOW, WINDOW};
 
 /// Jobs that one store holds, at most; an apply that would go above is refused.

@@ -20,6 +20,7 @@ use crate::replay::{
     ReplayKind, RunSelection,
 };
 use crate::run::{Cause, Run};
+use crate::schedule::When;
 use crate::store::{Order, Store, StoreError, key, page, records, walk};
 use crate::time::Timestamp;
 
@@ -261,12 +262,20 @@ fn number(count: usize) -> u32 {
 pub fn occurrences(job: &Job, span: Range<Timestamp>) -> Result<Vec<Timestamp>, SelectError> {
     let rule = &job.spec.rule;
     let just_before = |at: Timestamp| at.minus(std::time::Duration::from_millis(1));
-    let counts = rule.count.is_some();
-    let begin = if counts { job.created_at } else { span.start };
+    let begin = match rule.when {
+        When::At(_) => Timestamp::MIN,
+        _ if rule.count.is_some() => job.created_at,
+        _ => span.start,
+    };
+    let begins_after = is_anchored(&rule.when).then_some(job.created_at);
     let mut next = rule.next_after(just_before(begin), job.created_at);
     let mut found = Vec::new();
     let mut passed: u64 = 0;
     while let Some(at) = next.filter(|at| *at < span.end) {
+        if Some(at) == begins_after {
+            next = rule.next_after(at, job.created_at);
+            continue;
+        }
         passed += 1;
         if passed > OCCURRENCES_LOOKED_AT as u64 {
             return Err(SelectError::TooMuch(format!(
@@ -283,6 +292,18 @@ pub fn occurrences(job: &Job, span: Range<Timestamp>) -> Result<Vec<Timestamp>, 
         next = forecast::following(job, at, passed);
     }
     Ok(found)
+}
+
+/// Whether a rule counts its periods from the job's creation, which is no occurrence itself.
+fn is_anchored(when: &When) -> bool {
+    match when {
+        When::Every { from: None, .. } => true,
+        When::Any(rules) => {
+            let mut all = rules.iter().map(|rule| &rule.when);
+            all.clone().any(is_anchored) && !all.any(|when| *when == When::Now)
+        }
+        _ => false,
+    }
 }
 
 /// Chooses the occurrences of a job's rule in a span that have no run, or with `again` all.
@@ -332,4 +353,61 @@ fn filled(store: &dyn Store, job: &Job) -> Result<BTreeSet<Timestamp>, StoreErro
         filled.extend(items.iter().take(run).map(|item| item.scheduled_at));
     }
     Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::JobSpec;
+    use crate::{JobId, Target};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    /// The occurrences of a job that was made at 100 s.
+    fn seconds(rule: &str, from: i64, to: i64) -> Vec<i64> {
+        let rule = serde_json::from_str(rule).unwrap();
+        let (name, command) = ("tick".parse().unwrap(), "tick".parse().unwrap());
+        let spec = JobSpec::new(name, Target::All, command, rule);
+        let id = JobId::from_parts(at(100), 1);
+        let job = Job { id, revision: 1, created_at: at(100), updated_at: at(100), spec };
+        let found = occurrences(&job, at(from)..at(to)).unwrap();
+        found.iter().map(|at| at.millis() / 1_000).collect()
+    }
+
+    #[test]
+    fn a_span_has_its_begin_and_not_its_end() {
+        let minutely = r#"{"cron": "* * * * *"}"#;
+        assert_eq!(seconds(minutely, 120, 240), [120, 180]);
+        assert_eq!(seconds(minutely, 0, 61), [0, 60], "also before the job was");
+    }
+
+    #[test]
+    fn a_period_is_counted_from_the_creation_which_is_no_occurrence() {
+        assert_eq!(seconds(r#"{"every": "10s"}"#, 0, 131), [110, 120, 130]);
+        let from = r#"{"every": "10s", "from": "1970-01-01T00:00:05Z"}"#;
+        assert_eq!(seconds(from, 0, 30), [5, 15, 25]);
+        assert_eq!(seconds(r#""now""#, 0, 131), [100]);
+        assert_eq!(seconds(r#"[{"every": "10s"}, "now"]"#, 0, 121), [100, 110, 120]);
+    }
+
+    #[test]
+    fn a_count_counts_from_the_creation_on() {
+        assert_eq!(seconds(r#"{"every": "10s", "count": 3}"#, 115, 200), [120, 130]);
+        assert_eq!(seconds(r#"{"cron": "* * * * *", "count": 2}"#, 0, 900), [120, 180]);
+        assert_eq!(seconds(r#"{"at": "1970-01-01T00:00:50Z"}"#, 0, 900), [50]);
+    }
+
+    #[test]
+    fn a_rule_that_fires_too_often_is_refused_with_its_span() {
+        let rule = serde_json::from_str(r#"{"every": "1s"}"#).unwrap();
+        let (name, command) = ("tick".parse().unwrap(), "tick".parse().unwrap());
+        let spec = JobSpec::new(name, Target::All, command, rule);
+        let id = JobId::from_parts(at(0), 1);
+        let job = Job { id, revision: 1, created_at: at(0), updated_at: at(0), spec };
+        assert_eq!(occurrences(&job, at(0)..at(100_001)).unwrap().len(), 100_000);
+        let error = occurrences(&job, at(0)..at(100_002)).unwrap_err().to_string();
+        assert!(error.starts_with("job tick has more than 100000 occurrences from"), "{error}");
+    }
 }

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, BoxStream};
 use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use tokio::sync::broadcast;
 
 use super::watch::news;
@@ -12,9 +12,7 @@ use super::{CallError, Handle};
 use crate::engine::{Event, NewReplay, Page, Reply, Request, RequestError, What};
 use crate::history::{self, SelectError};
 use crate::id::{JobName, ReplayId};
-use crate::replay::{
-    Backfill, Replay, ReplayKind, ReplayPlan, ReplayRun, RunAgain, RunSelection,
-};
+use crate::replay::{Backfill, Replay, ReplayKind, ReplayPlan, ReplayRun, RunAgain, RunSelection};
 use crate::time::Timestamp;
 
 impl From<SelectError> for CallError {
@@ -190,9 +188,8 @@ impl Handle {
         let name = job.spec.name.clone();
         let _place = self.reading_place().await?;
         let read = Arc::clone(&self.store);
-        let chosen = self.compute(move || {
-            history::select_occurrences(read.as_ref(), &job, from..to, again)
-        });
+        let chosen =
+            self.compute(move || history::select_occurrences(read.as_ref(), &job, from..to, again));
         let history::Selected { parts, left_out } = chosen.await??;
         let (kind, job, from, to) = (ReplayKind::Backfill, Some(name), Some(from), Some(to));
         Ok(NewReplay { kind, job, from, to, terms, left_out, again, parts })
@@ -216,17 +213,25 @@ struct RunsOf {
 
 impl RunsOf {
     async fn next(&mut self) -> Result<Option<ReplayRun>, CallError> {
-        let (id, item) = (self.id, self.item);
+        let id = self.id;
         loop {
+            let item = self.item;
             // Asked before reading: a replay that has ended makes no further run.
             let ended = self.handle.replay(id).await?.ended_at.is_some();
             let serial =
                 self.handle.read(move |store| history::replay_run(store, id, item)).await?;
             if let Some(serial) = serial {
-                let follow = self.events.is_some();
-                let run = if follow { self.handle.wait(serial).await } else { self.handle.run(serial).await };
                 self.item += 1;
-                return Ok(Some(ReplayRun { item, run: run? }));
+                let found = match &self.events {
+                    Some(_) => self.handle.wait(serial).await,
+                    None => self.handle.run(serial).await,
+                };
+                match found {
+                    Ok(run) => return Ok(Some(ReplayRun { item, run })),
+                    // Retention has forgotten it, and not yet the replay.
+                    Err(CallError::Refused(RequestError::NotFound { .. })) => continue,
+                    Err(error) => return Err(error),
+                }
             }
             match &mut self.events {
                 Some(events) if !ended => {

@@ -1,11 +1,14 @@
 //! How a replay goes on: its next items begin, its runs end, and it is cancelled.
 
+use super::{Open, Waits};
 use crate::engine::change::Change;
 use crate::engine::core::Engine;
 use crate::engine::effect::{Reply, RequestError, What};
+use crate::engine::runs::OpenRun;
 use crate::engine::spread;
-use crate::id::{ReplayId, Serial};
-use crate::replay::{Replay, ReplayKind, ReplayOf};
+use crate::id::{JobId, ReplayId, Serial};
+use crate::job::{Overlap, OverlapScope};
+use crate::replay::{Replay, ReplayItem, ReplayKind, ReplayOf};
 use crate::run::{Counts, Run};
 use crate::target::Membership;
 use crate::time::Timestamp;
@@ -43,7 +46,7 @@ impl Engine {
         if !std::mem::take(&mut open.look) {
             return;
         }
-        for serial in open.busy.keys().copied().collect::<Vec<_>>() {
+        for serial in open.busy.iter().copied().collect::<Vec<_>>() {
             self.look_at_run(id, serial);
         }
     }
@@ -51,13 +54,14 @@ impl Engine {
     /// The same for one run; tells whether it was one.
     fn look_at_run(&mut self, id: ReplayId, serial: Serial) -> bool {
         let connected = self.registry.connected();
-        let under_way = self.runs.get(serial).is_some_and(|run| {
-            self.replays.is_under_way(run, connected, self.started)
-        });
+        let under_way = self
+            .runs
+            .get(serial)
+            .is_some_and(|run| self.replays.is_under_way(run, connected, self.started));
         let Some(open) = self.replays.open.get_mut(&id).filter(|_| !under_way) else {
             return false;
         };
-        open.busy.remove(&serial).is_some() && open.waiting.insert(serial)
+        open.busy.remove(&serial) && open.waiting.insert(serial)
     }
 
     fn has_lost_its_job(&self, id: ReplayId) -> bool {
@@ -68,19 +72,54 @@ impl Engine {
 
     /// Whether a replay's next item may begin now. If it may not, what it waits for is noted.
     fn may_begin_next(&mut self, id: ReplayId) -> bool {
-        let Some(open) = self.replays.open.get_mut(&id) else { return false };
-        open.blocked = false;
+        let Some(open) = self.replays.open.get(&id) else { return false };
         let Some(item) = open.next() else { return false };
-        if open.now.due(item.offset()) > self.now {
-            return false;
-        }
-        // Only at full speed: with a speed of its own it overlaps as it did then.
-        let in_turn = open.template(item).and_then(|run| run.in_turn());
-        let in_turn = in_turn.filter(|job| open.now.terms.speed.is_none() && self.jobs.contains(*job));
-        let own = in_turn.is_some() && open.busy.values().any(|job| *job == in_turn);
+        let is_due = open.now.due(item.offset()) <= self.now;
         let places = usize::try_from(open.now.terms.max_open.get()).unwrap_or(usize::MAX);
-        open.blocked = own || open.busy.len() >= places;
-        !open.blocked
+        let waits = match self.in_the_way(open, item) {
+            _ if !is_due => Waits::Moment,
+            _ if open.busy.len() >= places => Waits::Place,
+            Some(job) => Waits::Job(job),
+            None => Waits::Moment,
+        };
+        if let Some(open) = self.replays.open.get_mut(&id) {
+            open.waits = waits;
+        }
+        is_due && waits == Waits::Moment
+    }
+
+    /// The job of an item that the overlap policy would skip if it began now, or for which it would
+    /// end one of the replay's own. With a speed it overlaps as it did then, and nothing is in its
+    /// way.
+    fn in_the_way(&self, open: &Open, item: &ReplayItem) -> Option<JobId> {
+        let template = open.template(item).filter(|_| open.now.terms.speed.is_none())?;
+        let job = template.in_turn().filter(|job| self.jobs.contains(*job))?;
+        let target;
+        let clients = match open.clients(item) {
+            Some(chosen) => chosen,
+            None => {
+                target = self.resolve_of(template);
+                &target
+            }
+        };
+        let connected = self.registry.connected();
+        let is_in_the_way = |other: &OpenRun| {
+            let own = other.run.replay_of.is_some_and(|of| of.replay == open.now.id);
+            let there = match template.overlap_scope {
+                OverlapScope::Job => self.replays.is_under_way(other, connected, self.started),
+                OverlapScope::Client => {
+                    let shared = &other.open & clients;
+                    let unsettled = self.replays.is_unsettled(other, self.started);
+                    (unsettled && !shared.is_empty())
+                        || !shared.is_disjoint(connected)
+                        || !shared.is_disjoint(&other.accepted)
+                }
+            };
+            there && (own || template.overlap != Overlap::Replace)
+        };
+        let others = self.runs.of_job(job);
+        let mut others = others.into_iter().filter_map(|serial| self.runs.get(serial));
+        others.any(is_in_the_way).then_some(job)
     }
 
     fn begin_next(&mut self, id: ReplayId) {
@@ -116,22 +155,21 @@ impl Engine {
         let run = self.start_run_for(run, targets);
         if run.counts.total == 0 {
             // No delivery's end told of it.
-            self.replay_went_on(ReplayOf { replay: id, item: number, serial: None }, serial, Some(run.counts));
+            self.replay_went_on(
+                ReplayOf { replay: id, item: number, serial: None },
+                serial,
+                Some(run.counts),
+            );
         } else if run.ended_at.is_none() {
             if let Some(open) = self.replays.open.get_mut(&id) {
-                open.busy.insert(serial, run.job_id);
+                open.busy.insert(serial);
             }
             self.look_at_run(id, serial);
         }
     }
 
     /// Notes a step of a replay; it is stored with the run.
-    fn went_on(
-        &mut self,
-        id: ReplayId,
-        serial: Serial,
-        change: impl FnOnce(&mut super::Step),
-    ) {
+    fn went_on(&mut self, id: ReplayId, serial: Serial, change: impl FnOnce(&mut super::Step)) {
         let Some(open) = self.replays.open.get_mut(&id) else { return };
         let mut step = super::Step { replay: id, started: None, ended: None };
         change(&mut step);
@@ -152,7 +190,7 @@ impl Engine {
         let id = of.replay;
         let Some(open) = self.replays.open.get_mut(&id) else { return };
         let Some(counts) = ended else {
-            if open.blocked && self.look_at_run(id, serial) {
+            if self.look_at_run(id, serial) {
                 self.replays.stirred.insert(id);
             }
             return;
@@ -212,10 +250,12 @@ impl Engine {
     /// After a start: cancellations that a crash cut short are completed, and the others go on.
     pub(in crate::engine) fn take_up_replays(&mut self) {
         self.replays.stir_all();
-        let cancelled = self.replays.open.values().filter(|open| {
-            open.now.cancelled_at.is_some() && open.now.reason.is_none()
-        });
-        let runs: Vec<Serial> = cancelled.flat_map(super::Open::runs).collect();
+        let cancelled = self
+            .replays
+            .open
+            .values()
+            .filter(|open| open.now.cancelled_at.is_some() && open.now.reason.is_none());
+        let runs: Vec<Serial> = cancelled.flat_map(Open::runs).collect();
         for serial in runs {
             let stands = |run: &Run| run.ended_at.is_none() && run.cancelled_at.is_none();
             if self.runs.get(serial).is_some_and(|open| stands(&open.run)) {
@@ -256,4 +296,3 @@ pub(super) fn under_terms(template: &Run, replay: &Replay, chosen: bool) -> Run 
     }
     run
 }
-

@@ -55,14 +55,25 @@ struct Open {
     /// As the units so far tell of it.
     stored: Replay,
     parts: Arc<ReplayParts>,
-    /// Its runs that are under way, with their jobs.
-    busy: BTreeMap<Serial, Option<JobId>>,
+    /// Its runs that are under way.
+    busy: BTreeSet<Serial>,
     /// Its open runs that only wait for clients that are away.
     waiting: BTreeSet<Serial>,
-    /// Whether its next item waits for another run.
-    blocked: bool,
+    /// What its next item waits for.
+    waits: Waits,
     /// Whether a client has gone since the last look at its runs.
     look: bool,
+}
+
+/// What a replay's next item waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// Its moment, if that is still to come.
+    Moment,
+    /// One of the replay's places.
+    Place,
+    /// The end of another run of its job.
+    Job(JobId),
 }
 
 /// What came about with one run, and is still to be told by a unit.
@@ -103,8 +114,9 @@ pub(super) struct Replays {
 impl Open {
     fn new(replay: Replay, parts: Arc<ReplayParts>) -> Self {
         let stored = replay.clone();
-        let (busy, waiting) = (BTreeMap::new(), BTreeSet::new());
-        Self { now: replay, stored, parts, busy, waiting, blocked: false, look: false }
+        let (busy, waiting) = (BTreeSet::new(), BTreeSet::new());
+        let waits = Waits::Moment;
+        Self { now: replay, stored, parts, busy, waiting, waits, look: false }
     }
 
     /// What comes next; `None`: no further run is made.
@@ -127,7 +139,7 @@ impl Open {
 
     /// Its runs that have not ended.
     fn runs(&self) -> Vec<Serial> {
-        self.busy.keys().chain(&self.waiting).copied().collect()
+        self.busy.iter().chain(&self.waiting).copied().collect()
     }
 }
 
@@ -143,7 +155,7 @@ impl Replays {
         if let Some(of) = run.replay_of
             && let Some(open) = self.open.get_mut(&of.replay)
         {
-            open.busy.insert(run.serial, run.job_id);
+            open.busy.insert(run.serial);
         }
     }
 
@@ -154,7 +166,8 @@ impl Replays {
         }
         let settles = started.plus(RETURN_GRACE);
         let stirred = self.stirred.iter().filter_map(|id| self.open.get(id));
-        let due = self.open.values().filter(|open| !open.blocked).filter_map(Open::due);
+        let due = self.open.values().filter(|open| open.waits == Waits::Moment);
+        let due = due.filter_map(Open::due);
         let first = stirred.map(|open| open.now.created_at).chain(due).min();
         first.into_iter().chain((!self.settled).then_some(settles)).min()
     }
@@ -166,7 +179,7 @@ impl Replays {
             self.stir_all();
         }
         let due = self.open.iter().filter(|(_, open)| {
-            !open.blocked && open.due().is_some_and(|due| due <= now)
+            open.waits == Waits::Moment && open.due().is_some_and(|due| due <= now)
         });
         self.stirred.extend(due.map(|(id, _)| *id));
     }
@@ -179,6 +192,12 @@ impl Replays {
         }
     }
 
+    /// Notes that a delivery of a job has ended: what waits for the job may begin.
+    pub(super) fn stir_job(&mut self, job: JobId) {
+        let waits = self.open.iter().filter(|(_, open)| open.waits == Waits::Job(job));
+        self.stirred.extend(waits.map(|(id, _)| *id));
+    }
+
     fn step(&mut self, serial: Serial, id: ReplayId, change: impl FnOnce(&mut Step)) {
         let new = || Step { replay: id, started: None, ended: None };
         change(self.steps.entry(serial).or_insert_with(new));
@@ -186,8 +205,14 @@ impl Replays {
 
     /// Whether a run holds its place: it runs somewhere, or its client may say so yet.
     fn is_under_way(&self, run: &OpenRun, connected: &RoaringBitmap, started: Timestamp) -> bool {
-        let unsettled = !self.settled && run.run.fired_at < started;
-        unsettled || !run.accepted.is_empty() || !run.open.is_disjoint(connected)
+        self.is_unsettled(run, started)
+            || !run.accepted.is_empty()
+            || !run.open.is_disjoint(connected)
+    }
+
+    /// Whether clients that have not returned since the start may run it.
+    fn is_unsettled(&self, run: &OpenRun, started: Timestamp) -> bool {
+        !self.settled && run.run.fired_at < started
     }
 
     fn waiting_items(&self) -> usize {

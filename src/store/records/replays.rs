@@ -152,9 +152,10 @@ pub fn replay_run(
 ) -> Result<Option<Serial>, StoreError> {
     let key = key::replay_part(OfReplay::Run, id, item);
     let Some(value) = store.get(&key)? else { return Ok(None) };
-    let bytes = value.as_slice().try_into().map_err(|_| {
-        StoreError::corrupt(RUN, &key, format!("{} bytes, not 16", value.len()))
-    })?;
+    let bytes = value
+        .as_slice()
+        .try_into()
+        .map_err(|_| StoreError::corrupt(RUN, &key, format!("{} bytes, not 16", value.len())))?;
     Ok(Some(Serial::from_bytes(bytes)))
 }
 
@@ -204,6 +205,7 @@ mod tests {
     #[test]
     fn an_open_replay_comes_back_and_one_that_has_ended_does_not() {
         let store = MemoryStore::new();
+        crate::store::prepare(&store).unwrap();
         let mut ended = a_replay(id(2), 0);
         ended.ended_at = Some(at(5));
         let units = [unit(id(1)), vec![Change::PutReplay(Box::new(ended.clone()))]];
@@ -220,10 +222,10 @@ mod tests {
     #[test]
     fn all_of_a_replay_is_forgotten_part_by_part_and_nothing_of_another() {
         let store = MemoryStore::new();
+        crate::store::prepare(&store).unwrap();
         write(&store, &[unit(id(1)), unit(id(2))]).unwrap();
-        let runs = (0..500).map(|item| {
-            vec![Change::PutReplayRun { replay: id(1), item, serial: serial(3) }]
-        });
+        let runs = (0..500)
+            .map(|item| vec![Change::PutReplayRun { replay: id(1), item, serial: serial(3) }]);
         write(&store, &runs.collect::<Vec<_>>()).unwrap();
         let mut rounds = 0;
         while replay(&store, id(1)).unwrap().is_some() {
