@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status};
+use super::{
+    agent, apply, calendars, clients, demo, forecast, jobs, replay, run, runs, serve, status,
+};
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
 #[derive(Debug, Parser)]
@@ -84,6 +86,9 @@ pub(super) enum Command {
     Forecast(forecast::ForecastArgs),
     /// List, show, follow and cancel runs.
     Runs(runs::RunsArgs),
+    /// Run past runs again, make up for firings of the past, and list, show and cancel that.
+    #[command(visible_alias = "replays")]
+    Replay(replay::ReplayArgs),
     /// List, show, add, group and remove clients.
     Clients(clients::ClientsArgs),
     /// List, show and remove calendars: days that many jobs leave out. Files and apply set them.
@@ -109,6 +114,7 @@ impl Command {
             Self::Jobs(args) => jobs::execute(args, global).await,
             Self::Forecast(args) => forecast::execute(args, global).await,
             Self::Runs(args) => runs::execute(args, global).await,
+            Self::Replay(args) => replay::execute(args, global).await,
             Self::Clients(args) => clients::execute(args, global).await,
             Self::Calendars(args) => calendars::execute(args, global).await,
             Self::Status => status::execute(global).await,

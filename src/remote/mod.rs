@@ -9,6 +9,7 @@ mod error;
 mod http;
 mod lines;
 mod past;
+mod replay;
 mod rollout;
 mod streams;
 #[cfg(test)]

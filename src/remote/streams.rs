@@ -17,7 +17,7 @@ use crate::run::{Response, Run};
 use crate::time::duration;
 
 /// How long one request of a wait is held by the server.
-const WAIT: Duration = Duration::from_secs(30);
+pub(super) const WAIT: Duration = Duration::from_secs(30);
 
 /// The pause after the first connection error of a wait; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -116,7 +116,7 @@ impl Remote {
         events.map(|event| event.map(Arc::new)).boxed()
     }
 
-    fn stream<T: DeserializeOwned + Send + 'static>(
+    pub(super) fn stream<T: DeserializeOwned + Send + 'static>(
         &self,
         path: Vec<String>,
         query: Vec<(&'static str, String)>,
