@@ -15,7 +15,7 @@ use crate::time::{Clock, SystemClock, Timestamp};
 /// Runs forgotten in one step, at most; the next step follows when the store has written it.
 const STEP: usize = 200;
 
-/// Removed jobs of whose past one step forgets a part, at most.
+/// Removed jobs of whose past, and replays of which, one step forgets a part, at most.
 const JOBS_STEP: usize = 20;
 
 /// Steps of one round of retention, at most; the rest waits for the next round.
@@ -24,7 +24,8 @@ const STEPS: usize = 50;
 /// What to keep and how often to look.
 #[derive(Debug, Clone)]
 pub struct Chores {
-    /// How long ended runs and their responses are kept, and the past of jobs after their removal.
+    /// How long ended runs, their responses and ended replays are kept, and the past of jobs after
+    /// their removal.
     /// Default 90 days.
     pub keep: Duration,
     /// The time between two rounds of retention. Default 1 minute.
@@ -96,7 +97,22 @@ where
 async fn retain(handle: Handle, keep: Duration) -> Result<(), CallError> {
     let before = SystemClock.now().minus(keep);
     forget_runs(&handle, before).await?;
+    forget_replays(&handle, before).await?;
     forget_jobs(&handle, before).await
+}
+
+/// Forgets replays that ended before a moment. Their runs go by their own age.
+async fn forget_replays(handle: &Handle, before: Timestamp) -> Result<(), CallError> {
+    for _ in 0..STEPS {
+        // A replay is there until all of it is forgotten.
+        let old = handle.replays_ended_before(before, JOBS_STEP).await?;
+        if old.is_empty() {
+            break;
+        }
+        tracing::info!(replays = old.len(), %before, "retention forgets a part of old replays");
+        handle.forget_replays(old).await?;
+    }
+    Ok(())
 }
 
 async fn forget_runs(handle: &Handle, before: Timestamp) -> Result<(), CallError> {

@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 use super::{Op, Order, Store, StoreError, get, key, part_of, put, put_set, read, walk};
 use crate::engine::{CHUNK, Change, ReplayParts, ReplayRecord};
 use crate::id::{JobId, ReplayId, Serial};
-use crate::replay::{Replay, ReplayItem};
+use crate::replay::{MAX_REPLAY_ITEMS, Replay, ReplayItem};
 use crate::run::Run;
 use crate::store::{MAX_OPS, key::OfReplay, open_set};
 
@@ -110,12 +110,12 @@ fn parts(store: &dyn Store, id: ReplayId) -> Result<ReplayParts, StoreError> {
         let set = part_of(CLIENTS, &key, key::replay_part_in)?;
         let chunk = part_of(CLIENTS, &key, key::replay_chunk_in)?;
         let set = usize::try_from(set).unwrap_or(usize::MAX);
-        // Sets that nobody is in have no keys, and one may lack a key: never a huge one.
-        while parts.sets.len() <= set.min(parts.items.len()) {
+        // Sets that nobody is in have no keys. There are no more of them than items can be.
+        while parts.sets.len() <= set.min(MAX_REPLAY_ITEMS) {
             parts.sets.push(RoaringBitmap::new());
         }
         let into = parts.sets.get_mut(set).ok_or_else(|| {
-            StoreError::corrupt(CLIENTS, &key, format!("set {set} is beyond its items"))
+            StoreError::corrupt(CLIENTS, &key, format!("set {set} is above {MAX_REPLAY_ITEMS}"))
         })?;
         open_set::decode(chunk, &value, into)
             .map_err(|problem| StoreError::corrupt(CLIENTS, &key, problem))?;
