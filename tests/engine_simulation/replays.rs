@@ -1,6 +1,9 @@
 //! Replays in the storm: whatever happens, each item becomes one run, and what is counted is the
 //! sum of these.
 
+use fleetcron::Job;
+use fleetcron::store::{Order, key, walk};
+
 use super::*;
 
 impl World {
@@ -27,9 +30,10 @@ impl World {
 
     /// A back-fill of the last seconds of a job.
     pub(super) fn backfill(&mut self, name: &JobName) -> Request {
-        let snapshot = records::load(&self.store).unwrap();
-        let job = snapshot.jobs.into_iter().find(|(job, _)| job.spec.name == *name);
-        let Some((job, _)) = job else { return Request::Status };
+        let keys = key::all(key::JOB);
+        let stored = walk(&self.store, keys, Order::Up).map(|entry| entry.unwrap().1);
+        let mut jobs = stored.map(|value| serde_json::from_slice::<Job>(&value).unwrap());
+        let Some(job) = jobs.find(|job| job.spec.name == *name) else { return Request::Status };
         let (from, to) = (self.now.minus(Duration::from_secs(20)), self.now);
         let selected = history::select_occurrences(&self.store, &job, from..to, false).unwrap();
         let (kind, job, again) = (ReplayKind::Backfill, Some(name.clone()), false);
