@@ -253,6 +253,7 @@ async fn what_cannot_be_is_told_with_its_value() {
         (&["replay", "show", unknown][..], 4, "no replay named \"01JD0000000000000000000000\""),
         (&["replay", "cancel", unknown], 4, "no replay named"),
         (&["replay", "run", "--serial", unknown], 4, "no run named"),
+        (&["replay", "run", "--last", "1h", "--client", "zed"], 4, "no client named \"zed\""),
         (&["replay", "run", "--last", "1h"], 2, "nothing is to run: no run or delivery is so"),
         (&["replay", "run", "--last", "1h", "--target", "group:no"], 4, "no group named \"no\""),
         (&["replay", "show", "17"], 2, "replay \"17\" is not a ULID"),

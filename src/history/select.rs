@@ -13,7 +13,7 @@ use roaring::RoaringBitmap;
 use super::runs::RUNS_LOOKED_AT;
 use crate::engine::{ReplayParts, run_of_job};
 use crate::forecast;
-use crate::id::{ClientNo, Serial};
+use crate::id::{ClientId, ClientNo, Serial};
 use crate::job::Job;
 use crate::replay::{
     LeftOut, MAX_REPLAY_BYTES, MAX_REPLAY_DELIVERIES, MAX_REPLAY_ITEMS, Replay, ReplayItem,
@@ -48,6 +48,9 @@ pub enum SelectError {
     /// No such run.
     #[error("no run named {0}")]
     NoRun(Serial),
+    /// No client has had this name.
+    #[error("no client named {0}")]
+    NoClient(ClientId),
     /// More than is read or kept.
     #[error("{0}")]
     TooMuch(String),
@@ -91,8 +94,8 @@ struct Chooser<'a> {
     store: &'a dyn Store,
     selection: &'a RunSelection,
     whole: bool,
-    /// The client that is asked for; `Some(None)`: one that never was.
-    client: Option<Option<ClientNo>>,
+    /// The client that is asked for.
+    client: Option<ClientNo>,
     builder: Builder,
     responses: u64,
 }
@@ -104,7 +107,12 @@ impl<'a> Chooser<'a> {
         whole: bool,
     ) -> Result<Self, SelectError> {
         let client = selection.client.as_ref();
-        let client = client.map(|id| records::client_no(store, id)).transpose()?;
+        let client = client.map(|id| match records::client_no(store, id) {
+            Ok(Some(no)) => Ok(no),
+            Ok(None) => Err(SelectError::NoClient(id.clone())),
+            Err(error) => Err(SelectError::Store(error)),
+        });
+        let client = client.transpose()?;
         Ok(Self { store, selection, whole, client, builder: Builder::default(), responses: 0 })
     }
 
@@ -141,7 +149,7 @@ impl<'a> Chooser<'a> {
                     continue;
                 }
                 ended += 1;
-                let meant = self.client.is_none_or(|no| no == Some(row.client));
+                let meant = self.client.is_none_or(|no| no == row.client);
                 if meant && self.selection.wants(row.state) {
                     chosen.insert(row.client.0);
                 }

@@ -20,6 +20,7 @@ impl From<SelectError> for CallError {
         match error {
             SelectError::Store(error) => Self::Store(error),
             SelectError::NoRun(serial) => not_found("run", serial.to_string()),
+            SelectError::NoClient(id) => not_found("client", id.to_string()),
             SelectError::TooMuch(message) => RequestError::Invalid(message).into(),
         }
     }

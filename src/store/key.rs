@@ -39,11 +39,18 @@
 //! A removed job has no `j` and `s` keys, and keeps its `v` and `x` keys for as long as its `n` and
 //! `o` keys are there. No job's name has a byte 0.
 
+mod replay;
+
 use std::ops::Range;
 
-use crate::id::{CalendarName, ClientId, ClientNo, JobId, JobName, ReplayId, Serial};
+use crate::id::{CalendarName, ClientId, ClientNo, JobId, JobName, Serial};
 use crate::idempotency::RepeatKey;
 use crate::time::Timestamp;
+
+pub use replay::{
+    OfReplay, of_replay, replay, replay_chunk_in, replay_clients, replay_in, replay_part,
+    replay_part_in, replays,
+};
 
 /// Facts about the store.
 pub const META: u8 = b'm';
@@ -214,71 +221,6 @@ pub fn repeat(key: &RepeatKey) -> Vec<u8> {
 #[must_use]
 pub fn late(serial: Serial, client: ClientNo) -> Vec<u8> {
     of(LATE, &[&serial.to_bytes(), &client.0.to_be_bytes()])
-}
-
-/// What a key of a replay is for: its second byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum OfReplay {
-    /// The replay itself.
-    Record = 0,
-    /// A page of its items.
-    Items = 1,
-    /// What its runs are made of.
-    Template = 2,
-    /// A set of clients.
-    Clients = 3,
-    /// The run of an item.
-    Run = 4,
-}
-
-/// The key of a replay.
-#[must_use]
-pub fn replay(id: ReplayId) -> Vec<u8> {
-    of(REPLAY, &[&[OfReplay::Record as u8], &id.to_bytes()])
-}
-
-/// The key of a numbered part of a replay: a page of items, a template or an item's run.
-#[must_use]
-pub fn replay_part(kind: OfReplay, id: ReplayId, no: u32) -> Vec<u8> {
-    of(REPLAY, &[&[kind as u8], &id.to_bytes(), &no.to_be_bytes()])
-}
-
-/// The key of a chunk of a replay's set of clients.
-#[must_use]
-pub fn replay_clients(id: ReplayId, set: u32, chunk: u32) -> Vec<u8> {
-    let kind = OfReplay::Clients as u8;
-    of(REPLAY, &[&[kind], &id.to_bytes(), &set.to_be_bytes(), &chunk.to_be_bytes()])
-}
-
-/// Every replay.
-#[must_use]
-pub fn replays() -> Range<Vec<u8>> {
-    under(of(REPLAY, &[&[OfReplay::Record as u8]]))
-}
-
-/// Every key of a kind that belongs to a replay.
-#[must_use]
-pub fn of_replay(kind: OfReplay, id: ReplayId) -> Range<Vec<u8>> {
-    under(of(REPLAY, &[&[kind as u8], &id.to_bytes()]))
-}
-
-/// The replay in a key of one, and of what belongs to it.
-#[must_use]
-pub fn replay_in(key: &[u8]) -> Option<ReplayId> {
-    Some(ReplayId::from_bytes(key.get(2..18)?.try_into().ok()?))
-}
-
-/// The number in a key of a part of a replay.
-#[must_use]
-pub fn replay_part_in(key: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(key.get(18..22)?.try_into().ok()?))
-}
-
-/// The chunk in a key of a replay's set of clients.
-#[must_use]
-pub fn replay_chunk_in(key: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(key.get(22..)?.try_into().ok()?))
 }
 
 /// The key that is there while a large unit is complete and being applied.

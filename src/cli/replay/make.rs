@@ -21,6 +21,7 @@ use crate::target::Target;
 use crate::time::{Timestamp, duration};
 
 /// The arguments of `replay run`.
+#[expect(clippy::doc_markdown, reason = "the help shows these texts as they stand")]
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// Only runs of this job.

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::cli::error::CliError;
 use crate::cli::output::{Field, NOTHING, Out, Tone, moment, note, ran, relative};
 use crate::cli::{Done, Verdict, show};
-use crate::id::ReplayId;
+use crate::id::{ClientId, ReplayId};
 use crate::remote::Remote;
 use crate::replay::{LeftOut, PlannedRun, Replay, ReplayKind, ReplayPlan, ReplayRun, ReplayTerms};
 use crate::time::Timestamp;
@@ -80,7 +80,7 @@ pub(super) fn plan(out: &Out, plan: &ReplayPlan) -> Result<(), CliError> {
 }
 
 fn planned(run: &PlannedRun) -> Vec<Field> {
-    let mut clients: Vec<&str> = run.clients.iter().take(NAMED).map(|id| id.as_str()).collect();
+    let mut clients: Vec<&str> = run.clients.iter().take(NAMED).map(ClientId::as_str).collect();
     if run.deliveries > clients.len() as u64 {
         clients.push("…");
     }

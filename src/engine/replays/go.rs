@@ -95,12 +95,11 @@ impl Engine {
         let template = open.template(item).filter(|_| open.now.terms.speed.is_none())?;
         let job = template.in_turn().filter(|job| self.jobs.contains(*job))?;
         let target;
-        let clients = match open.clients(item) {
-            Some(chosen) => chosen,
-            None => {
-                target = self.resolve_of(template);
-                &target
-            }
+        let clients = if let Some(chosen) = open.clients(item) {
+            chosen
+        } else {
+            target = self.resolve_of(template);
+            &target
         };
         let connected = self.registry.connected();
         let is_in_the_way = |other: &OpenRun| {

@@ -118,15 +118,15 @@ impl Engine {
     /// What a replay would run, as things stand.
     pub(in crate::engine) fn plan_replay(&self, new: NewReplay) -> Result<Reply, RequestError> {
         let (replay, parts) = self.settle(new)?;
-        let mut names = PLAN_CLIENTS;
+        let mut left = PLAN_CLIENTS;
         let mut reach = Reach::new(self, &parts);
         let mut runs = Vec::with_capacity(parts.items.len());
         for item in &parts.items {
             let Some(template) = part(&parts.templates, item.template) else { continue };
             let clients = reach.of(item);
-            let named = clients.iter().take(names).filter_map(|no| self.name_of(ClientNo(no)));
-            let named: Vec<ClientId> = named.collect();
-            names -= named.len();
+            let first = clients.iter().take(left);
+            let shown: Vec<ClientId> = first.filter_map(|no| self.name_of(ClientNo(no))).collect();
+            left -= shown.len();
             let after = replay.due(item.offset()).since(replay.created_at);
             runs.push(PlannedRun {
                 serial: item.of,
@@ -136,7 +136,7 @@ impl Engine {
                 scheduled_at: item.scheduled_at,
                 after_ms: replay.terms.speed.map(|_| millis(after)),
                 deliveries: clients.len(),
-                clients: named,
+                clients: shown,
             });
         }
         let Replay { kind, deliveries, left_out, .. } = replay;

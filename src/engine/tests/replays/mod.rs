@@ -136,7 +136,7 @@ fn what_failed_runs_again_as_it_was_where_it_failed_and_nowhere_else() {
         assert_eq!((run.cause, run.counts.total), (Cause::Replay, 1));
         assert_eq!((run.scheduled_at, run.fired_at), (original.time(), at(100)));
         assert_eq!(run.replay_of.and_then(|of| of.serial), Some(*original));
-        assert_eq!(run.job.as_ref().map(|job| job.as_str()), Some("tick"));
+        assert_eq!(run.job.as_ref().map(JobName::as_str), Some("tick"));
         assert!(run.job_id.is_some() && run.serial > *original);
         let to_b = history::response(&bench.store, run.serial, &"b".parse().unwrap()).unwrap();
         assert_eq!(to_b.map(|it| it.outcome.state), Some(DeliveryState::Succeeded));
@@ -278,7 +278,7 @@ fn a_job_that_is_gone_is_no_obstacle_to_running_again() {
     let runs = bench.made(replay.id);
     assert_eq!(runs.len(), 2, "without a job nothing is to overlap with");
     for run in &runs {
-        assert_eq!((run.job_id, run.job.as_ref().map(|job| job.as_str())), (None, Some("tick")));
+        assert_eq!((run.job_id, run.job.as_ref().map(JobName::as_str)), (None, Some("tick")));
         bench.succeed(2, run.serial);
     }
     assert!(bench.stored(replay.id).all_succeeded());
