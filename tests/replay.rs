@@ -6,8 +6,9 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use fleetcron::client::Context;
+use fleetcron::client::{ClientBuilder, Context};
 use fleetcron::handlers::HandlerError;
 use fleetcron::remote::Remote;
 use fleetcron::{
@@ -15,8 +16,9 @@ use fleetcron::{
 };
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
-use common::fleet::{Record, apply, bare, client, connect, ended, job, runs_of};
+use common::fleet::{Record, answer, apply, bare, connect, ended, job, runs_of};
 use common::server::{Place, Process, Server, token_of};
 use common::{eventually, within, write};
 
@@ -141,6 +143,19 @@ fn hours(from: u32, to: u32) -> Backfill {
     Backfill { from, to, again: false, terms }
 }
 
+/// A client whose commands end when they are let.
+fn gated(listen: &str, id: &str, record: &Record, gate: &Arc<Semaphore>) -> ClientBuilder {
+    let (record, gate) = (record.clone(), Arc::clone(gate));
+    bare(listen, id).on("work", move |cx: Context, params: Value| {
+        record.note(&cx, &params);
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.acquire().await?.forget();
+            Ok(answer(&cx))
+        }
+    })
+}
+
 /// Each item once, in its order, for the occurrence that it was to be.
 fn check_items(runs: &[ReplayRun], replay: &Replay) {
     assert_eq!(runs.len(), replay.items as usize);
@@ -155,9 +170,10 @@ async fn a_server_that_is_killed_in_the_middle_goes_on_and_runs_each_item_once()
     let place = Place::new();
     let mut server = place.start().await;
     let (record, mut news) = Record::new();
+    let gate = Arc::new(Semaphore::new(0));
     for id in ["a", "b"] {
         server.define(id, &["web"]).await;
-        connect(client(&server.listen, id, &record)).await;
+        connect(gated(&server.listen, id, &record, &gate)).await;
     }
     apply(&server.remote(), vec![hourly("work", "queue")]).await;
     let name = || "hourly".parse().unwrap();
@@ -166,10 +182,14 @@ async fn a_server_that_is_killed_in_the_middle_goes_on_and_runs_each_item_once()
     for _ in 0..3 {
         for _ in 0..20 {
             within("a command", news.recv()).await.unwrap();
+            gate.add_permits(1);
         }
         server.process.kill();
         server = place.start().await;
+        let cut = server.remote().replay(replay.id).await.unwrap();
+        assert!(cut.started < 60 && cut.ended_at.is_none(), "in the middle: {cut:?}");
     }
+    gate.add_permits(1_000);
     let remote = server.remote();
     let ended = within("its end", remote.wait_replay(replay.id)).await.unwrap();
     assert_eq!((ended.started, ended.ended, ended.counts.succeeded), (60, 60, 120), "{ended:?}");
