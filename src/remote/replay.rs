@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use reqwest::Method;
 
-use super::streams::WAIT;
+use super::streams::{WAIT, wait_for};
 use super::{Remote, RemoteError, page_query};
 use crate::engine::Page;
 use crate::id::{JobName, ReplayId};
@@ -59,16 +59,15 @@ impl Remote {
         self.post(&["replays", &id.to_string(), "cancel"]).await
     }
 
-    /// Waits for a replay's end.
+    /// Waits for a replay's end. Connection errors are borne for about a minute: the server may
+    /// restart meanwhile.
     pub async fn wait_replay(&self, id: ReplayId) -> Result<Replay, RemoteError> {
-        loop {
-            let request = self.http.request(Method::GET, &["replays", &id.to_string()])?;
-            let request = request.query(&[("wait", duration::format(WAIT))]);
-            let replay: Replay = self.http.json(request).await?;
-            if replay.ended_at.is_some() {
-                return Ok(replay);
-            }
-        }
+        wait_for(async || self.wait_replay_once(id).await, |replay| replay.ended_at.is_some()).await
+    }
+
+    async fn wait_replay_once(&self, id: ReplayId) -> Result<Replay, RemoteError> {
+        let request = self.http.request(Method::GET, &["replays", &id.to_string()])?;
+        self.http.json(request.query(&[("wait", duration::format(WAIT))])).await
     }
 
     /// The runs that a replay has made, in their order, each as it stands. With `follow`, each

@@ -125,3 +125,23 @@ fn a_place_is_kept_after_a_start_until_clients_have_had_time_to_return() {
     bench.wait_until(at(70));
     assert_eq!(bench.made(replay.id).len(), 3, "b has not come");
 }
+
+/// What ends a run in the unit of another thing tells of the replay there, too.
+#[test]
+fn a_run_that_ends_with_its_clients_leaving_is_counted_in_the_same_unit() {
+    let mut bench = Bench::new();
+    let mut spec = every("tick", "group:abc", 10);
+    spec.overlap = Overlap::Allow;
+    bench.past(spec, 1);
+    bench.disconnect(2);
+    let replay = bench.again(&failed(), ReplayTerms::default());
+    assert_eq!(bench.made(replay.id)[0].counts.total, 1, "b is away");
+    let (add, remove) = ([].into(), ["abc".parse().unwrap()].into());
+    let request = Request::GroupClient(crate::Regroup { id: "b".parse().unwrap(), add, remove });
+    bench.engine.handle(bench.now, Input::Call { call: CallId(999), request, entropy: 5 });
+    let units = bench.engine.take().units;
+    records::write(&bench.store, &units[..1]).unwrap();
+    bench.restart(at(100));
+    let ended = bench.stored(replay.id);
+    assert_eq!((ended.ended, ended.counts.removed, ended.ended_at), (1, 1, Some(at(10))));
+}
