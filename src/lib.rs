@@ -151,6 +151,7 @@ mod policy;
 pub mod recording;
 pub mod reenact;
 pub mod remote;
+mod replay;
 pub mod rollout;
 mod run;
 pub mod schedule;
@@ -175,7 +176,7 @@ pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};
 pub use id::{
     CalendarName, ClientId, ClientNo, CommandName, GroupName, InvalidName, InvalidUlid, JobId,
-    JobName, Serial,
+    JobName, ReplayId, Serial,
 };
 pub use idempotency::{
     Fingerprint, IDEMPOTENCY_WINDOW, IdempotencyKey, InvalidIdempotencyKey, MAX_REPEATS,
@@ -204,6 +205,12 @@ pub use pause::{
 pub use policy::{
     ACCEPT_TIMEOUT, BACKOFF, DeliveryMode, InvalidPolicy, LONGEST_BACKOFF, MAX_ATTEMPTS,
     MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Policy, Priority, Retry, Timeout,
+};
+pub use replay::{
+    Backfill, InvalidMaxOpen, InvalidReplay, LeftOut, MAX_REPLAY_BYTES, MAX_REPLAY_DELIVERIES,
+    MAX_REPLAY_ITEMS, MAX_REPLAYS, MAX_SELECTED_SERIALS, MAX_WAITING_ITEMS, MaxOpen, PLAN_CLIENTS,
+    PlannedRun, Replay, ReplayItem, ReplayKind, ReplayOf, ReplayPlan, ReplayRun, ReplayTerms,
+    RunAgain, RunSelection,
 };
 pub use run::{
     Attempt, Cause, Counts, DeliveryState, LateAnswer, Outcome, Response, Run, Submission,

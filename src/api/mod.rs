@@ -32,6 +32,11 @@
 //! | `/v1/runs/{serial}/progress` | `GET`: how far it is |
 //! | `/v1/runs/{serial}/approve` | `POST`: let its rollout's next wave begin |
 //! | `/v1/runs/{serial}/cancel`, `…/cancel/{client}` | `POST` |
+//! | `/v1/jobs/{name}/backfill` | `POST` (`from`, `to`, `again`, `terms`; parameter `dry_run`): make up for occurrences that have no run |
+//! | `/v1/replays` | `GET` (`after`, `limit`): newest first; `POST` (`select`, `terms`; parameter `dry_run`): run past runs again |
+//! | `/v1/replays/{id}` | `GET` (`wait`, up to 1 minute: answers when the replay has ended) |
+//! | `/v1/replays/{id}/runs` | `GET` (`follow`), NDJSON: the runs that it has made; with `follow`, each once it has ended |
+//! | `/v1/replays/{id}/cancel` | `POST` |
 //! | `/v1/clients` | `GET` (`group`, `after`, `limit`), `POST` (`id`, `groups`, `token`) |
 //! | `/v1/clients/{id}` | `GET`, `DELETE` |
 //! | `/v1/clients/{id}/statistics` | `GET`: the same of a client |
@@ -56,6 +61,7 @@ mod jobs;
 mod limit;
 pub mod message;
 mod past;
+mod replays;
 mod rollout;
 mod runs;
 mod statistics;
@@ -170,6 +176,11 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/{serial}/approve", post(rollout::approve))
         .route("/v1/runs/{serial}/cancel", post(runs::cancel))
         .route("/v1/runs/{serial}/cancel/{client}", post(runs::cancel_delivery))
+        .route("/v1/jobs/{name}/backfill", post(replays::backfill))
+        .route("/v1/replays", get(replays::list).post(replays::again))
+        .route("/v1/replays/{id}", get(replays::get))
+        .route("/v1/replays/{id}/runs", get(replays::runs))
+        .route("/v1/replays/{id}/cancel", post(replays::cancel))
         .route("/v1/clients", get(clients::list).post(clients::add))
         .route("/v1/clients/{id}", get(clients::get).delete(clients::remove))
         .route("/v1/clients/{id}/statistics", get(statistics::of_client))

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status, store, verify,
+    agent, apply, calendars, clients, demo, forecast, jobs, replay, run, runs, serve, status,
+    store, verify,
 };
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
@@ -86,6 +87,9 @@ pub(super) enum Command {
     Forecast(forecast::ForecastArgs),
     /// List, show, follow and cancel runs.
     Runs(runs::RunsArgs),
+    /// Run past runs again, make up for firings of the past, and list, show and cancel that.
+    #[command(visible_alias = "replays")]
+    Replay(replay::ReplayArgs),
     /// List, show, add, group and remove clients.
     Clients(clients::ClientsArgs),
     /// List, show and remove calendars: days that many jobs leave out. Files and apply set them.
@@ -119,6 +123,7 @@ impl Command {
             Self::Jobs(args) => jobs::execute(args, global).await,
             Self::Forecast(args) => forecast::execute(args, global).await,
             Self::Runs(args) => runs::execute(args, global).await,
+            Self::Replay(args) => replay::execute(args, global).await,
             Self::Clients(args) => clients::execute(args, global).await,
             Self::Calendars(args) => calendars::execute(args, global).await,
             Self::Verify(args) => verify::execute(args, global).await,

@@ -30,6 +30,7 @@ mod jobs;
 mod output;
 mod pauses;
 mod progress;
+mod replay;
 mod rollouts;
 mod run;
 mod runs;

@@ -20,6 +20,7 @@ use crate::keep::Keep;
 use crate::live::Progress;
 use crate::pause::SelectionChange;
 use crate::policy::Priority;
+use crate::replay::{Replay, ReplayPlan};
 use crate::rollout::RunProgress;
 use crate::run::{Attempt, DeliveryState, Run};
 use crate::time::Timestamp;
@@ -154,6 +155,10 @@ pub enum Reply {
     Calendars(Vec<CalendarView>),
     /// The submit was made before: the run of the first, which may have ended.
     Repeated(Serial),
+    /// A replay.
+    Replay(Box<Replay>),
+    /// What a replay would run.
+    ReplayPlan(Box<ReplayPlan>),
 }
 
 /// What would become of one job, and where it would then stand.

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::replays::NewReplay;
 use crate::actor::{Actor, TokenName};
 use crate::calendar::Calendar;
 use crate::client_record::{Proof, TokenHash};
 use crate::command_limit::CommandLimit;
 use crate::forecast::ForecastQuery;
-use crate::id::{CalendarName, ClientId, GroupName, JobId, JobName, Serial};
+use crate::id::{CalendarName, ClientId, GroupName, JobId, JobName, ReplayId, Serial};
 use crate::job::JobSpec;
 use crate::job_past::RemovedJob;
 use crate::label::{Facts, LabelKey, Labels};
@@ -207,6 +208,14 @@ pub enum Request {
     LabelClient(Relabel),
     /// Say how many commands a client may run at once, from its next connection on.
     LimitClient(ClientLimit),
+    /// Run past runs again, or make up for firings of the past.
+    Replay(Box<NewReplay>),
+    /// What that would run.
+    PlanReplay(Box<NewReplay>),
+    /// Make no further run of a replay, and end those that are open.
+    CancelReplay(ReplayId),
+    /// Forget a part of each of these replays that have ended.
+    ForgetReplays(Vec<ReplayId>),
 }
 
 impl Request {
@@ -223,6 +232,7 @@ impl Request {
             | Self::GetClient(_)
             | Self::ListClients { .. }
             | Self::Status
+            | Self::PlanReplay(_)
             | Self::Time
             | Self::Outlook(_)
             | Self::Outlooks { .. }

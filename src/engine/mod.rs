@@ -36,6 +36,7 @@ mod queries;
 mod queue;
 mod registry;
 mod repeats;
+mod replays;
 mod resolve;
 mod rolling;
 mod rollout;
@@ -71,6 +72,7 @@ pub use queue::{
     InvalidLimits, Limits, MAX_QUEUE_BYTES, MIN_QUEUE_BYTES, QUEUE_BYTES, QUEUE_DELIVERIES,
     QueueFull,
 };
+pub use replays::{NewReplay, ReplayParts, ReplayRecord, run_of_job};
 pub use sessions::{URGENT_WINDOW, WINDOW};
 
 /// The version of fleetcron, as it is told at a start.

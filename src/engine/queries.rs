@@ -37,6 +37,7 @@ impl Engine {
             Request::Calendars(page) => Ok(self.list_calendars(&page)),
             Request::Status => Ok(Reply::Status(self.status())),
             Request::Time => Ok(Reply::Time(self.now)),
+            Request::PlanReplay(replay) => self.plan_replay(*replay),
             Request::Outlook(name) => self.outlook(&name),
             Request::Outlooks { query, after } => self.outlooks(&query, after.as_ref()),
             change => Err(RequestError::Invalid(format!("{change:?} is not a question"))),

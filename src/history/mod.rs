@@ -9,8 +9,10 @@ mod keep;
 mod late;
 mod ledger_age;
 mod past;
+mod replays;
 mod responses;
 mod runs;
+mod select;
 mod statistics;
 
 pub use count::{
@@ -26,12 +28,18 @@ pub use past::{
     DEFAULT_PAST, MAX_PAST, MAX_REVISIONS_BYTES, NAMESAKES, PastQuery, jobs_named, missed,
     nearest_removed, removed_before, revision, revisions,
 };
+pub use replays::{replay, replay_run, replays, replays_ended_before};
 pub use responses::{
     MAX_RESPONSES_BYTES, MAX_RESPONSES_COUNT, MAX_RESPONSES_PAGES, ResponsePage, response,
     responses,
 };
 pub use runs::{DEFAULT_RUNS, MAX_RUNS, RUNS_LOOKED_AT, RunQuery, run, runs};
 pub use statistics::{Told, client_no, statistics};
+
+pub use select::{
+    OCCURRENCES_LOOKED_AT, RESPONSES_LOOKED_AT, SelectError, Selected, occurrences,
+    select_occurrences, select_runs,
+};
 
 #[cfg(test)]
 mod tests;

@@ -43,7 +43,8 @@ const WHOLE: u64 = 60;
 /// What is kept of all history. Open runs are always kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// How long ended runs are kept whose jobs do not say otherwise, and the past of removed jobs.
+    /// How long ended runs are kept whose jobs do not say otherwise, the past of removed jobs, and
+    /// ended replays.
     /// Default 90 days.
     pub keep: Duration,
     /// The most ended runs; `None`, the default: no limit.
@@ -100,8 +101,22 @@ impl Retention {
         }
         done?;
         self.rounds += 1;
+        self.forget_replays(before).await?;
         self.forget_jobs(before).await?;
         self.forget_ledger(now).await
+    }
+
+    /// Forgets replays that ended before a moment. Their runs go by their own age.
+    async fn forget_replays(&self, before: Timestamp) -> Result<(), CallError> {
+        while !self.pace.is_stopping() {
+            // A replay is there until all of it is forgotten.
+            let old = self.handle.replays_ended_before(before, 1).await?;
+            if old.is_empty() {
+                break;
+            }
+            self.pace.step(self.handle.forget_replays(old)).await?;
+        }
+        Ok(())
     }
 
     /// Forgets old pages of the ledger, and old inputs.

@@ -14,6 +14,7 @@ mod link;
 pub mod live;
 mod past;
 mod reads;
+mod replay;
 mod rollout;
 mod run_loop;
 mod statistics;

@@ -9,6 +9,7 @@ mod error;
 mod http;
 mod lines;
 mod past;
+mod replay;
 mod rollout;
 mod statistics;
 mod store;

@@ -35,6 +35,11 @@
 //! | `g` + event (u64) | a page of the ledger, under the number of its first event, see [`ledger`](super::ledger) | event number |
 //! | `f` + commit (u64) + piece (u16) | the engine's inputs that one commit goes back to, see [`recording`](crate::recording) | commit, then position |
 //! | `w` + serial (16) + client (u32) | a late answer, JSON of [`LateAnswer`](crate::LateAnswer) | serial, then client number |
+//! | `a` + 0 + replay id (16) | a replay, JSON of [`Replay`](crate::Replay) | replay id: when it was made |
+//! | `a` + 1 + replay id (16) + page (u32) | some of its items, JSON list of [`ReplayItem`](crate::ReplayItem) | replay id, then item |
+//! | `a` + 2 + replay id (16) + template (u32) | what its runs are made of, JSON of [`Run`](crate::Run) | replay id, then template |
+//! | `a` + 3 + replay id (16) + set (u32) + chunk (u32) | a set of clients among 4,096, in the form of `b` | replay id, then set, then client number |
+//! | `a` + 4 + replay id (16) + item (u32) | the run that the item has become, its serial (16) | replay id, then item |
 //! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
 //!
@@ -48,6 +53,7 @@
 //! `o` keys are there. No job's name has a byte 0.
 
 mod derived;
+mod replay;
 
 use std::ops::Range;
 
@@ -58,6 +64,10 @@ use crate::time::Timestamp;
 pub use derived::{
     all_ended, all_forgetting, counted, ended, ended_in, ended_of, ended_runs_listed, forgetting,
     forgetting_in, statistics, statistics_before,
+};
+pub use replay::{
+    OfReplay, of_replay, replay, replay_chunk_in, replay_clients, replay_in, replay_part,
+    replay_part_in, replays,
 };
 
 /// Facts about the store.
@@ -102,6 +112,8 @@ pub const DERIVED: u8 = b't';
 pub const LEDGER: u8 = b'g';
 /// Recorded inputs.
 pub const INPUTS: u8 = b'f';
+/// Replays, and what belongs to them.
+pub const REPLAY: u8 = b'a';
 /// The redo log of large units.
 pub const STAGING: u8 = b'z';
 

@@ -21,12 +21,14 @@ use crate::time::Timestamp;
 
 mod ended;
 mod past;
+mod replays;
 mod responses;
 pub use past::{job, revision};
 pub use responses::outcome;
 mod statistics;
 pub use ended::{EndedRun, ended_run, list};
 pub(super) use ended::{looks_at_any_of, searches};
+pub use replays::{replay, replay_items, replay_job, replay_run};
 pub use statistics::{counted, old_statistics, put_statistics, statistics};
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
@@ -105,6 +107,10 @@ pub(super) fn encode_change(
             ops.push(put("calendar", key::calendar(record.spec.name()), &**record)?);
         }
         Change::RemoveCalendar(name) => ops.push(Op::Delete(key::calendar(name))),
+        Change::PutReplay(_)
+        | Change::PutReplayParts(..)
+        | Change::PutReplayRun { .. }
+        | Change::ForgetReplay(_) => replays::encode(store, ops, change)?,
         Change::PutRepeat(repeat) => {
             ops.push(put("remembered submit", key::repeat(&repeat.key), &**repeat)?);
         }
@@ -201,6 +207,7 @@ pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
         repeats: load_all(store, "remembered submit", key::REPEAT)?,
         settings: get(store, "settings", &key::settings())?.unwrap_or_default(),
         ledger_end: super::ledger::Head::of(store)?.end(),
+        replays: replays::load(store)?,
     })
 }
 
