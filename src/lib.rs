@@ -110,6 +110,8 @@
 //! | [`access`] | where the server is and the token that opens it |
 //! | [`job_files`], [`job_diff`] | jobs in TOML and JSON files; what an apply would change |
 //! | [`live`] | progress and output of commands that run |
+//! | [`statistics`] | what runs and deliveries come to, by hour and day |
+//! | [`size`] | sizes as text |
 //! | [`suggest`] | "did you mean" |
 
 #![forbid(unsafe_code)]
@@ -139,6 +141,7 @@ pub mod job_diff;
 pub mod job_files;
 mod job_past;
 mod json;
+mod keep;
 mod label;
 pub mod live;
 mod lock_file;
@@ -152,6 +155,8 @@ pub mod rollout;
 mod run;
 pub mod schedule;
 pub mod server;
+pub mod size;
+pub mod statistics;
 pub mod store;
 pub mod suggest;
 mod target;
@@ -163,8 +168,8 @@ pub use calendar::{Calendar, CalendarRecord, CalendarView, InvalidCalendar};
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
 pub use command_limit::{CommandLimit, InvalidCommandLimit};
 pub use engine::{
-    Apply, ClientLimit, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup,
-    Relabel, RequestError, Status, What,
+    Apply, ClientLimit, Event, Forgotten, JobAction, JobChange, NewClient, OpenDelivery, Page,
+    Pause, Regroup, Relabel, RequestError, Status, What,
 };
 pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};
@@ -186,6 +191,7 @@ pub use job_past::{
     RevisionChange,
 };
 pub use json::Json;
+pub use keep::{InvalidKeep, Keep, MAX_KEEP_BYTES, MAX_KEEP_RUNS, MIN_KEEP_BYTES, MIN_KEEP_FOR};
 pub use label::{
     FACT_KEYS, Facts, InvalidLabel, LabelKey, LabelTrust, LabelValue, Labels, MAX_LABEL_KEY,
     MAX_LABEL_VALUE, MAX_LABELS,

@@ -2,6 +2,8 @@
 //!
 //! Imports identifiers, times, targets and commands.
 
+mod size;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -417,6 +419,14 @@ pub struct Run {
     /// Whether clients that come into its target while it is open get it too.
     #[serde(default, skip_serializing_if = "is_default")]
     pub membership: Membership,
+    /// About how many bytes of the store it takes, with the responses so far: see
+    /// [`Run::kept_bytes`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bytes: u64,
+    /// Whether it is being forgotten: a part of its responses may be gone, and it is shown to
+    /// nobody.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub forgotten: bool,
 }
 
 fn overlap_of_none() -> Overlap {

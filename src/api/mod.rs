@@ -14,6 +14,7 @@
 //! | `/v1/jobs/{name}/revisions` | `GET` (`before`, `limit`): its definitions, newest first, of removed jobs too |
 //! | `/v1/jobs/{name}/revisions/{n}` | `GET` (`job`: the id of one of several that had the name) |
 //! | `/v1/jobs/{name}/missed` | `GET` (`before`, `limit`): rows of missed firings, newest first |
+//! | `/v1/jobs/{name}/statistics` | `GET`: counts and times of its last hour, day and week |
 //! | `/v1/forecast` | `GET` (`from`, `to`, `target`, `prefix`, `limit`): all that fires in a span |
 //! | `/v1/jobs/{name}/pause` | `POST` (`reason`, `until` or `for`; or no body) |
 //! | `/v1/jobs/{name}/resume`, `…/trigger`, `…/cancel` | `POST` |
@@ -33,6 +34,7 @@
 //! | `/v1/runs/{serial}/cancel`, `…/cancel/{client}` | `POST` |
 //! | `/v1/clients` | `GET` (`group`, `after`, `limit`), `POST` (`id`, `groups`, `token`) |
 //! | `/v1/clients/{id}` | `GET`, `DELETE` |
+//! | `/v1/clients/{id}/statistics` | `GET`: the same of a client |
 //! | `/v1/clients/{id}/groups` | `POST` (`add`, `remove`) |
 //! | `/v1/clients/{id}/labels` | `POST` (`set`, `remove`) |
 //! | `/v1/clients/{id}/limit` | `POST` (`max_running`) |
@@ -56,6 +58,7 @@ pub mod message;
 mod past;
 mod rollout;
 mod runs;
+mod statistics;
 mod store;
 mod stream;
 #[cfg(test)]
@@ -146,6 +149,7 @@ fn routes() -> Router<Api> {
         .route("/v1/jobs/{name}/revisions", get(past::revisions))
         .route("/v1/jobs/{name}/revisions/{n}", get(past::revision))
         .route("/v1/jobs/{name}/missed", get(past::missed))
+        .route("/v1/jobs/{name}/statistics", get(statistics::of_job))
         .route("/v1/forecast", get(forecast::forecast))
         .route("/v1/pause", post(jobs::pause_all))
         .route("/v1/resume", post(jobs::resume_all))
@@ -168,6 +172,7 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/{serial}/cancel/{client}", post(runs::cancel_delivery))
         .route("/v1/clients", get(clients::list).post(clients::add))
         .route("/v1/clients/{id}", get(clients::get).delete(clients::remove))
+        .route("/v1/clients/{id}/statistics", get(statistics::of_client))
         .route("/v1/clients/{id}/groups", post(clients::regroup))
         .route("/v1/clients/{id}/labels", post(clients::relabel))
         .route("/v1/clients/{id}/limit", post(clients::limit))

@@ -38,6 +38,7 @@ mod serve;
 mod service;
 mod show;
 mod signals;
+mod statistics;
 mod status;
 mod store;
 mod tries;

@@ -65,7 +65,9 @@ pub enum Change {
     PutClient(Arc<ClientRecord>),
     /// When a client was last here.
     PutPresence(ClientNo, Presence),
-    /// An ended run, its pages and its results are gone.
+    /// A bounded part of an ended run, of its pages and its results is gone, in the end all of it;
+    /// the run itself last, and until then it is marked as forgotten. Several in one unit are one
+    /// bounded part together: the first first.
     ForgetRun(Serial),
     /// A row of missed firings, in the unit of the standing that counts it. It takes the place of
     /// the one [`MISSED_KEPT`](crate::MISSED_KEPT) before it.
@@ -75,7 +77,8 @@ pub enum Change {
     PutRevision(Box<JobRevision>),
     /// A job was removed: by this its past is found.
     PutRemoved(RemovedJob),
-    /// A bounded part of the past of a removed job is gone, in the end all of it.
+    /// A bounded part of the past of a removed job is gone, in the end all of it. Several in one
+    /// unit are one bounded part together.
     ForgetJob(RemovedJob),
     /// A calendar.
     PutCalendar(Arc<CalendarRecord>),
@@ -193,6 +196,8 @@ pub struct OpenRunRecord {
     pub pages: u32,
     /// How the ended deliveries ended, with the run's total.
     pub counts: Counts,
+    /// About how many bytes those pages take.
+    pub bytes: u64,
     /// Of a run with open membership: the numbers of the clients whose delivery has ended.
     pub ended: RoaringBitmap,
 }

@@ -319,6 +319,7 @@ impl Engine {
             Request::GroupClient(change) => self.group_client(&change),
             Request::ForgetRuns(serials) => Ok(self.forget_runs(serials)),
             Request::ForgetJobs(jobs) => Ok(self.forget_jobs(jobs)),
+            Request::NoteForgotten(forgotten) => Ok(self.note_forgotten(forgotten)),
             Request::PutCalendar(calendar) => self.put_calendar(calendar),
             Request::RemoveCalendar(name) => self.remove_calendar(&name),
             Request::LimitClient(limit) => self.limit_client(&limit),

@@ -13,9 +13,10 @@ use crate::calendar::CalendarView;
 use crate::client_record::ClientView;
 use crate::command_limit::CommandLimit;
 use crate::forecast::{Outlook, Span};
-use crate::id::{ClientId, JobName, Serial};
+use crate::id::{ClientId, JobId, JobName, Serial};
 use crate::job::{Command, JobView, OnClientCrash};
 use crate::job_diff::FieldChange;
+use crate::keep::Keep;
 use crate::live::Progress;
 use crate::pause::SelectionChange;
 use crate::policy::Priority;
@@ -120,6 +121,8 @@ pub enum Reply {
     Jobs(Vec<JobView>),
     /// What became of the jobs of a selection.
     Selection(SelectionChange),
+    /// Jobs that say what of their history is kept.
+    Keeping(Vec<(JobId, Keep)>),
     /// One run.
     Run(Box<Run>),
     /// Runs.
@@ -134,6 +137,8 @@ pub enum Reply {
     Clients(Vec<ClientView>),
     /// Counts of everything.
     Status(Status),
+    /// What time it is.
+    Time(Timestamp),
     /// Where a job stands, for a forecast at that moment.
     Outlook(Timestamp, Outlook),
     /// Where jobs stand, for a forecast.

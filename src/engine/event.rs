@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::input::Forgotten;
 use crate::actor::Actor;
 use crate::id::{CalendarName, ClientId, CommandName, JobId, JobName, Serial};
 use crate::job::Missed;
@@ -194,6 +195,12 @@ pub enum What {
         client: ClientId,
         /// Why.
         reason: String,
+    },
+    /// A round of retention has forgotten ended runs.
+    Forgotten {
+        /// How much.
+        #[serde(flatten)]
+        forgotten: Forgotten,
     },
     /// A calendar's definition changed.
     Calendar {

@@ -154,6 +154,8 @@ impl Engine {
             reason: None,
             counts: Counts::default(),
             membership: spec.membership,
+            bytes: 0,
+            forgotten: false,
         })
     }
 
@@ -225,6 +227,8 @@ impl Engine {
             reason: None,
             counts: Counts::default(),
             membership,
+            bytes: 0,
+            forgotten: false,
         });
         Ok(Reply::Run(Box::new(run)))
     }

@@ -9,12 +9,13 @@ use crate::calendar::Calendar;
 use crate::client_record::{Proof, TokenHash};
 use crate::command_limit::CommandLimit;
 use crate::forecast::ForecastQuery;
-use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
+use crate::id::{CalendarName, ClientId, GroupName, JobId, JobName, Serial};
 use crate::job::JobSpec;
 use crate::job_past::RemovedJob;
 use crate::label::{Facts, LabelKey, Labels};
 use crate::pause::{JobSelection, PauseTerms};
 use crate::run::{Attempt, Outcome, Submission};
+use crate::time::Timestamp;
 
 /// A caller's number, by which the answer finds its way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,6 +176,8 @@ pub enum Request {
     },
     /// Counts of everything.
     Status,
+    /// What time it is for the engine.
+    Time,
     /// Where a job stands, for a forecast.
     Outlook(JobName),
     /// Where jobs stand, for a forecast: a bounded part of them, in the order of their names.
@@ -184,8 +187,12 @@ pub enum Request {
         /// The last name of the part before; `None`: from the start.
         after: Option<JobName>,
     },
-    /// Forget ended runs and their responses.
+    /// Forget a bounded part of these ended runs and their responses, the first first.
     ForgetRuns(Vec<Serial>),
+    /// The jobs that say what of their history is kept, in the order of their numbers.
+    Keeping(Page<JobId>),
+    /// Tell those who watch what a round of retention has forgotten.
+    NoteForgotten(Forgotten),
     /// Forget a part of the past of each of these removed jobs.
     ForgetJobs(Vec<RemovedJob>),
     /// Create or change a calendar.
@@ -209,12 +216,14 @@ impl Request {
         match self {
             Self::GetJob(_)
             | Self::ListJobs(_)
+            | Self::Keeping(_)
             | Self::RunProgress(_)
             | Self::OpenRuns(_)
             | Self::OpenDeliveries(_)
             | Self::GetClient(_)
             | Self::ListClients { .. }
             | Self::Status
+            | Self::Time
             | Self::Outlook(_)
             | Self::Outlooks { .. }
             | Self::Calendar(_)
@@ -240,6 +249,20 @@ pub struct Apply {
     /// Calendars; each name once. They are there before the jobs, and are never removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calendars: Vec<Calendar>,
+}
+
+/// What a round of retention has forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Ended runs.
+    pub runs: u64,
+    /// Their deliveries.
+    pub deliveries: u64,
+    /// About how many bytes they took, see [`Run::kept_bytes`](crate::Run::kept_bytes).
+    pub bytes: u64,
+    /// By age, runs that ended before this moment are forgotten, where their jobs do not say
+    /// otherwise.
+    pub before: Timestamp,
 }
 
 /// A job to pause.

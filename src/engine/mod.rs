@@ -23,6 +23,7 @@ mod fire;
 mod forecast;
 mod input;
 mod jobs;
+mod keep;
 mod labels;
 mod late;
 mod membership;
@@ -61,7 +62,8 @@ pub use effect::{
 pub use event::{EVENT_FIELD, EVENT_FIELDS, Event, What};
 pub use forecast::OUTLOOKS;
 pub use input::{
-    Apply, CallId, ClientLimit, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId,
+    Apply, CallId, ClientLimit, Forgotten, Input, NewClient, Page, Pause, Regroup, Relabel,
+    Request, SessionId,
 };
 pub use late::MAX_WITHDRAWN;
 pub use missed::{LATE, MAX_CATCH_UP};

@@ -230,11 +230,6 @@ impl Handle {
         expect_reply!(self.call(Request::Status).await?, Reply::Status(status) => status)
     }
 
-    /// Forgets ended runs and their responses; those still open stay.
-    pub async fn forget(&self, runs: Vec<Serial>) -> Result<(), CallError> {
-        expect_reply!(self.call(Request::ForgetRuns(runs)).await?, Reply::Done => ())
-    }
-
     /// What happens from now on. A watcher that falls behind by [`super::EVENTS`] loses the
     /// oldest, and is told how many.
     #[must_use]

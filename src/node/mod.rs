@@ -9,12 +9,14 @@ mod drift;
 mod entropy;
 mod forecast;
 mod handle;
+mod keep;
 mod link;
 pub mod live;
 mod past;
 mod reads;
 mod rollout;
 mod run_loop;
+mod statistics;
 mod tools;
 mod watch;
 
@@ -47,6 +49,7 @@ pub use tools::{ByteStream, READINGS};
 
 pub use crate::store::exchange::ExportQuery;
 pub use crate::store::{KindStats, StoreStats};
+pub use statistics::Uncounted;
 
 /// Events that a slow watcher may be behind before it loses the oldest.
 pub const EVENTS: usize = 4_096;

@@ -10,6 +10,7 @@ mod http;
 mod lines;
 mod past;
 mod rollout;
+mod statistics;
 mod store;
 mod streams;
 #[cfg(test)]

@@ -24,11 +24,22 @@
 //! | `e` + calendar name (text) | a calendar, JSON of [`CalendarRecord`](crate::CalendarRecord) | calendar name |
 //! | `l` + 0 + idempotency key (text) | a submit that is remembered by it, JSON of [`Repeat`](crate::Repeat) | key |
 //! | `l` + 1 + SHA-256 (32) | a submit that is remembered by its content, JSON of the same | hash |
+//! | `t` + 0 + job id (16) + serial (16) | an ended run of the job (of none: zeros), see [`EndedRun`](super::records::EndedRun) | job, then serial |
+//! | `t` + 1 + hour (u32) + job id (16) | the statistics of a job in an hour, a [`Record`](crate::statistics::Record) | hour, then job id |
+//! | `t` + 2 + day (u32) + job id (16) | the same of a day | day, then job id |
+//! | `t` + 3 + hour (u32) + page (u32) | the statistics of 16 clients in an hour, the same | hour, then client number |
+//! | `t` + 4 + day (u32) + page (u32) | the same of a day | day, then client number |
+//! | `m` + `statistics` | up to where the ledger is counted in them, JSON of [`Counted`](crate::statistics::Counted) | |
+//! | `m` + `ended runs` | there once every ended run has its `t` 0 key: stores from before do not have them | |
+//! | `m` + `forgetting ` + serial (16) | a run of which a part is forgotten, and the rest is still to be | serial |
 //! | `g` + event (u64) | a page of the ledger, under the number of its first event, see [`ledger`](super::ledger) | event number |
 //! | `f` + commit (u64) + piece (u16) | the engine's inputs that one commit goes back to, see [`recording`](crate::recording) | commit, then position |
 //! | `w` + serial (16) + client (u32) | a late answer, JSON of [`LateAnswer`](crate::LateAnswer) | serial, then client number |
 //! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
+//!
+//! A run that is being forgotten keeps its `r` key, marked, until all else of it is gone; its `t` 0
+//! key goes first.
 //!
 //! A run's page is one key (part 0) unless its responses are too many bytes for one value. An
 //! ended run has no `b` and no `d` keys; an open one has at least one `b`.
@@ -36,11 +47,18 @@
 //! A removed job has no `j` and `s` keys, and keeps its `v` and `x` keys for as long as its `n` and
 //! `o` keys are there. No job's name has a byte 0.
 
+mod derived;
+
 use std::ops::Range;
 
 use crate::id::{CalendarName, ClientId, ClientNo, JobId, JobName, Serial};
 use crate::idempotency::RepeatKey;
 use crate::time::Timestamp;
+
+pub use derived::{
+    all_ended, all_forgetting, counted, ended, ended_in, ended_of, ended_runs_listed, forgetting,
+    forgetting_in, statistics, statistics_before,
+};
 
 /// Facts about the store.
 pub const META: u8 = b'm';
@@ -78,6 +96,8 @@ pub const CALENDAR: u8 = b'e';
 pub const REPEAT: u8 = b'l';
 /// Late answers.
 pub const LATE: u8 = b'w';
+/// What is derived: ended runs by job, and statistics.
+pub const DERIVED: u8 = b't';
 /// Pages of the ledger.
 pub const LEDGER: u8 = b'g';
 /// Recorded inputs.

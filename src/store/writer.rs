@@ -86,7 +86,7 @@ impl Writer {
     }
 
     /// Writes a commit; all of it is durable when it returns. Units share one flush, unless one
-    /// is large or forgets something. An empty commit writes nothing.
+    /// is large, or forgets what one before it has written. An empty commit writes nothing.
     ///
     /// After an error it is not known what of it is there: stop, and open the store again.
     pub fn write(&mut self, store: &dyn Store, commit: &Commit) -> Result<(), StoreError> {
@@ -108,12 +108,16 @@ impl Writer {
         }
         let mut gather = Gather::new(self.head, commit, most);
         let mut homes = homes(commit).into_iter();
-        for changes in &commit.units {
-            let searches = searches(changes);
+        let mut written = 0;
+        for (at, changes) in commit.units.iter().enumerate() {
+            let searches = records::searches(changes);
             if searches {
-                // What it searches for must be there to be found.
                 gather.close();
-                gather.flush(store)?;
+                // What it searches for must be there to be found.
+                if records::looks_at_any_of(changes, &commit.units[written..at]) {
+                    gather.flush(store)?;
+                    written = at;
+                }
             }
             let unit = encode(store, changes, homes.next().unwrap_or_default())?;
             let alone = searches || unit.ops.len() > ROOM;
@@ -266,11 +270,6 @@ fn pieces(commit: u64, first_event: u64, inputs: &[u8]) -> Vec<Op> {
 /// Whether an event has an entry of its own in the ledger.
 fn is_told(what: &What) -> bool {
     !matches!(what, What::DeliveryEnded { .. } | What::AttemptEnded { .. })
-}
-
-/// Whether a unit finds what it deletes by searching the store.
-fn searches(unit: &[Change]) -> bool {
-    unit.iter().any(|change| matches!(change, Change::ForgetRun(_) | Change::ForgetJob(_)))
 }
 
 fn encode(store: &dyn Store, changes: &[Change], events: Vec<usize>) -> Result<Unit, StoreError> {

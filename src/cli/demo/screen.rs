@@ -109,6 +109,7 @@ impl Screen {
             )),
             What::Job { .. }
             | What::Calendar { .. }
+            | What::Forgotten { .. }
             | What::Rollout { .. }
             | What::LateAnswer { .. }
             | What::RunChanged { .. }

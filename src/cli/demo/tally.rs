@@ -42,6 +42,7 @@ impl Tally {
             }
             What::Job { .. }
             | What::Calendar { .. }
+            | What::Forgotten { .. }
             | What::Missed { .. }
             | What::AttemptEnded { .. }
             | What::Rollout { .. }
