@@ -8,7 +8,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{FORMAT, MAX_VALUE, key, ledger, open_set, page};
+use super::{FORMAT, MAX_VALUE, key, ledger, open_set, page, records};
 use crate::bytes::Reader;
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
@@ -18,6 +18,7 @@ use crate::idempotency::Repeat;
 use crate::job::{Job, JobState};
 use crate::job_past::{JobRevision, MissedRow, RemovedJob};
 use crate::run::{LateAnswer, Run};
+use crate::statistics::Record;
 
 /// What is wrong with a key or its value.
 type Problem = String;
@@ -70,6 +71,7 @@ pub const KINDS: &[Kind] = &[
         part(k, key::job_in)?;
         read::<JobState>(v).map(drop)
     }),
+    kind(key::DERIVED, "derived: ended runs by job, statistics", derived),
     kind(key::REVISION, "revisions of jobs", |k, v| {
         same::<JobRevision>(k, v, |it| key::revision(it.job, it.revision))
     }),
@@ -144,6 +146,19 @@ fn ledger_page(key: &[u8], value: &[u8]) -> Result<(), Problem> {
         entry.map_err(|problem| problem.to_string())?;
     }
     Ok(())
+}
+
+fn derived(key: &[u8], value: &[u8]) -> Result<(), Problem> {
+    let length = match key.get(1) {
+        Some(0) => {
+            return records::ended_run(key, value).map(drop).map_err(|error| error.to_string());
+        }
+        Some(1 | 2) => 22,
+        Some(3 | 4) => 10,
+        _ => return Err("its second byte is not known".to_owned()),
+    };
+    part(key, |key| (key.len() == length).then_some(()))?;
+    Record::from_bytes(value).map(drop).map_err(|problem| problem.to_string())
 }
 
 fn fact(key: &[u8], value: &[u8]) -> Result<(), Problem> {

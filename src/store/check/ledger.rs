@@ -6,8 +6,9 @@
 
 use super::{Known, Report};
 use crate::bytes::Reader;
+use crate::run::Run;
 use crate::store::ledger::{self, Item};
-use crate::store::{Order, Store, StoreError, key, page, walk};
+use crate::store::{Order, Store, StoreError, key, page, records, walk};
 use crate::time::Timestamp;
 
 const PAGES: &str = "pages of the ledger";
@@ -79,7 +80,9 @@ fn responses(
     (serial, no, told): (crate::Serial, u32, u32),
     report: &mut Report,
 ) -> Result<(), StoreError> {
-    if store.get(&key::run(serial))?.is_none() {
+    let run = store.get(&key::run(serial))?;
+    let run = run.and_then(|value| records::read::<Run>(ROWS, key, &value).ok());
+    if run.is_none_or(|run| run.forgotten) {
         return Ok(());
     }
     let mut found = 0_u32;

@@ -10,6 +10,7 @@
 mod calendars;
 mod clients;
 mod cursor;
+mod ended;
 mod jobs;
 mod ledger;
 mod removed;
@@ -33,8 +34,15 @@ pub use report::{Fault, MAX_FAULTS, Report};
 type Relation = fn(&dyn Store, &mut Known, &mut Report) -> Result<(), StoreError>;
 
 /// Every relation, those that others build on first.
-const RELATIONS: &[Relation] =
-    &[clients::check, calendars::check, removed::check, jobs::check, runs::check, ledger::check];
+const RELATIONS: &[Relation] = &[
+    clients::check,
+    calendars::check,
+    removed::check,
+    jobs::check,
+    runs::check,
+    ended::check,
+    ledger::check,
+];
 
 /// What one relation finds for those after it.
 #[derive(Debug, Default)]

@@ -321,6 +321,40 @@ fn sound(store: &MemoryStore) {
 }
 
 #[test]
+fn ended_runs_are_held_against_the_list_of_their_job() {
+    let rule = "ended runs by job";
+    let (run, listed) = (key::run(serial(1)), key::ended(Some(a_job(1).id), serial(1)));
+    let is_listed = put(key::ended_runs_listed(), "");
+    let missing = vec![is_listed, Op::Delete(listed.clone())];
+    named(missing, &run, rule, "is not among those of its job");
+    named(vec![Op::Delete(run.clone())], &listed, rule, "is missing");
+    let later = edited(run.clone(), &[("\"total\":2", "\"total\":3")]);
+    named(vec![later], &listed, rule, "has not ended so");
+    let open = put(key::ended(None, serial(2)), value(&listed));
+    named(vec![open], &key::ended(None, serial(2)), rule, "has not ended so");
+    // A store from before has no list yet.
+    let before = store();
+    before.commit(vec![vec![Op::Delete(listed)]]).unwrap();
+    sound(&before);
+}
+
+#[test]
+fn a_run_that_is_being_forgotten_need_not_add_up() {
+    let store = store();
+    let mut run: crate::Run =
+        serde_json::from_slice(&store.get(&key::run(serial(1))).unwrap().unwrap()).unwrap();
+    run.forgotten = true;
+    let gone = vec![
+        put(key::run(serial(1)), serde_json::to_vec(&run).unwrap()),
+        Op::Delete(key::ended(run.job_id, run.serial)),
+        Op::Delete(key::page(serial(1), 0, 0)),
+        Op::Delete(key::result(serial(1), ClientNo(0), 1)),
+    ];
+    store.commit(vec![gone]).unwrap();
+    sound(&store);
+}
+
+#[test]
 fn what_a_crash_cut_short_is_a_note_and_is_looked_at_as_it_will_be() {
     let large: Vec<Op> = (0..=MAX_OPS)
         .map(|n| put(key::staged(u32::try_from(n).unwrap(), true, b"?"), ""))

@@ -33,7 +33,7 @@ struct Moment {
     open: RoaringBitmap,
 }
 
-/// A run at one moment; `None`: it is not there, or not there yet.
+/// A run at one moment; `None`: it is not there, not there yet, or not whole any more.
 fn moment(store: &dyn Store, serial: Serial) -> Result<Option<Moment>, Error> {
     for attempt in 0..TRIES {
         if attempt > 0 {
@@ -41,6 +41,10 @@ fn moment(store: &dyn Store, serial: Serial) -> Result<Option<Moment>, Error> {
         }
         let mut open = open(store, serial)?;
         let Some(run) = records::run(store, serial)? else { return Ok(None) };
+        if run.forgotten {
+            // Retention takes it away part by part.
+            return Ok(None);
+        }
         if run.ended_at.is_some() {
             // Its pages were there when it had ended.
             let (pages, open) = (u32::MAX, RoaringBitmap::new());
