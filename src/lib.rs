@@ -71,6 +71,7 @@
 //! | delivery | one run for one client | [`DeliveryState`] |
 //! | response | how a delivery ended, recorded by serial and client | [`Response`] |
 //! | registry | the clients that are defined; the connected are among them | [`ClientView`] |
+//! | ledger | every event in order: when, who, what and why | [`Event`], [`Actor`] |
 //!
 //! # The promises
 //!
@@ -94,7 +95,9 @@
 //! | the types here | names, jobs, runs, responses, targets |
 //! | [`schedule`], [`time`] | rules, cron expressions, time zones; times and durations as text |
 //! | [`engine`] | all decisions, without I/O: inputs in, changes and effects out |
-//! | [`store`] | the trait, sled and memory behind it, the key layout, the conformance suite |
+//! | [`recording`] | what the engine is told, as it is recorded |
+//! | [`store`] | the trait, sled and memory behind it, the key layout, the ledger, the conformance suite |
+//! | [`reenact`] | the engine's decisions made once more: verified, or with other definitions |
 //! | [`node`] | the loop that owns engine and store, and its [`Handle`] |
 //! | [`history`] | runs, responses and the past of jobs, read from the store |
 //! | [`forecast`] | when jobs fire next, and how much that is |

@@ -39,6 +39,9 @@
 //! | `/v1/clients/{id}/labels` | `POST` (`set`, `remove`) |
 //! | `/v1/clients/{id}/limit` | `POST` (`max_running`) |
 //! | `/v1/events` | `GET`, NDJSON |
+//! | `/v1/store` | `GET`: how much there is of what in the store |
+//! | `/v1/export` | `GET` (`job`, `from`, `to`), NDJSON: jobs, runs and clients; one that is not whole has no trailer |
+//! | `/v1/backup` | `GET`: a backup as of one commit; one that breaks off has no trailer |
 //!
 //! May import the domain types, `engine`, `history`, `node` and `access`.
 
@@ -56,6 +59,7 @@ mod past;
 mod rollout;
 mod runs;
 mod statistics;
+mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -173,6 +177,9 @@ fn routes() -> Router<Api> {
         .route("/v1/clients/{id}/labels", post(clients::relabel))
         .route("/v1/clients/{id}/limit", post(clients::limit))
         .route("/v1/events", get(events))
+        .route("/v1/store", get(store::stats))
+        .route("/v1/export", get(store::export))
+        .route("/v1/backup", get(store::backup))
 }
 
 /// Serves until `stopping` is cancelled: then no connection is taken any more, streams end, and

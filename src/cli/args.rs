@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status, verify,
+    agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status, store, verify,
 };
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
@@ -94,6 +94,12 @@ pub(super) enum Command {
     Verify(verify::VerifyArgs),
     /// Count everything.
     Status,
+    /// Copy the server's store while it goes on, as of one commit.
+    Backup(store::BackupArgs),
+    /// Write jobs, runs and clients of the server as lines of JSON to standard output.
+    Export(store::ExportArgs),
+    /// Back up, restore, check, count, export and import the store of a server that does not run.
+    Store(store::StoreArgs),
 }
 
 impl Command {
@@ -117,6 +123,9 @@ impl Command {
             Self::Calendars(args) => calendars::execute(args, global).await,
             Self::Verify(args) => verify::execute(args, global).await,
             Self::Status => status::execute(global).await,
+            Self::Backup(args) => store::back_up(args, global).await,
+            Self::Export(args) => store::export(args, global).await,
+            Self::Store(args) => store::execute(args, global).await,
         }
     }
 }

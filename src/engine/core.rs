@@ -185,13 +185,15 @@ impl Engine {
         self.advance(now);
         self.actor = self.actor_of(&input);
         match input {
+            Input::Call { call, request, entropy, .. } if request.is_question() => {
+                // It is not recorded: nothing may come of it but the answer.
+                self.actor = Actor::Server;
+                let answer = self.request(request, entropy);
+                return self.reply(call, answer);
+            }
             Input::Call { call, request, entropy, .. } => {
-                let question = request.is_question();
                 let answer = self.request(request, entropy);
                 self.reply(call, answer);
-                if question {
-                    return;
-                }
             }
             Input::Boot { version, settings } => self.boot(version, settings),
             Input::Stopping => self.tell_server("stopped", crate::engine::VERSION.into()),

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use super::CallError;
 use super::link::{Letter, Link, ToSession};
 use super::live::{LiveBoard, LiveDelivery};
+use super::tools::Tools;
 use crate::actor::{Actor, TokenName};
 use crate::calendar::{Calendar, CalendarView};
 use crate::client_record::{ClientView, Proof};
@@ -37,6 +38,8 @@ pub struct Handle {
     pub(super) sessions: Arc<AtomicU64>,
     /// Places for forecasts under way.
     pub(super) forecasts: Arc<Semaphore>,
+    /// Readings of the whole store.
+    pub(super) tools: Arc<Tools>,
     /// Who asks by it.
     pub(super) actor: Actor,
 }

@@ -17,6 +17,7 @@ mod reads;
 mod rollout;
 mod run_loop;
 mod statistics;
+mod tools;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -30,12 +31,13 @@ use self::core::{Beginning, Core};
 use self::entropy::Entropy;
 use self::link::Letter;
 use self::run_loop::Loop;
+use self::tools::Tools;
 use crate::actor::Actor;
 use crate::bucket::Rate;
 use crate::engine::{DRAIN, Limits, RequestError};
 use crate::label::LabelTrust;
 use crate::recording::{Found, Restored};
-use crate::store::{SledOptions, SledStore, Store, StoreError, records};
+use crate::store::{SledOptions, SledStore, Store, StoreError, Tee, records};
 use crate::time::{Clock, SystemClock};
 
 pub use forecast::FORECASTS;
@@ -44,6 +46,10 @@ pub use keep::ForgottenPart;
 pub use link::ToSession;
 pub use live::{LiveBoard, LiveDelivery, Watch, WatchEnd};
 pub use run_loop::Fatal;
+pub use tools::{ByteStream, READINGS};
+
+pub use crate::store::exchange::ExportQuery;
+pub use crate::store::{KindStats, StoreStats};
 pub use statistics::Uncounted;
 
 /// Events that a slow watcher may be behind before it loses the oldest.
@@ -163,6 +169,9 @@ impl Node {
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self, StartError> {
+        // What commits while a backup is taken is noted beneath all that follows.
+        let tee = Arc::new(Tee::new(store));
+        let store: Arc<dyn Store> = tee.clone();
         let snapshot = records::load(store.as_ref())?;
         let now = clock.now();
         let Options { labels, limits, drain, settings, record_inputs } = options;
@@ -174,6 +183,7 @@ impl Node {
         let core = Core::new(engine, Entropy::new()?, events.clone(), live.clone(), beginning);
         let (inbox, letters) = mpsc::channel(INBOX);
         let (end, ended) = oneshot::channel();
+        let tools = Tools::new(tee, Arc::clone(&clock));
         let loop_store = Arc::clone(&store);
         let thread = std::thread::Builder::new().name("node".into()).spawn(move || {
             let result = Loop::new(core, letters, clock, loop_store).and_then(Loop::run);
@@ -187,7 +197,8 @@ impl Node {
         let sessions = Arc::new(AtomicU64::new(1));
         let forecasts = forecast::places();
         let actor = Actor::Library;
-        let handle = Handle { inbox, loop_thread, store, events, live, sessions, forecasts, actor };
+        let handle =
+            Handle { inbox, loop_thread, store, events, live, sessions, forecasts, tools, actor };
         Ok(Self { handle, ended })
     }
 

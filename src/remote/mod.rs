@@ -11,6 +11,7 @@ mod lines;
 mod past;
 mod rollout;
 mod statistics;
+mod store;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ use http::Http;
 
 pub use error::RemoteError;
 pub use lines::MAX_LINE;
+pub use store::ByteStream;
 
 /// The way to a node over HTTP. Cheap to clone.
 #[derive(Clone)]

@@ -178,6 +178,12 @@ pub fn page(serial: Serial, page: u32, part: u16) -> Vec<u8> {
     of(PAGE, &[&serial.to_bytes(), &page.to_be_bytes(), &part.to_be_bytes()])
 }
 
+/// The first key after those of a page of a run's responses.
+#[must_use]
+pub fn page_end(serial: Serial, page: u32) -> Vec<u8> {
+    under(of(PAGE, &[&serial.to_bytes(), &page.to_be_bytes()])).end
+}
+
 /// The key of a part of a large result.
 #[must_use]
 pub fn result(serial: Serial, client: ClientNo, part: u16) -> Vec<u8> {
@@ -337,6 +343,31 @@ pub fn mark_in(key: &[u8]) -> Option<(u8, u32)> {
 pub fn page_in(key: &[u8]) -> Option<(u32, u16)> {
     let page = u32::from_be_bytes(key.get(17..21)?.try_into().ok()?);
     Some((page, u16::from_be_bytes(key.get(21..)?.try_into().ok()?)))
+}
+
+/// The client's number and the part in a key of a large result.
+#[must_use]
+pub fn result_in(key: &[u8]) -> Option<(ClientNo, u16)> {
+    let client = u32::from_be_bytes(key.get(17..21)?.try_into().ok()?);
+    Some((ClientNo(client), u16::from_be_bytes(key.get(21..)?.try_into().ok()?)))
+}
+
+/// The client's number in a key of a late answer.
+#[must_use]
+pub fn late_in(key: &[u8]) -> Option<ClientNo> {
+    Some(ClientNo(u32::from_be_bytes(key.get(17..)?.try_into().ok()?)))
+}
+
+/// The number in a key of a revision.
+#[must_use]
+pub fn revision_in(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(17..)?.try_into().ok()?))
+}
+
+/// The number in a key of a row of missed firings.
+#[must_use]
+pub fn missed_in(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(17..)?.try_into().ok()?))
 }
 
 /// Whether it is a put, and the key, in a key of a staged operation.

@@ -21,10 +21,12 @@ use crate::time::Timestamp;
 
 mod ended;
 mod past;
+mod responses;
+pub use past::{job, revision};
+pub use responses::outcome;
 mod statistics;
 pub use ended::{EndedRun, ended_run, list};
 pub(super) use ended::{looks_at_any_of, searches};
-pub use past::{job, revision};
 pub use statistics::{counted, old_statistics, put_statistics, statistics};
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
@@ -282,7 +284,10 @@ fn load_open_runs(store: &dyn Store) -> Result<Vec<OpenRunRecord>, StoreError> {
 }
 
 /// The marks on a run's open deliveries.
-fn marks(store: &dyn Store, serial: Serial) -> Result<BTreeMap<Mark, RoaringBitmap>, StoreError> {
+pub(super) fn marks(
+    store: &dyn Store,
+    serial: Serial,
+) -> Result<BTreeMap<Mark, RoaringBitmap>, StoreError> {
     const WHAT: &str = "marks of deliveries";
     let mut marks: BTreeMap<Mark, RoaringBitmap> = BTreeMap::new();
     for entry in walk(store, key::of_run(key::MARK, serial), Order::Up) {
@@ -368,7 +373,7 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
     Ok(Ended { pages, counts, bytes, tried, clients, ends })
 }
 
-fn get<T: DeserializeOwned>(
+pub(super) fn get<T: DeserializeOwned>(
     store: &dyn Store,
     what: &'static str,
     key: &[u8],

@@ -10,6 +10,7 @@
 #[path = "../common/random.rs"]
 mod random;
 mod tally;
+mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -278,6 +279,10 @@ impl World {
         let parts = self.writer.write_parts(&self.store, &commit, durable).unwrap();
         self.tally.crashes += 1;
         self.tally.torn += usize::from(durable > 0 && durable < parts);
+        tools::is_sound(&self.store);
+        if self.tally.crashes.is_multiple_of(4) {
+            tools::comes_back(&self.store, self.now);
+        }
         self.sessions.clear();
         for client in self.clients.values_mut() {
             client.session = None;
@@ -443,6 +448,8 @@ impl World {
             let counts = self.check_responses(run);
             assert_eq!(run.counts, counts, "run {}", run.serial);
         }
+        tools::is_sound(&self.store);
+        tools::comes_back(&self.store, self.now);
         let snapshot = records::load(&self.store).unwrap();
         assert!(snapshot.open_runs.is_empty());
         self.check_missed(&snapshot);
