@@ -122,6 +122,8 @@ pub enum Reply {
     Jobs(Vec<JobView>),
     /// What became of the jobs of a selection.
     Selection(SelectionChange),
+    /// Runs that are being forgotten.
+    Forgetting(Vec<Serial>),
     /// Jobs that say what of their history is kept.
     Keeping(Vec<(JobId, Keep)>),
     /// One run.

@@ -188,7 +188,8 @@ pub enum Request {
         /// The last name of the part before; `None`: from the start.
         after: Option<JobName>,
     },
-    /// Forget a bounded part of these ended runs and their responses, the first first.
+    /// Forget a bounded part of these ended runs and their responses, the first first. The latest
+    /// run of all stays.
     ForgetRuns(Vec<Serial>),
     /// The jobs that say what of their history is kept, in the order of their numbers.
     Keeping(Page<JobId>),

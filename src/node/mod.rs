@@ -43,6 +43,7 @@ use crate::time::{Clock, SystemClock};
 
 pub use forecast::FORECASTS;
 pub use handle::Handle;
+pub use keep::ForgottenPart;
 pub use link::ToSession;
 pub use live::{LiveBoard, LiveDelivery, Watch, WatchEnd};
 pub use run_loop::Fatal;

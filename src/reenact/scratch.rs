@@ -113,6 +113,7 @@ impl Scratch {
             if let Change::PutRun(run) = change
                 && run.ended_at.is_some()
             {
+                ops.push(Op::Delete(key::ended(run.job_id, run.serial)));
                 self.forget(run.serial, &mut ops)?;
             }
         }
