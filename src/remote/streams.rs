@@ -72,7 +72,7 @@ impl Remote {
     /// Waits for a run's end. Connection errors are borne for about a minute: the server may
     /// restart meanwhile.
     pub async fn wait(&self, serial: Serial) -> Result<Run, RemoteError> {
-        wait_for(async || self.wait_once(serial).await, |run| run.ended_at.is_some()).await
+        wait_for(|| self.wait_once(serial), |run: &Run| run.ended_at.is_some()).await
     }
 
     async fn wait_once(&self, serial: Serial) -> Result<Run, RemoteError> {
@@ -128,8 +128,8 @@ impl Remote {
 }
 
 /// Asks again and again, the server holding each request, until the answer is as it is to be.
-pub(super) async fn wait_for<T>(
-    ask: impl AsyncFn() -> Result<T, RemoteError>,
+pub(super) async fn wait_for<T, F: Future<Output = Result<T, RemoteError>>>(
+    ask: impl Fn() -> F,
     is_it: impl Fn(&T) -> bool,
 ) -> Result<T, RemoteError> {
     let mut failures = 0;
