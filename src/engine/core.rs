@@ -439,7 +439,7 @@ impl Engine {
         let (id, session) = (client.record.id.clone(), client.session);
         if let Some(job) = job_id {
             self.held.stir(job, serial, ended.is_some());
-            self.replays.stir_job(job);
+            self.replays.out_of_the_way(serial, no);
             // What a replay brings about tells nothing of how the job fares now.
             let own = ended.filter(|_| replay_of.is_none());
             self.ended.extend(own.map(|counts| EndedRun { job, serial, counts }));

@@ -62,7 +62,7 @@ impl Remote {
     /// Waits for a replay's end. Connection errors are borne for about a minute: the server may
     /// restart meanwhile.
     pub async fn wait_replay(&self, id: ReplayId) -> Result<Replay, RemoteError> {
-        wait_for(|| self.wait_replay_once(id), |replay| replay.ended_at.is_some()).await
+        wait_for(|| self.wait_replay_once(id), |replay: &Replay| replay.ended_at.is_some()).await
     }
 
     async fn wait_replay_once(&self, id: ReplayId) -> Result<Replay, RemoteError> {

@@ -72,7 +72,7 @@ impl Remote {
     /// Waits for a run's end. Connection errors are borne for about a minute: the server may
     /// restart meanwhile.
     pub async fn wait(&self, serial: Serial) -> Result<Run, RemoteError> {
-        wait_for(|| self.wait_once(serial), |run| run.ended_at.is_some()).await
+        wait_for(|| self.wait_once(serial), |run: &Run| run.ended_at.is_some()).await
     }
 
     async fn wait_once(&self, serial: Serial) -> Result<Run, RemoteError> {

@@ -1,5 +1,7 @@
 //! How a replay goes on: its next items begin, its runs end, and it is cancelled.
 
+use roaring::RoaringBitmap;
+
 use super::{Open, Waits};
 use crate::engine::change::Change;
 use crate::engine::core::Engine;
@@ -7,7 +9,7 @@ use crate::engine::effect::{Reply, RequestError};
 use crate::engine::event::What;
 use crate::engine::runs::OpenRun;
 use crate::engine::spread;
-use crate::id::{JobId, ReplayId, Serial};
+use crate::id::{ReplayId, Serial};
 use crate::job::{Overlap, OverlapScope};
 use crate::replay::{Replay, ReplayItem, ReplayKind, ReplayOf};
 use crate::run::{Counts, Run};
@@ -80,19 +82,20 @@ impl Engine {
         let waits = match self.in_the_way(open, item) {
             _ if !is_due => Waits::Moment,
             _ if open.busy.len() >= places => Waits::Place,
-            Some(job) => Waits::Job(job),
+            Some((run, clients)) => Waits::Run(run, clients),
             None => Waits::Moment,
         };
+        let may = is_due && waits == Waits::Moment;
         if let Some(open) = self.replays.open.get_mut(&id) {
             open.waits = waits;
         }
-        is_due && waits == Waits::Moment
+        may
     }
 
-    /// The job of an item that the overlap policy would skip if it began now, or for which it would
-    /// end one of the replay's own. With a speed it overlaps as it did then, and nothing is in its
-    /// way.
-    fn in_the_way(&self, open: &Open, item: &ReplayItem) -> Option<JobId> {
+    /// A run for which the overlap policy would skip an item if it began now, or one of the
+    /// replay's own that it would end, and the clients on which that is in the way. With a speed
+    /// it overlaps as it did then, and nothing is in its way.
+    fn in_the_way(&self, open: &Open, item: &ReplayItem) -> Option<(Serial, RoaringBitmap)> {
         let template = open.template(item).filter(|_| open.now.terms.speed.is_none())?;
         let job = template.in_turn().filter(|job| self.jobs.contains(*job))?;
         let target;
@@ -103,23 +106,23 @@ impl Engine {
             &target
         };
         let connected = self.registry.connected();
-        let is_in_the_way = |other: &OpenRun| {
-            let own = other.run.replay_of.is_some_and(|of| of.replay == open.now.id);
-            let there = match template.overlap_scope {
-                OverlapScope::Job => self.replays.is_under_way(other, connected, self.started),
-                OverlapScope::Client => {
-                    let shared = &other.open & clients;
-                    let unsettled = self.replays.is_unsettled(other, self.started);
-                    (unsettled && !shared.is_empty())
-                        || !shared.is_disjoint(connected)
-                        || !shared.is_disjoint(&other.accepted)
-                }
+        let busy = |other: &OpenRun| {
+            let shared = match template.overlap_scope {
+                OverlapScope::Job => other.open.clone(),
+                OverlapScope::Client => &other.open & clients,
             };
-            there && (own || template.overlap != Overlap::Replace)
+            if self.replays.is_unsettled(other, self.started) {
+                return shared;
+            }
+            (&shared & connected) | (&shared & &other.accepted)
         };
-        let others = self.runs.of_job(job);
-        let mut others = others.into_iter().filter_map(|serial| self.runs.get(serial));
-        others.any(is_in_the_way).then_some(job)
+        self.runs.of_job(job).into_iter().find_map(|serial| {
+            let other = self.runs.get(serial)?;
+            let own = other.run.replay_of.is_some_and(|of| of.replay == open.now.id);
+            let counts = own || template.overlap != Overlap::Replace;
+            let there = busy(other);
+            (counts && !there.is_empty()).then_some((serial, there))
+        })
     }
 
     fn begin_next(&mut self, id: ReplayId) {

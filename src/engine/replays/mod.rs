@@ -21,7 +21,7 @@ use super::RETURN_GRACE;
 use super::change::Change;
 use super::core::Engine;
 use super::runs::OpenRun;
-use crate::id::{JobId, ReplayId, Serial};
+use crate::id::{ClientNo, ReplayId, Serial};
 use crate::replay::{Replay, ReplayItem};
 use crate::run::{Counts, Run};
 use crate::time::Timestamp;
@@ -102,14 +102,14 @@ struct Open {
 }
 
 /// What a replay's next item waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum Waits {
     /// Its moment, if that is still to come.
     Moment,
     /// One of the replay's places.
     Place,
-    /// The end of another run of its job.
-    Job(JobId),
+    /// Another run of its job, and the clients on which that still is.
+    Run(Serial, RoaringBitmap),
 }
 
 /// What came about with one run, and is still to be told by a unit.
@@ -228,10 +228,17 @@ impl Replays {
         }
     }
 
-    /// Notes that a delivery of a job has ended: what waits for the job may begin.
-    pub(super) fn stir_job(&mut self, job: JobId) {
-        let waits = self.open.iter().filter(|(_, open)| open.waits == Waits::Job(job));
-        self.stirred.extend(waits.map(|(id, _)| *id));
+    /// Notes that a delivery has ended: what waits for it may begin.
+    pub(super) fn out_of_the_way(&mut self, serial: Serial, ClientNo(no): ClientNo) {
+        for (id, open) in &mut self.open {
+            if let Waits::Run(run, clients) = &mut open.waits
+                && *run == serial
+                && clients.remove(no)
+                && clients.is_empty()
+            {
+                self.stirred.insert(*id);
+            }
+        }
     }
 
     fn step(&mut self, serial: Serial, id: ReplayId, change: impl FnOnce(&mut Step)) {
