@@ -37,6 +37,7 @@
 //! | `/v1/clients/{id}/labels` | `POST` (`set`, `remove`) |
 //! | `/v1/clients/{id}/limit` | `POST` (`max_running`) |
 //! | `/v1/events` | `GET`, NDJSON |
+//! | `/v1/history` | `GET` (`from`, `to`, `job`, `client`, `group`, `serial`, `states`, `kinds`, `actor`, `text`, `order`: `newest` or `oldest`, `after`, `limit`, `results`: `cut` or `whole`): a page of the ledger's events, its `next` is the `after` of the page that follows; with `stream`, `ndjson` or `csv`, all of them; with `follow=true` those to come, too |
 //!
 //! May import the domain types, `engine`, `history`, `node` and `access`.
 
@@ -47,6 +48,7 @@ mod error;
 mod extract;
 mod forecast;
 mod guard;
+mod history;
 mod jobs;
 mod limit;
 pub mod message;
@@ -168,6 +170,7 @@ fn routes() -> Router<Api> {
         .route("/v1/clients/{id}/labels", post(clients::relabel))
         .route("/v1/clients/{id}/limit", post(clients::limit))
         .route("/v1/events", get(events))
+        .route("/v1/history", get(history::history))
 }
 
 /// Serves until `stopping` is cancelled: then no connection is taken any more, streams end, and

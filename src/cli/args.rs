@@ -7,7 +7,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::{agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status};
+use super::error::CliError;
+use super::{
+    agent, apply, calendars, clients, demo, events, forecast, jobs, run, runs, serve, status,
+};
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
 #[derive(Debug, Parser)]
@@ -53,6 +56,10 @@ pub(super) enum Format {
     Table,
     /// JSON, for programs.
     Json,
+    /// One JSON object a line; of history alone.
+    Ndjson,
+    /// Comma-separated values, by RFC 4180; of history alone.
+    Csv,
 }
 
 /// How log lines are written.
@@ -84,6 +91,8 @@ pub(super) enum Command {
     Forecast(forecast::ForecastArgs),
     /// List, show, follow and cancel runs.
     Runs(runs::RunsArgs),
+    /// List, follow and export what has happened, from the ledger.
+    History(events::EventsArgs),
     /// List, show, add, group and remove clients.
     Clients(clients::ClientsArgs),
     /// List, show and remove calendars: days that many jobs leave out. Files and apply set them.
@@ -100,6 +109,15 @@ impl Command {
 
     /// Does what the subcommand says.
     pub(super) async fn execute(self, global: &Global) -> super::Done {
+        let form = match global.output {
+            Format::Table | Format::Json => None,
+            Format::Ndjson => Some("ndjson"),
+            Format::Csv => Some("csv"),
+        };
+        if let Some(form) = form.filter(|_| !matches!(self, Self::History(_))) {
+            let message = format!("--output {form} is for history alone; write table or json");
+            return Err(CliError::Usage(message));
+        }
         match self {
             Self::Demo(args) => demo::execute(args).await,
             Self::Serve(args) => serve::execute(args).await,
@@ -109,6 +127,7 @@ impl Command {
             Self::Jobs(args) => jobs::execute(args, global).await,
             Self::Forecast(args) => forecast::execute(args, global).await,
             Self::Runs(args) => runs::execute(args, global).await,
+            Self::History(args) => events::execute(args, global).await,
             Self::Clients(args) => clients::execute(args, global).await,
             Self::Calendars(args) => calendars::execute(args, global).await,
             Self::Status => status::execute(global).await,

@@ -118,7 +118,7 @@ fn outcome(
 }
 
 /// A large result, from its pieces.
-fn join(
+pub(super) fn join(
     store: &dyn Store,
     serial: Serial,
     client: ClientNo,

@@ -74,7 +74,7 @@ impl Handle {
     }
 
     /// Reads the past of a name that a job has, or has had.
-    async fn past<T: Send + 'static>(
+    pub(super) async fn past<T: Send + 'static>(
         &self,
         name: JobName,
         read: impl FnOnce(&dyn Store, &JobName, Option<JobId>) -> Result<T, StoreError> + Send + 'static,

@@ -116,7 +116,7 @@ impl Remote {
         events.map(|event| event.map(Arc::new)).boxed()
     }
 
-    fn stream<T: DeserializeOwned + Send + 'static>(
+    pub(super) fn stream<T: DeserializeOwned + Send + 'static>(
         &self,
         path: Vec<String>,
         query: Vec<(&'static str, String)>,
