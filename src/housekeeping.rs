@@ -4,6 +4,8 @@
 //! node. `tokio-cron-scheduler` serves tens of chores well, and is not the fleet's timer: it looks
 //! every half second, at every job. May import `node`.
 
+mod index;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,13 +34,16 @@ pub struct Chores {
     pub retention_every: Duration,
     /// The time between two lines of statistics in the log. Default 1 minute.
     pub statistics_every: Duration,
+    /// The time between two looks for parts of the ledger that can be indexed. Default 10 s.
+    pub index_every: Duration,
 }
 
 impl Default for Chores {
     fn default() -> Self {
         let minute = Duration::from_secs(60);
         let keep = Duration::from_secs(90 * 86_400);
-        Self { keep, retention_every: minute, statistics_every: minute }
+        let index_every = Duration::from_secs(10);
+        Self { keep, retention_every: minute, statistics_every: minute, index_every }
     }
 }
 
@@ -66,6 +71,8 @@ impl Housekeeping {
         scheduler
             .add(chore(chores.statistics_every, move || tell_statistics(statistics.clone()))?)
             .await?;
+        let indexed = handle.clone();
+        scheduler.add(chore(chores.index_every, move || index::index(indexed.clone()))?).await?;
         scheduler.start().await?;
         Ok(Self { scheduler })
     }

@@ -5,6 +5,7 @@
 //! left it. May import the domain types and the store.
 
 mod events;
+mod index;
 mod late;
 mod past;
 mod responses;
@@ -15,6 +16,7 @@ pub use events::{
     EventReader, InvalidCursor, InvalidEventQuery, LOOK_BYTES, LOOK_EVENTS, MAX_EVENTS, MAX_TEXT,
     Recorded, ResultsShown, UnknownWord, end_state, events, words,
 };
+pub use index::{IndexStep, SEGMENT};
 pub use late::{late_answer, late_answers};
 pub use past::{
     DEFAULT_PAST, MAX_PAST, MAX_REVISIONS_BYTES, NAMESAKES, PastQuery, jobs_named, missed,

@@ -9,7 +9,9 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 
 use super::{CallError, Handle};
 use crate::engine::{Event, Reply, Request, RequestError, What};
-use crate::history::{EventOrder, EventPage, EventQuery, EventReader, MAX_EVENTS, Recorded};
+use crate::history::{
+    Cursor, EventOrder, EventPage, EventQuery, EventReader, IndexStep, MAX_EVENTS, Recorded,
+};
 use crate::store::{Store, ledger, records};
 
 impl Handle {
@@ -53,6 +55,18 @@ impl Handle {
     ) -> BoxStream<'static, Result<Recorded, CallError>> {
         // From before the first read, so that nothing falls between.
         Export::stream(self, query, Some(self.subscribe()))
+    }
+
+    /// Indexes the segments of the ledger that are complete and not indexed yet, `most` at most,
+    /// and tells how many it has. Queries do not need it, and are faster with it.
+    pub(crate) async fn index_history(&self, most: usize) -> Result<usize, CallError> {
+        for made in 0..most {
+            let Some(step) = self.read(IndexStep::next).await? else { return Ok(made) };
+            for batch in step.batches {
+                self.write_derived(batch).await?;
+            }
+        }
+        Ok(most)
     }
 
     /// Refuses what the streams would refuse.
@@ -159,7 +173,7 @@ impl Export {
             }
             if query.from.is_none() && query.after.is_none() {
                 let head = self.handle.read(|store| ledger::Head::of(store)).await?;
-                query.after = Some(crate::history::Cursor(head.next_event - 1));
+                query.after = Some(Cursor(head.next_event - 1));
             }
         }
         self.handle.event_reader(query).await

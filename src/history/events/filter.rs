@@ -7,7 +7,7 @@ use super::known::{Known, RunFacts};
 use super::query::EventQuery;
 use crate::actor::Actor;
 use crate::engine::What;
-use crate::id::Serial;
+use crate::id::{ClientNo, Serial};
 use crate::run::DeliveryState;
 use crate::store::page::Row;
 use crate::store::{Store, StoreError, records};
@@ -19,6 +19,8 @@ pub(in crate::history) struct Filter {
     pub(in crate::history) query: EventQuery,
     /// The numbers of the clients that are asked for; `None`: of all, and events of none.
     pub(in crate::history) clients: Option<RoaringBitmap>,
+    /// The number of the client that is asked for as the actor.
+    pub(in crate::history) by: Option<ClientNo>,
     /// The text in lower case.
     text: Option<String>,
 }
@@ -35,8 +37,12 @@ impl Filter {
             let one: RoaringBitmap = records::client_no(store, id)?.map(|no| no.0).iter().collect();
             clients = Some(clients.map_or_else(|| one.clone(), |members| members & &one));
         }
+        let by = match &query.actor {
+            Some(Actor::Client(id)) => records::client_no(store, id)?,
+            _ => None,
+        };
         let text = query.text.as_ref().map(|text| text.to_lowercase());
-        Ok(Self { query, clients, text })
+        Ok(Self { query, clients, by, text })
     }
 
     /// Whether an event that lies as such in the ledger meets it.

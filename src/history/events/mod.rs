@@ -26,6 +26,8 @@ use crate::store::ledger::{Entry, Item};
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 
+use crate::history::index::SEGMENT;
+use crate::history::index::candidates::{Candidates, Next};
 use filter::Filter;
 use known::Known;
 use pages::Page;
@@ -72,6 +74,7 @@ pub fn events(
 #[derive(Debug)]
 pub struct EventReader {
     filter: Filter,
+    candidates: Candidates,
     known: Known,
     /// Where it has come to: only events after this number in its order are read.
     after: Option<u64>,
@@ -94,9 +97,20 @@ impl EventReader {
         query: EventQuery,
         members: Option<RoaringBitmap>,
     ) -> Result<Self, StoreError> {
+        Self::with_segments(store, query, members, SEGMENT)
+    }
+
+    /// The same with an index of another size of segments.
+    pub(super) fn with_segments(
+        store: &dyn Store,
+        query: EventQuery,
+        members: Option<RoaringBitmap>,
+        size: u64,
+    ) -> Result<Self, StoreError> {
         let (most, after) = (query.page(), query.after.map(|cursor| cursor.0));
         let filter = Filter::new(store, query, members)?;
-        Ok(Self { filter, known: Known::default(), after, page: empty(), most, bytes: 0 })
+        let (candidates, known) = (Candidates::new(&filter, size), Known::default());
+        Ok(Self { filter, candidates, known, after, page: empty(), most, bytes: 0 })
     }
 
     /// How many events the next pages have at most, 1 to [`MAX_EVENTS`].
@@ -107,6 +121,7 @@ impl EventReader {
     /// The next page. After one without a `next`, what has been added since then.
     pub fn read(&mut self, store: &dyn Store) -> Result<EventPage, StoreError> {
         (self.page, self.bytes) = (empty(), 0);
+        self.candidates.begin(store)?;
         let (mut first, mut end) =
             pages::span(store, self.filter.query.from, self.filter.query.to)?;
         match (self.is_newest_first(), self.after) {
@@ -137,6 +152,11 @@ impl EventReader {
     ) -> Result<Option<Stop>, StoreError> {
         let mut no = within.start;
         while no < within.end {
+            no = match self.candidates.next(store, no, within.end)? {
+                Next::At(no) => no,
+                Next::Nowhere => break,
+                Next::Unknown(no) => return Ok(Some(Stop::At(no.saturating_sub(1)))),
+            };
             let Some(page) = pages::at_or_after(store, no)? else { break };
             let stopped = self.page(store, &page, &(no..within.end))?;
             if stopped.is_some() {
@@ -154,6 +174,11 @@ impl EventReader {
     ) -> Result<Option<Stop>, StoreError> {
         let mut end = within.end;
         while end > within.start {
+            end = match self.candidates.last(store, within.start, end)? {
+                Next::At(no) => no + 1,
+                Next::Nowhere => break,
+                Next::Unknown(end) => return Ok(Some(Stop::At(end))),
+            };
             let Some(page) = pages::at_or_before(store, end - 1)? else { break };
             let stopped = self.page(store, &page, &(within.start..end))?;
             if stopped.is_some() {
@@ -176,7 +201,8 @@ impl EventReader {
             let at = if self.is_newest_first() { page.entries.len() - 1 - at } else { at };
             let entry = &page.entries[at];
             let numbers = entry.no..entry.no.saturating_add(entry.events());
-            if numbers.end <= within.start || numbers.start >= within.end {
+            let (start, end) = (numbers.start.max(within.start), numbers.end.min(within.end));
+            if self.candidates.next(store, start, end)? == Next::Nowhere {
                 continue;
             }
             // Of the first entry only the time of its end is known.
