@@ -99,7 +99,7 @@ async fn do_everything(server: &Server) -> Vec<&'static str> {
         "token:access job backup updated",
         "token:access job backup paused",
         "token:access job backup resumed",
-        "token:access run_started Some(backup) trigger",
+        r#"token:access run_started Some("backup") trigger"#,
         "token:access run_started None submit",
         "client:a delivery_ended a succeeded",
         "client:a delivery_ended a succeeded",
@@ -359,7 +359,7 @@ async fn the_command_line_shows_what_happened_and_names_what_is_wrong() {
         &["WHEN", "WHO", "WHAT", "JOB / CLIENT", "DETAILS"][..],
         &["token:access", "job created", "backup", "revision 1"],
         &["token:access", "run started", "backup", "work to 1 client; triggered; run "],
-        &["client:web-01", "delivery succeeded", "backup → web-01", "work of run "],
+        &["client:web-01", "delivery succeeded", "backup → web-01", "work ran ", "; run "],
         &["run ended", "backup", "1 succeeded"],
     ]) {
         assert!(parts.iter().all(|part| line.contains(part)), "{line} has not {parts:?}");

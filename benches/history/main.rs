@@ -157,9 +157,9 @@ fn as_float(count: u64) -> f64 {
 fn size(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
     entries
-        .map(|entry| match entry.file_type().unwrap().is_dir() {
-            true => size(&entry.path()),
-            false => entry.metadata().unwrap().len(),
+        .map(|entry| {
+            let is_directory = entry.file_type().unwrap().is_dir();
+            if is_directory { size(&entry.path()) } else { entry.metadata().unwrap().len() }
         })
         .sum()
 }

@@ -81,11 +81,11 @@ pub(super) fn sentence(what: &What) -> String {
             format!("run {serial}: {}{retried}", show::counts(counts).join(", "))
         }
         What::DeliveryEnded { command, response, .. } => {
-            format!("{command} of run {}{}", response.serial, outcome(response))
+            format!("{command}{}; run {}", outcome(response), response.serial)
         }
         What::AttemptEnded { command, response, next_at, .. } => {
-            let again = short(*next_at);
-            format!("{command} of run {}, again at {again}{}", response.serial, outcome(response))
+            let (told, again) = (outcome(response), short(*next_at));
+            format!("{command}{told}; again at {again}; run {}", response.serial)
         }
         What::RunChanged { serial, .. } => format!("run {serial}"),
         What::Client { fields, change, .. } if fields.is_empty() => match change.as_str() {
@@ -127,9 +127,10 @@ fn job(what: &What) -> String {
 
 fn missed_firings(missed: &Missed) -> String {
     let Missed { first, last, reason, .. } = missed;
-    let which = match first == last {
-        true => format!("that of {}", short(*first)),
-        false => format!("those of {} to {}", short(*first), short(*last)),
+    let which = if first == last {
+        format!("that of {}", short(*first))
+    } else {
+        format!("those of {} to {}", short(*first), short(*last))
     };
     format!("{which}: {reason}")
 }
@@ -272,7 +273,7 @@ mod tests {
                 [
                     "delivery timed out",
                     "a → web-01",
-                    "work of run 01JD0000000000000000000000, attempt 2 ran 1.2s: it ran too long",
+                    "work, attempt 2 ran 1.2s: it ran too long; run 01JD0000000000000000000000",
                 ],
             ),
             (

@@ -129,9 +129,10 @@ impl EventReader {
             (false, Some(after)) => first = first.max(after.saturating_add(1)),
             (_, None) => {}
         }
-        let stopped = match self.is_newest_first() {
-            true => self.downwards(store, first..end)?,
-            false => self.upwards(store, first..end)?,
+        let stopped = if self.is_newest_first() {
+            self.downwards(store, first..end)?
+        } else {
+            self.upwards(store, first..end)?
         };
         if let Some(Stop::At(no)) = stopped {
             (self.after, self.page.next) = (Some(no), Some(Cursor(no)));

@@ -11,7 +11,7 @@ use super::{Recorded, Stop};
 use crate::actor::Actor;
 use crate::engine::{EVENT_RESULT, Event, What, retry_at};
 use crate::history::responses;
-use crate::id::Serial;
+use crate::id::{ClientNo, Serial};
 use crate::run::Response;
 use crate::store::page::{self, Row, StoredResult};
 use crate::store::{self, Order, Store, StoreError, key, walk};
@@ -62,6 +62,10 @@ impl EventReader {
         keys.end = key::page(entry.serial, entry.page, u16::MAX);
         keys.end.push(0);
         let parts: Vec<store::Entry> = walk(store, keys, Order::Up).collect::<Result<_, _>>()?;
+        // One that is being forgotten has lost its first part: the places of the rest are not known.
+        if parts.first().is_none_or(|(key, _)| key::page_in(key) != Some((entry.page, 0))) {
+            return Ok(None);
+        }
         let mut found = self.find(store, entry, within, &parts)?;
         if self.is_newest_first() {
             found.reverse();
@@ -122,11 +126,25 @@ impl EventReader {
             None => false,
             Some(StoredResult::Inline(text)) => self.filter.found_in([None, Some(text)]),
             Some(StoredResult::Outside { bytes }) => {
-                let text = responses::join(store, entry.serial, row.client, bytes)?;
-                self.looked(0, text.len());
-                self.filter.found_in([None, Some(&text)])
+                let text = self.outside(store, entry.serial, (row.client, bytes))?;
+                self.filter.found_in([None, text.as_deref()])
             }
         })
+    }
+
+    /// A large result; `None`: its run is being forgotten.
+    fn outside(
+        &mut self,
+        store: &dyn Store,
+        serial: Serial,
+        (client, bytes): (ClientNo, u64),
+    ) -> Result<Option<String>, StoreError> {
+        if store.get(&key::result(serial, client, 0))?.is_none() {
+            return Ok(None);
+        }
+        let text = responses::join(store, serial, client, bytes)?;
+        self.looked(0, text.len());
+        Ok(Some(text))
     }
 
     /// The event of a response; `None`: another actor's is asked for.
@@ -139,10 +157,8 @@ impl EventReader {
     ) -> Result<Option<Recorded>, StoreError> {
         let Found { no, at, key, row } = found;
         let client = self.known.id(store, row.client)?;
-        let actor = match is_answered(row.state, row.ran_ms) {
-            true => Actor::Client(client.clone()),
-            false => Actor::Server,
-        };
+        let answered = is_answered(row.state, row.ran_ms);
+        let actor = if answered { Actor::Client(client.clone()) } else { Actor::Server };
         if self.filter.query.actor.as_ref().is_some_and(|wanted| *wanted != actor) {
             return Ok(None);
         }
@@ -151,9 +167,8 @@ impl EventReader {
         let result = match row.result {
             Some(StoredResult::Inline(text)) if whole || text.len() <= EVENT_RESULT => Some(text),
             Some(StoredResult::Outside { bytes }) if whole => {
-                outside = responses::join(store, serial, row.client, bytes)?;
-                self.looked(0, outside.len());
-                Some(outside.as_str())
+                outside = self.outside(store, serial, (row.client, bytes))?;
+                outside.as_deref()
             }
             _ => None,
         };
@@ -163,9 +178,10 @@ impl EventReader {
         let next_at = retry_at(&run.retry, (serial, &client, attempt), row.at);
         let (job, command) = (run.job.clone(), run.command.clone());
         let response = Response { serial, client, at: row.at, attempt, retried, outcome };
-        let what = match retried {
-            true => What::AttemptEnded { job, command, response, next_at },
-            false => What::DeliveryEnded { job, command, response },
+        let what = if retried {
+            What::AttemptEnded { job, command, response, next_at }
+        } else {
+            What::DeliveryEnded { job, command, response }
         };
         Ok(Some(Recorded { no: *no, event: Event { at: *at, actor, what } }))
     }

@@ -123,6 +123,10 @@ impl Lists {
         let mut no = entry.no;
         for part in walk(store, keys, Order::Up) {
             let (key, value) = part?;
+            if no == entry.no && key::page_in(&key) != Some((page, 0)) {
+                // It is being forgotten: where its responses are is not known any more.
+                return Ok(());
+            }
             let corrupt = |problem| StoreError::corrupt("page of responses", &key, problem);
             for row in page::rows(&value).map_err(corrupt)? {
                 let row = row.map_err(corrupt)?;
