@@ -47,12 +47,11 @@ fn told(event: &Recorded) -> String {
     let more = match &event.event.what {
         What::Job { job, change, .. } => format!("{job} {change}"),
         What::Client { client, change, .. } => format!("{client} {change}"),
-        What::Server { change, .. } => change.clone(),
         What::RunStarted { job, cause, .. } => format!("{job:?} {cause}"),
         What::DeliveryEnded { response, .. } => {
             format!("{} {}", response.client, response.outcome.state)
         }
-        What::RunChanged { change, .. } => change.clone(),
+        What::Server { change, .. } | What::RunChanged { change, .. } => change.clone(),
         What::Connected { client, .. } | What::Disconnected { client, .. } => client.to_string(),
         _ => String::new(),
     };

@@ -93,7 +93,7 @@ fn main() -> ExitCode {
     });
     let rows = measure::queries(store.as_ref(), &sample);
     figures.extend(export(store.as_ref()));
-    let faults = measure::faults(&rows);
+    let faults = measure::faults(&rows, events);
     measure::print(&rows, &without, options.json);
     for Figure { name, value, unit } in figures {
         if options.json {

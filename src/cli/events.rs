@@ -22,6 +22,7 @@ use crate::remote::Remote;
 use crate::run::DeliveryState;
 
 /// The arguments of `history`.
+#[expect(clippy::doc_markdown, reason = "the help shows these texts as they stand")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {

@@ -172,7 +172,7 @@ impl Export {
                 return Err(RequestError::Invalid(message.to_owned()).into());
             }
             if query.from.is_none() && query.after.is_none() {
-                let head = self.handle.read(|store| ledger::Head::of(store)).await?;
+                let head = self.handle.read(ledger::Head::of).await?;
                 query.after = Some(Cursor(head.next_event - 1));
             }
         }

@@ -16,6 +16,7 @@ impl Remote {
 
     /// All events that a query asks for, or the first `limit` of them, as they are read.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "as the handle's")]
     pub fn export_history(
         &self,
         query: EventQuery,
@@ -27,6 +28,7 @@ impl Remote {
     /// `after` only those to come. None is left out and none comes twice. It ends after `limit`
     /// events, or with an error when the server stops; `after` the last one it can be begun again.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "as the handle's")]
     pub fn follow_history(
         &self,
         query: EventQuery,

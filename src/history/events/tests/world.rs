@@ -88,7 +88,7 @@ impl World {
     /// Commits, each with some of everything.
     pub(in crate::history) fn go_on(&mut self, commits: u64) {
         for _ in 0..commits {
-            for _ in 0..1 + self.random.below(6) {
+            for _ in 0..=self.random.below(5) {
                 self.now += i64::try_from(self.random.below(20)).unwrap();
                 match self.random.below(10) {
                     0..2 => self.start(),
