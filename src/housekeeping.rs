@@ -1,4 +1,5 @@
-//! The server's own chores: retention and statistics, run by `tokio-cron-scheduler`.
+//! The server's own chores: retention, statistics and the index of the ledger, run by
+//! `tokio-cron-scheduler`.
 //!
 //! Promises: a chore that fails is logged and tried again at its next time; it never stops the
 //! node. `tokio-cron-scheduler` serves tens of chores well, and is not the fleet's timer: it looks
