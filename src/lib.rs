@@ -99,9 +99,9 @@
 //! | [`store`] | the trait, sled and memory behind it, the key layout, the ledger, the conformance suite |
 //! | [`reenact`] | the engine's decisions made once more: verified, or with other definitions |
 //! | [`node`] | the loop that owns engine and store, and its [`Handle`] |
-//! | [`history`] | runs, responses and the past of jobs, read from the store |
+//! | [`history`] | events of the ledger, runs, responses and the past of jobs, read from the store |
 //! | [`forecast`] | when jobs fire next, and how much that is |
-//! | [`housekeeping`] | retention and statistics |
+//! | [`housekeeping`] | retention, statistics and the index of the ledger |
 //! | [`wire`] | the protocol between client and server, every frame shown |
 //! | [`handlers`] | handlers by command name, for both ends |
 //! | [`server`], [`client`] | the two ends of the wire |

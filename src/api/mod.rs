@@ -47,6 +47,7 @@
 //! | `/v1/store` | `GET`: how much there is of what in the store |
 //! | `/v1/export` | `GET` (`job`, `from`, `to`), NDJSON: jobs, runs and clients; one that is not whole has no trailer |
 //! | `/v1/backup` | `GET`: a backup as of one commit; one that breaks off has no trailer |
+//! | `/v1/history` | `GET` (`from`, `to`, `job`, `client`, `group`, `serial`, `states`, `kinds`, `actor`, `text`, `order`: `newest` or `oldest`, `after`, `limit`, `results`: `cut` or `whole`): a page of the ledger's events, its `next` is the `after` of the page that follows; with `stream`, `ndjson` or `csv`, all of them; with `follow=true` those to come, too |
 //!
 //! May import the domain types, `engine`, `history`, `node` and `access`.
 
@@ -57,6 +58,7 @@ mod error;
 mod extract;
 mod forecast;
 mod guard;
+mod history;
 mod jobs;
 mod limit;
 pub mod message;
@@ -191,6 +193,7 @@ fn routes() -> Router<Api> {
         .route("/v1/store", get(store::stats))
         .route("/v1/export", get(store::export))
         .route("/v1/backup", get(store::backup))
+        .route("/v1/history", get(history::history))
 }
 
 /// Serves until `stopping` is cancelled: then no connection is taken any more, streams end, and

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::applied::{Applied, CalendarChange, Planned};
@@ -155,6 +156,8 @@ pub enum Reply {
     Calendar(Box<CalendarView>),
     /// Calendars.
     Calendars(Vec<CalendarView>),
+    /// The numbers of a group's members.
+    Members(RoaringBitmap),
     /// The submit was made before: the run of the first, which may have ended.
     Repeated(Serial),
     /// A replay.

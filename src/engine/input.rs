@@ -205,6 +205,8 @@ pub enum Request {
     Calendar(CalendarName),
     /// Calendars in the order of their names.
     Calendars(Page<CalendarName>),
+    /// The numbers of the clients that are in a group.
+    Members(GroupName),
     /// Set labels of a client and take others away.
     LabelClient(Relabel),
     /// Say how many commands a client may run at once, from its next connection on.
@@ -238,7 +240,8 @@ impl Request {
             | Self::Outlook(_)
             | Self::Outlooks { .. }
             | Self::Calendar(_)
-            | Self::Calendars(_) => true,
+            | Self::Calendars(_)
+            | Self::Members(_) => true,
             Self::Apply(apply) => apply.dry_run,
             _ => false,
         }

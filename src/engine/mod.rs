@@ -51,7 +51,7 @@ use std::time::Duration;
 pub use self::core::{EVENT_RESULT, Engine};
 pub use crate::job_diff::FieldChange;
 pub use applied::{Applied, CalendarChange, CalendarPlan, Moved, Planned};
-pub use attempts::RUN_GRACE;
+pub use attempts::{RUN_GRACE, retry_at};
 pub use change::{
     CHUNK, Change, Decision, LedgerEnd, Mark, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot,
 };

@@ -33,6 +33,11 @@ impl Engine {
                 Ok(Reply::Progress(self.progress(serial).map(Box::new)))
             }
             Request::ListClients { page, group } => self.list_clients(&page, group.as_ref()),
+            Request::Members(group) => {
+                let members = self.registry.members(&group).cloned().map(Reply::Members);
+                members
+                    .ok_or_else(|| not_found("group", group.as_str(), self.registry.group_names()))
+            }
             Request::Calendar(name) => Ok(Reply::Calendar(Box::new(self.calendar(&name)?))),
             Request::Calendars(page) => Ok(self.list_calendars(&page)),
             Request::Status => Ok(Reply::Status(self.status())),

@@ -1,10 +1,12 @@
-//! What happened: runs, responses and the past of jobs, read for people.
+//! What happened: events of the ledger, runs, responses and the past of jobs, read for people.
 //!
 //! Promises: reads the store only and changes nothing; the memory and the records of one read are
 //! bounded, by the constants of this module. A read beside the node sees each run as some commit
 //! left it. May import the domain types and the store.
 
 mod count;
+mod events;
+mod index;
 mod keep;
 mod late;
 mod ledger_age;
@@ -18,6 +20,12 @@ mod statistics;
 pub use count::{
     COUNTED_EVENTS, COUNTED_STATISTICS, Delta, count, counted, counted_before, merged,
 };
+pub use events::{
+    About, COLUMNS, CsvLines, Cursor, DEFAULT_EVENTS, EventKind, EventOrder, EventPage, EventQuery,
+    EventReader, InvalidCursor, InvalidEventQuery, LOOK_BYTES, LOOK_EVENTS, MAX_EVENTS, MAX_TEXT,
+    Recorded, ResultsShown, UnknownWord, end_state, events, words,
+};
+pub use index::{IndexStep, SEGMENT};
 pub use keep::{
     Beyond, Census, Cut, LOOKED_AT, OldRuns, OldRunsQuery, Unlisted, Within, beyond, census,
     forgetting, left, old_runs, unlisted,

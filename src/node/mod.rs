@@ -9,6 +9,7 @@ mod drift;
 mod entropy;
 mod forecast;
 mod handle;
+mod history;
 mod keep;
 mod link;
 pub mod live;

@@ -6,6 +6,7 @@
 //! May import the domain types, `engine`, `history` and the bodies of `api`.
 
 mod error;
+mod history;
 mod http;
 mod lines;
 mod past;

@@ -34,6 +34,9 @@
 //! | `m` + `forgetting ` + serial (16) | a run of which a part is forgotten, and the rest is still to be | serial |
 //! | `g` + event (u64) | a page of the ledger, under the number of its first event, see [`ledger`](super::ledger) | event number |
 //! | `f` + commit (u64) + piece (u16) | the engine's inputs that one commit goes back to, see [`recording`](crate::recording) | commit, then position |
+//! | `h` + 0 + segment (u64) | which lists the index of the ledger has of a segment, see [`history`](crate::history) | segment |
+//! | `h` + list (1) + bucket (1) + segment (u64) + part (u16) | places of events in that segment, by what they are about | list, then bucket, then segment |
+//! | `m` + `index` | how far the ledger is indexed | |
 //! | `w` + serial (16) + client (u32) | a late answer, JSON of [`LateAnswer`](crate::LateAnswer) | serial, then client number |
 //! | `a` + 0 + replay id (16) | a replay, JSON of [`Replay`](crate::Replay) | replay id: when it was made |
 //! | `a` + 1 + replay id (16) + page (u32) | some of its items, JSON list of [`ReplayItem`](crate::ReplayItem) | replay id, then item |
@@ -114,6 +117,8 @@ pub const LEDGER: u8 = b'g';
 pub const INPUTS: u8 = b'f';
 /// Replays, and what belongs to them.
 pub const REPLAY: u8 = b'a';
+/// The index of the ledger.
+pub const INDEX: u8 = b'h';
 /// The redo log of large units.
 pub const STAGING: u8 = b'z';
 
@@ -152,6 +157,30 @@ pub fn inputs(commit: u64, piece: u16) -> Vec<u8> {
 pub fn inputs_in(key: &[u8]) -> Option<(u64, u16)> {
     let commit = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
     Some((commit, u16::from_be_bytes(key.get(9..)?.try_into().ok()?)))
+}
+
+/// The key of how far the ledger is indexed.
+#[must_use]
+pub fn index_position() -> Vec<u8> {
+    of(META, &[b"index"])
+}
+
+/// The key of which lists the index has of a segment.
+#[must_use]
+pub fn index_lists(segment: u64) -> Vec<u8> {
+    of(INDEX, &[&[0], &segment.to_be_bytes()])
+}
+
+/// The segment in a key of which lists the index has.
+#[must_use]
+pub fn segment_in(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(2..)?.try_into().ok()?))
+}
+
+/// The key of a part of a bucket of one of the index's lists.
+#[must_use]
+pub fn index_part(list: u8, bucket: u8, segment: u64, part: u16) -> Vec<u8> {
+    of(INDEX, &[&[list, bucket], &segment.to_be_bytes(), &part.to_be_bytes()])
 }
 
 /// The key of a job's definition.

@@ -24,7 +24,7 @@ mod past;
 mod replays;
 mod responses;
 pub use past::{job, revision};
-pub use responses::outcome;
+pub use responses::{outcome, result_text};
 mod statistics;
 pub use ended::{EndedRun, ended_run, list};
 pub(super) use ended::{looks_at_any_of, searches};
