@@ -100,6 +100,7 @@
 //! | [`reenact`] | the engine's decisions made once more: verified, or with other definitions |
 //! | [`node`] | the loop that owns engine and store, and its [`Handle`] |
 //! | [`history`] | events of the ledger, runs, responses and the past of jobs, read from the store |
+//! | [`explain`] | every firing that was to be, and what became of it |
 //! | [`forecast`] | when jobs fire next, and how much that is |
 //! | [`housekeeping`] | retention, statistics and the index of the ledger |
 //! | [`wire`] | the protocol between client and server, every frame shown |
@@ -130,6 +131,7 @@ mod client_record;
 mod command_limit;
 mod delivery_state;
 pub mod engine;
+pub mod explain;
 pub mod forecast;
 pub mod handlers;
 pub mod history;

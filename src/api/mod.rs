@@ -15,6 +15,7 @@
 //! | `/v1/jobs/{name}/revisions/{n}` | `GET` (`job`: the id of one of several that had the name) |
 //! | `/v1/jobs/{name}/missed` | `GET` (`before`, `limit`): rows of missed firings, newest first |
 //! | `/v1/jobs/{name}/statistics` | `GET`: counts and times of its last hour, day and week |
+//! | `/v1/jobs/{name}/explain` | `GET` (`client` or `group`, `since`, `until`, `only`, `all_clients`), NDJSON: each firing that was to be and what became of it, then the sums |
 //! | `/v1/forecast` | `GET` (`from`, `to`, `target`, `prefix`, `limit`): all that fires in a span |
 //! | `/v1/jobs/{name}/pause` | `POST` (`reason`, `until` or `for`; or no body) |
 //! | `/v1/jobs/{name}/resume`, `…/trigger`, `…/cancel` | `POST` |
@@ -40,6 +41,7 @@
 //! | `/v1/clients` | `GET` (`group`, `after`, `limit`), `POST` (`id`, `groups`, `token`) |
 //! | `/v1/clients/{id}` | `GET`, `DELETE` |
 //! | `/v1/clients/{id}/statistics` | `GET`: the same of a client |
+//! | `/v1/clients/{id}/explain` | `GET` (`since`, `until`, `only`), NDJSON: each delivery that it was to get, when it was away, then the sums |
 //! | `/v1/clients/{id}/groups` | `POST` (`add`, `remove`) |
 //! | `/v1/clients/{id}/labels` | `POST` (`set`, `remove`) |
 //! | `/v1/clients/{id}/limit` | `POST` (`max_running`) |
@@ -49,12 +51,13 @@
 //! | `/v1/backup` | `GET`: a backup as of one commit; one that breaks off has no trailer |
 //! | `/v1/history` | `GET` (`from`, `to`, `job`, `client`, `group`, `serial`, `states`, `kinds`, `actor`, `text`, `order`: `newest` or `oldest`, `after`, `limit`, `results`: `cut` or `whole`): a page of the ledger's events, its `next` is the `after` of the page that follows; with `stream`, `ndjson` or `csv`, all of them; with `follow=true` those to come, too |
 //!
-//! May import the domain types, `engine`, `history`, `node` and `access`.
+//! May import the domain types, `engine`, `explain`, `history`, `node` and `access`.
 
 mod auth;
 mod calendars;
 mod clients;
 mod error;
+mod explain;
 mod extract;
 mod forecast;
 mod guard;
@@ -158,6 +161,7 @@ fn routes() -> Router<Api> {
         .route("/v1/jobs/{name}/revisions/{n}", get(past::revision))
         .route("/v1/jobs/{name}/missed", get(past::missed))
         .route("/v1/jobs/{name}/statistics", get(statistics::of_job))
+        .route("/v1/jobs/{name}/explain", get(explain::job))
         .route("/v1/forecast", get(forecast::forecast))
         .route("/v1/pause", post(jobs::pause_all))
         .route("/v1/resume", post(jobs::resume_all))
@@ -186,6 +190,7 @@ fn routes() -> Router<Api> {
         .route("/v1/clients", get(clients::list).post(clients::add))
         .route("/v1/clients/{id}", get(clients::get).delete(clients::remove))
         .route("/v1/clients/{id}/statistics", get(statistics::of_client))
+        .route("/v1/clients/{id}/explain", get(explain::client))
         .route("/v1/clients/{id}/groups", post(clients::regroup))
         .route("/v1/clients/{id}/labels", post(clients::relabel))
         .route("/v1/clients/{id}/limit", post(clients::limit))

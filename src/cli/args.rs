@@ -9,8 +9,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::error::CliError;
 use super::{
-    agent, apply, calendars, clients, demo, events, forecast, jobs, replay, run, runs, serve,
-    status, store, verify,
+    agent, apply, calendars, clients, demo, events, explain, forecast, jobs, replay, run, runs,
+    serve, status, store, verify,
 };
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
@@ -90,6 +90,8 @@ pub(super) enum Command {
     Jobs(jobs::JobsArgs),
     /// Foresee all that fires in a span: how much, when most, and what comes next.
     Forecast(forecast::ForecastArgs),
+    /// Explain a job's firings or a client's day: what was to be, and what became of it.
+    Explain(explain::ExplainArgs),
     /// List, show, follow and cancel runs.
     Runs(runs::RunsArgs),
     /// Run past runs again, make up for firings of the past, and list, show and cancel that.
@@ -138,6 +140,7 @@ impl Command {
             Self::Run(args) => run::execute(args, global).await,
             Self::Jobs(args) => jobs::execute(args, global).await,
             Self::Forecast(args) => forecast::execute(args, global).await,
+            Self::Explain(args) => explain::execute(args, global).await,
             Self::Runs(args) => runs::execute(args, global).await,
             Self::Replay(args) => replay::execute(args, global).await,
             Self::History(args) => events::execute(args, global).await,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::applied::{Applied, CalendarChange, Planned};
 use super::event::Event;
 use super::input::{CallId, SessionId};
+use super::waits::Wait;
 use crate::calendar::CalendarView;
 use crate::client_record::ClientView;
 use crate::command_limit::CommandLimit;
@@ -135,6 +136,8 @@ pub enum Reply {
     Progress(Option<Box<RunProgress>>),
     /// Open deliveries of a run, in the order of their clients' names.
     Deliveries(Vec<OpenDelivery>),
+    /// What deliveries wait for at that moment; `None`: one is not open.
+    Waits(Timestamp, Vec<Option<Wait>>),
     /// One client.
     Client(ClientView),
     /// Clients.

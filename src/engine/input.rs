@@ -160,6 +160,8 @@ pub enum Request {
     OpenRuns(Vec<Serial>),
     /// The open deliveries of a run.
     OpenDeliveries(Serial),
+    /// What open deliveries wait for, of [`WAITS`](super::WAITS) at most.
+    Waits(Vec<(Serial, ClientId)>),
     /// Define a client, or revive a removed one.
     AddClient(NewClient),
     /// Remove a client; its queued deliveries end as `removed`.
@@ -232,6 +234,7 @@ impl Request {
             | Self::RunProgress(_)
             | Self::OpenRuns(_)
             | Self::OpenDeliveries(_)
+            | Self::Waits(_)
             | Self::GetClient(_)
             | Self::ListClients { .. }
             | Self::Status

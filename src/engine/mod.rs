@@ -45,6 +45,7 @@ mod sessions;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::time::Duration;
 
@@ -74,6 +75,7 @@ pub use queue::{
 };
 pub use replays::{NewReplay, ReplayParts, ReplayRecord, run_of_job};
 pub use sessions::{URGENT_WINDOW, WINDOW};
+pub use waits::{WAITS, Wait};
 
 /// The version of fleetcron, as it is told at a start.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -290,6 +290,19 @@ fn load_open_runs(store: &dyn Store) -> Result<Vec<OpenRunRecord>, StoreError> {
         .collect()
 }
 
+/// The clients whose delivery of a run is open.
+pub fn open_clients(store: &dyn Store, serial: Serial) -> Result<RoaringBitmap, StoreError> {
+    const WHAT: &str = "open deliveries";
+    let mut open = RoaringBitmap::new();
+    for entry in walk(store, key::of_run(key::OPEN, serial), Order::Up) {
+        let (key, value) = entry?;
+        let chunk = part_of(WHAT, &key, key::chunk_in)?;
+        open_set::decode(chunk, &value, &mut open)
+            .map_err(|problem| StoreError::corrupt(WHAT, &key, problem))?;
+    }
+    Ok(open)
+}
+
 /// The marks on a run's open deliveries.
 pub(super) fn marks(
     store: &dyn Store,

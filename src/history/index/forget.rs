@@ -9,7 +9,7 @@ const HEAD: usize = 5;
 
 /// A batch that forgets a bounded part of the index of segments that end before the ledger begins,
 /// at most `most` operations; it is empty when there is none.
-pub fn old_index(store: &dyn Store, most: usize) -> Result<Batch, StoreError> {
+pub(in crate::history) fn old_index(store: &dyn Store, most: usize) -> Result<Batch, StoreError> {
     let (first, _) = pages::bounds(store)?;
     let mut batch = Batch::new();
     for entry in walk(store, key::index_lists(0)..key::index_lists(first / SEGMENT), Order::Up) {

@@ -32,7 +32,7 @@ use crate::store::page::Row;
 use crate::store::{Store, StoreError, key};
 
 pub use build::IndexStep;
-pub use forget::old_index;
+pub(super) use forget::old_index;
 
 /// Event numbers to a segment.
 pub const SEGMENT: u64 = 16 * 1024;
