@@ -371,7 +371,10 @@ fn what_a_crash_cut_short_is_a_note_and_is_looked_at_as_it_will_be() {
         .into_iter()
         .flat_map(|kind| walk(&half, key::of_run(kind, serial(1)), Order::Up))
         .map(|entry| Op::Delete(entry.unwrap().0))
-        .chain([Op::Delete(key::run(serial(1)))])
+        .chain([
+            Op::Delete(key::ended(Some(a_job(1).id), serial(1))),
+            Op::Delete(key::run(serial(1))),
+        ])
         .collect();
     let staged = (0..).zip(&gone).map(|(n, op)| put(key::staged(n, false, op.key()), "")).collect();
     let done = vec![gone.last().unwrap().clone(), gone[0].clone()];
