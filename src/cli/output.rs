@@ -210,6 +210,8 @@ impl Out {
     /// there is no terminal, and all of it is shown.
     pub(super) fn room(&self, before: &[usize]) -> Option<usize> {
         let before: usize = before.iter().map(|width| width + usize::from(GAP)).sum();
+        // What is coloured is filled up to the gap behind it.
+        let before = before + usize::from(GAP);
         self.width.map(|width| width.saturating_sub(before).max(LEAST))
     }
 
