@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::engine::What;
 use crate::id::{JobId, Serial};
+use crate::run::Cause;
 use crate::statistics::{CLIENTS, Counted, Record, Slot, Span, Statistics, Subject};
 use crate::store::ledger::{self, Entry, Item};
 use crate::store::{Order, Store, StoreError, key, page, records, walk};
@@ -115,9 +116,9 @@ impl Count<'_> {
 
     fn event(&mut self, at: Timestamp, what: &What) -> Result<(), StoreError> {
         match what {
-            What::RunStarted { serial, scheduled_at, .. } => {
-                if let Some((Some(job), _)) = self.run(*serial)? {
-                    self.job(job, at, |it| it.add_fired(at.since(*scheduled_at)));
+            What::RunStarted { serial, .. } => {
+                if let Some((Some(job), due)) = self.run(*serial)? {
+                    self.job(job, at, |it| it.add_fired(at.since(due)));
                 }
             }
             What::RunEnded { serial, counts, .. } => {
@@ -178,7 +179,11 @@ impl Count<'_> {
             return Ok(*known);
         }
         let run = records::run(self.store, serial)?;
-        let known = run.map(|run| (run.job_id, run.scheduled_at));
+        // What a replay makes up for is as late as the replay wants it.
+        let known = run.map(|run| match run.cause {
+            Cause::Replay | Cause::Backfill => (run.job_id, run.fired_at),
+            _ => (run.job_id, run.scheduled_at),
+        });
         self.runs.insert(serial, known);
         Ok(known)
     }

@@ -209,8 +209,8 @@ impl Node {
             live,
             sessions,
             forecasts,
-            explanations,
             tools,
+            explanations,
             actor,
         };
         Ok(Self { handle, ended })

@@ -92,14 +92,14 @@ impl Clients {
         self.ends.first().map(|(at, ..)| *at)
     }
 
-    /// Ends the next command that ends by `now`; what its client then does, if it can.
-    pub(super) fn end_next(&mut self, now: Timestamp) -> Option<Option<Act>> {
-        self.ends.first().filter(|(at, ..)| *at <= now)?;
+    /// Ends the next command to end; gives what its client then does, if it can.
+    pub(super) fn end_next(&mut self) -> Option<Act> {
         let (_, serial, id) = self.ends.pop_first()?;
         let client = self.all.entry(id).or_default();
-        let Some((attempt, outcome)) = client.running.remove(&serial) else { return Some(None) };
+        // It may have been cancelled meanwhile.
+        let (attempt, outcome) = client.running.remove(&serial)?;
         client.unacked.insert(serial, (attempt, outcome.clone()));
-        Some(client.session.map(|session| Act::Respond(session, attempt, outcome)))
+        client.session.map(|session| Act::Respond(session, attempt, outcome))
     }
 
     /// A client connects; gives what it says that it has taken.

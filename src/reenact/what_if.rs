@@ -154,7 +154,7 @@ impl<'a> Play<'a> {
                 return Ok(());
             };
             if ends == Some(at) {
-                if let Some(Some(act)) = self.clients.end_next(at) {
+                if let Some(act) = self.clients.end_next() {
                     self.act(at, act)?;
                 }
             } else if let Some(engine) = &mut self.engine {

@@ -17,6 +17,7 @@ use crate::id::{ClientId, JobId, Serial};
 use crate::idempotency::Repeat;
 use crate::job::{Job, JobState};
 use crate::job_past::{JobRevision, MissedRow, RemovedJob};
+use crate::replay::{Replay, ReplayItem};
 use crate::run::{LateAnswer, Run};
 use crate::statistics::Record;
 
@@ -36,6 +37,7 @@ pub struct Kind {
 
 /// Every kind, in the order of the letters.
 pub const KINDS: &[Kind] = &[
+    kind(key::REPLAY, "replays and their parts", replay),
     kind(key::OPEN, "sets of open deliveries", open),
     kind(key::CLIENT, "clients", |k, v| same::<ClientRecord>(k, v, |it| key::client(it.no))),
     kind(key::MARK, "sets of marked deliveries", mark),
@@ -44,6 +46,7 @@ pub const KINDS: &[Kind] = &[
     }),
     kind(key::INPUTS, "pieces of recorded inputs", inputs),
     kind(key::LEDGER, "pages of the ledger", ledger_page),
+    kind(key::INDEX, "index of the ledger", index),
     kind(key::CLIENT_ID, "client numbers", client_id),
     kind(key::JOB, "jobs", |k, v| same::<Job>(k, v, |it| key::job(it.id))),
     kind(key::PRESENCE, "presences of clients", |k, v| {
@@ -138,6 +141,34 @@ fn inputs(key: &[u8], value: &[u8]) -> Result<(), Problem> {
         read.map_err(|problem| problem.to_string())?;
     }
     Ok(())
+}
+
+fn replay(key: &[u8], value: &[u8]) -> Result<(), Problem> {
+    let id = part(key, key::replay_in)?;
+    let length = |length: usize| part(key, |key| (key.len() == length).then_some(()));
+    match key[1] {
+        0 => same::<Replay>(key, value, |it| key::replay(it.id)),
+        1 => length(22).and_then(|()| read::<Vec<ReplayItem>>(value).map(drop)),
+        2 => length(22).and_then(|()| read::<Run>(value).map(drop)),
+        3 => set(part(key, key::replay_chunk_in)?, value),
+        4 if value.len() == 16 => length(22),
+        4 => Err(format!("a serial of {} bytes, not 16", value.len())),
+        other => Err(format!("part {other} of replay {id} is not known")),
+    }
+}
+
+/// The index is derived: what is wrong with it makes queries slower, and nothing else.
+fn index(key: &[u8], value: &[u8]) -> Result<(), Problem> {
+    let length = if key.get(1) == Some(&0) { 10 } else { 13 };
+    part(key, |key| (key.len() == length).then_some(()))?;
+    let mut reader = Reader::new(value, "the index");
+    let head = || Ok((reader.byte()?, u32::from_le_bytes(reader.array()?), reader.rest()));
+    let (version, sum, body) = { head }().map_err(|it: crate::bytes::Damaged| it.to_string())?;
+    match (version, crc32fast::hash(body)) {
+        (1, found) if found == sum => Ok(()),
+        (1, _) => Err("its checksum is another".to_owned()),
+        (other, _) => Err(format!("version {other} is not known")),
+    }
 }
 
 fn ledger_page(key: &[u8], value: &[u8]) -> Result<(), Problem> {

@@ -22,6 +22,8 @@ use crate::time::Timestamp;
 mod ended;
 mod past;
 mod replays;
+#[cfg(test)]
+pub(crate) use replays::tests::unit as a_replay;
 mod responses;
 pub use past::{job, revision};
 pub use responses::{outcome, result_text};

@@ -161,6 +161,7 @@ pub(crate) fn store() -> MemoryStore {
     records::load(&store).unwrap();
     let clients = (0..5).map(|no| Change::PutClient(Arc::new(a_client(no)))).collect();
     let units = vec![clients, the_rest(), jobs(), an_ended_run(), an_open_run()];
+    let units = [units, vec![records::a_replay(crate::ReplayId::from_parts(at(3), 3))]].concat();
     let mut writer = Writer::open(&store).unwrap();
     // The inputs of the first commit are two pieces; each has a page of the ledger.
     let mut inputs = vec![7; INPUTS_PIECE + 1];

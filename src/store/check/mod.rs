@@ -14,6 +14,7 @@ mod ended;
 mod jobs;
 mod ledger;
 mod removed;
+mod replays;
 mod report;
 mod runs;
 #[cfg(test)]
@@ -42,6 +43,7 @@ const RELATIONS: &[Relation] = &[
     runs::check,
     ended::check,
     ledger::check,
+    replays::check,
 ];
 
 /// What one relation finds for those after it.

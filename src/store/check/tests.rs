@@ -40,7 +40,7 @@ fn a_store_with_something_of_every_kind_is_sound() {
         .filter(|kind| report.kinds.iter().all(|it| it.name != kind.name))
         .map(|kind| kind.name)
         .collect();
-    assert_eq!(missing, ["staged operations"]);
+    assert_eq!(missing, ["index of the ledger", "staged operations"]);
     assert!(
         checked(&{
             let empty = MemoryStore::new();
@@ -49,6 +49,23 @@ fn a_store_with_something_of_every_kind_is_sound() {
         })
         .sound
     );
+}
+
+#[test]
+fn an_index_or_a_replay_that_is_damaged_is_named() {
+    let sealed = |body: &[u8]| [&[1][..], &crc32fast::hash(body).to_le_bytes(), body].concat();
+    let lists = key::index_lists(7);
+    let sound = store();
+    sound.commit(vec![vec![put(lists.clone(), sealed(b"lists"))]]).unwrap();
+    assert!(checked(&sound).sound);
+    let mut value = sealed(b"lists");
+    value[7] ^= 1;
+    named(vec![put(lists.clone(), value)], &lists, "index of the ledger", "checksum");
+    named(vec![put(lists.clone(), vec![9])], &lists, "index of the ledger", "ends within");
+    let id = crate::ReplayId::from_parts(at(3), 3);
+    let items = key::replay_part(key::OfReplay::Items, id, 0);
+    named(vec![Op::Delete(key::replay(id))], &items, "parts of a replay", "is missing");
+    named(vec![put(items.clone(), b"[".to_vec())], &items, "replays and their parts", "be read");
 }
 
 /// Each damage alone is named: by a key that begins so, by its rule, and by words of the problem.

@@ -158,7 +158,7 @@ pub fn replay_run(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::store::MemoryStore;
     use crate::store::records::tests::{a_run, at, serial};
@@ -189,7 +189,7 @@ mod tests {
         ReplayParts { templates: templates.to_vec(), sets, items: (0..1_000).map(item).collect() }
     }
 
-    fn unit(id: ReplayId) -> Vec<Change> {
+    pub(crate) fn unit(id: ReplayId) -> Vec<Change> {
         vec![
             Change::PutReplay(Box::new(a_replay(id, 1_000))),
             Change::PutReplayParts(id, Arc::new(parts())),
