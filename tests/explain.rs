@@ -15,7 +15,7 @@ use fleetcron::{DeliveryState, JobName, Pause, PauseTerms};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 
-use common::fleet::{Record, apply, client, connect, ended, job, runs_of};
+use common::fleet::{Record, apply, client, connect, ended, job, runs_of, work};
 use common::server::{Place, Process, Server, token_of};
 use common::{Ran, eventually, write};
 
@@ -54,7 +54,7 @@ async fn cli(server: &Server, line: &str) -> Ran {
     server.cli(&line.split(' ').collect::<Vec<_>>()).await
 }
 
-fn once(job_name: &str, target: &str, command: &str, more: Value) -> fleetcron::JobSpec {
+fn once(job_name: &str, target: &str, command: &str, more: &Value) -> fleetcron::JobSpec {
     let mut spec = json!({
         "name": job_name, "target": target, "command": command, "rule": "now",
     });
@@ -92,11 +92,11 @@ async fn each_firing_is_told_with_its_reason() {
     apply(
         &remote,
         vec![
-            once("ok", "client:web-01", "work", json!({})),
-            once("fails", "client:db-01", "fail", json!({})),
-            once("waits", "client:away-01", "work", json!({})),
-            once("leaves", "group:crew", "work", json!({ "offline": "drop" })),
-            once("nobody", "group:none", "work", json!({})),
+            once("ok", "client:web-01", "work", &json!({})),
+            once("fails", "client:db-01", "fail", &json!({})),
+            once("waits", "client:away-01", "work", &json!({})),
+            once("leaves", "group:crew", "work", &json!({ "offline": "drop" })),
+            once("nobody", "group:none", "work", &json!({})),
             job(json!({ "name": "slow", "target": "client:web-01", "command": "slow",
                         "rule": every })),
             job(json!({ "name": "tick", "target": "client:web-01", "command": "work",
@@ -215,6 +215,10 @@ async fn killed(place: &Place, server: &mut Server) {
 async fn cancelled(server: &Server) {
     let remote = server.remote();
     let serial = runs_of(&remote, "waits").await[0].serial;
+    remote.submit(work("client:away-01", 1)).await.unwrap();
+    let ran = cli(server, "explain --client away-01").await;
+    let line = ran.stdout.lines().find(|line| line.contains("submit")).unwrap();
+    assert!(line.contains("queued") && line.contains("1 wait before it"), "{ran:?}");
     remote.cancel(serial).await.unwrap();
     let ran = cli(server, "explain waits").await;
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -249,7 +253,7 @@ async fn what_cannot_be_explained_is_refused_by_name() {
     let server = Server::new().await;
     server.define("web-01", &["web"]).await;
     let remote = server.remote();
-    apply(&remote, vec![once("db/backup", "all", "work", json!({}))]).await;
+    apply(&remote, vec![once("db/backup", "all", "work", &json!({}))]).await;
     let ran = cli(&server, "explain db/backap").await;
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.stderr.contains("did you mean \"db/backup\"?"), "{ran:?}");

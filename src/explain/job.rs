@@ -3,20 +3,20 @@
 //! Two rows in the order of serials are held against each other: what the rules have, and the runs
 //! that are there. A firing without a run is what the records, and then the ledger, make of it.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::deliveries::{self, Asked, Wanted, summary};
 use super::down::Downs;
 use super::expected::{Expected, Occurrence};
 use super::facts::Facts;
-use super::fate::{Fate, Kept, Known, by_ledger, by_records};
+use super::fate::{Fate, Known, by_ledger, by_records};
 use super::item::{Firing, Item, LateBecause};
 use super::names::{Names, members};
 use super::past::Past;
 use super::query::{JobQuery, Only, Span};
+use super::runs::Runs;
 use super::sums::Sums;
-use super::{LOOKED_AT, PART, facts, ledger, settings};
+use super::{PART, facts};
 use crate::id::{ClientId, GroupName, JobId, Serial};
 use crate::run::{Cause, Run};
 use crate::store::page::rows;
@@ -30,9 +30,6 @@ pub const MAX_FIRINGS: u64 = 100_000;
 /// [`JobQuery::all_clients`].
 pub const SHOWN_CLIENTS: usize = 10;
 
-/// Runs at the begin of the store that are looked at for the earliest that is kept.
-const OLDEST: usize = 10_000;
-
 /// Reads the explanation of a job, part by part.
 #[derive(Debug)]
 pub struct JobExplainer {
@@ -41,13 +38,10 @@ pub struct JobExplainer {
     asked: Asked,
     past: Past,
     expected: Expected,
-    /// Where the runs go on.
-    runs: Range<Vec<u8>>,
-    ahead: VecDeque<Run>,
+    runs: Runs,
     /// The pages of a run whose deliveries are given one by one.
     pages: Option<(Box<Run>, Range<Vec<u8>>)>,
     facts: Option<Facts>,
-    kept: Kept,
     names: Names,
     downs: Downs,
     sums: Sums,
@@ -76,19 +70,16 @@ impl JobExplainer {
         let mut past = Past::read(store, &query.job, live, span)?;
         let expected = Expected::new(std::mem::take(&mut past.segments), span);
         let asked = asked(store, query.client.as_ref(), query.group.as_ref())?;
-        let first = key::run(Serial::from_parts(span.since, 0));
-        let last = key::run(Serial::from_parts(span.until, 0));
+        let runs = Runs::new(store, &query.job, span, now)?;
         Ok(Self {
             query,
             now,
             asked,
             past,
             expected,
-            runs: first..last,
-            ahead: VecDeque::new(),
+            runs,
             pages: None,
             facts: None,
-            kept: Kept { since: settings::forgotten_before(store, now)?, earliest: None },
             names: Names::default(),
             downs: Downs::default(),
             sums: Sums::new(span),
@@ -140,7 +131,7 @@ impl JobExplainer {
                 self.one_by_one(store, items)?;
                 return Ok(());
             }
-            if self.ahead.is_empty() && !self.read_runs(store)? {
+            if !self.runs.look(store)? {
                 return Ok(());
             }
             let Some(at) = self.next_at() else {
@@ -162,8 +153,7 @@ impl JobExplainer {
     /// When the next firing or run was due.
     fn next_at(&self) -> Option<Timestamp> {
         let due = self.expected.peek().map(|due| due.serial);
-        let run = self.ahead.front().map(|run| run.serial);
-        due.into_iter().chain(run).min().map(Serial::time)
+        due.into_iter().chain(self.runs.peek()).min().map(Serial::time)
     }
 
     fn cut(&mut self, at: Timestamp, items: &mut Vec<Item>) {
@@ -184,39 +174,10 @@ impl JobExplainer {
         }
     }
 
-    /// Reads on in the runs; tells whether there is one ahead, or none any more.
-    fn read_runs(&mut self, store: &dyn Store) -> Result<bool, StoreError> {
-        let name = format!("\"job\":\"{}\"", self.query.job);
-        let mut looked_at = 0;
-        let range = self.runs.start.clone()..self.runs.end.clone();
-        for entry in walk(store, range, Order::Up).take(LOOKED_AT) {
-            let (key, value) = entry?;
-            looked_at += 1;
-            self.runs.start.clone_from(&key);
-            // The smallest key above it.
-            self.runs.start.push(0);
-            if !ledger::has(&value, name.as_bytes()) {
-                continue;
-            }
-            let run: Run = records::read("run", &key, &value)?;
-            if run.job.as_ref() == Some(&self.query.job) {
-                let ended = run.ended_at.into_iter().chain(self.kept.earliest).min();
-                self.kept.earliest = ended;
-                self.ahead.push_back(run);
-            }
-            if self.ahead.len() >= PART {
-                return Ok(true);
-            }
-        }
-        Ok(!self.ahead.is_empty() || looked_at < LOOKED_AT)
-    }
-
     /// The next firing or run.
     fn step(&mut self, store: &dyn Store) -> Result<Option<Firing>, StoreError> {
         let due = self.expected.peek();
-        let is_next = |run: &Run| due.as_ref().is_none_or(|due| run.serial <= due.serial);
-        let run =
-            if self.ahead.front().is_some_and(is_next) { self.ahead.pop_front() } else { None };
+        let run = self.runs.take_up_to(due.as_ref().map(|due| due.serial));
         match (run, due) {
             (Some(run), Some(due)) if run.serial == due.serial => {
                 self.expected.pass();
@@ -309,27 +270,13 @@ impl JobExplainer {
 
     fn ask_ledger(&mut self, store: &dyn Store, due: &Occurrence) -> Result<Fate, StoreError> {
         if self.facts.is_none() {
-            self.look_for_earliest(store)?;
+            self.runs.look_for_earliest(store)?;
             let rows = self.past.last_rows.clone();
             self.facts = Some(Facts::read(store, &self.query.job, due.at, rows)?);
         }
         let nothing = Facts::default();
         let facts = self.facts.as_ref().unwrap_or(&nothing);
-        Ok(by_ledger(facts, due, self.kept))
-    }
-
-    /// Looks at the oldest runs of the store for the earliest end that is kept.
-    fn look_for_earliest(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        let name = format!("\"job\":\"{}\"", self.query.job);
-        for entry in walk(store, key::all(key::RUN), Order::Up).take(OLDEST) {
-            let (key, value) = entry?;
-            if ledger::has(&value, name.as_bytes()) {
-                let run: Run = records::read("run", &key, &value)?;
-                let ended = run.ended_at.into_iter().chain(self.kept.earliest).min();
-                self.kept.earliest = ended;
-            }
-        }
-        Ok(())
+        Ok(by_ledger(facts, due, self.runs.kept))
     }
 
     /// Gives deliveries of a run one by one, a bounded part of them.

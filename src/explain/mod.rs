@@ -30,6 +30,7 @@ mod missed;
 mod names;
 mod past;
 mod query;
+mod runs;
 mod settings;
 mod sums;
 #[cfg(test)]
