@@ -36,6 +36,9 @@ struct Firing {
     cause: Cause,
 }
 
+/// Why a submission cannot ask for the latest run alone.
+const NO_LATER_RUN: &str = "offline \"latest\" needs a job: a submitted command has no later run";
+
 impl Engine {
     /// Fires what is due by now, a bounded part of it, in serial order.
     pub(super) fn fire_due(&mut self) {
@@ -158,8 +161,7 @@ impl Engine {
         let (on_client_crash, membership) = (submission.on_client_crash, submission.membership);
         let Submission { target, command, params, offline, expires_after, .. } = submission;
         if offline == Offline::Latest {
-            let message = "offline \"latest\" needs a job: a submitted command has no later run";
-            return Err(RequestError::Invalid(message.into()));
+            return Err(RequestError::Invalid(NO_LATER_RUN.into()));
         }
         let command = Command::new(command, params)
             .map_err(|error| RequestError::Invalid(error.to_string()))?;
