@@ -48,6 +48,7 @@
 //! `o` keys are there. No job's name has a byte 0.
 
 mod derived;
+mod parts;
 
 use std::ops::Range;
 
@@ -59,6 +60,7 @@ pub use derived::{
     all_ended, all_forgetting, counted, ended, ended_in, ended_of, ended_runs_listed, forgetting,
     forgetting_in, statistics, statistics_before,
 };
+pub use parts::{late_in, missed_in, page_end, result_in, revision_in};
 
 /// Facts about the store.
 pub const META: u8 = b'm';
@@ -176,12 +178,6 @@ pub fn mark(serial: Serial, mark: u8, chunk: u32) -> Vec<u8> {
 #[must_use]
 pub fn page(serial: Serial, page: u32, part: u16) -> Vec<u8> {
     of(PAGE, &[&serial.to_bytes(), &page.to_be_bytes(), &part.to_be_bytes()])
-}
-
-/// The first key after those of a page of a run's responses.
-#[must_use]
-pub fn page_end(serial: Serial, page: u32) -> Vec<u8> {
-    under(of(PAGE, &[&serial.to_bytes(), &page.to_be_bytes()])).end
 }
 
 /// The key of a part of a large result.
@@ -343,31 +339,6 @@ pub fn mark_in(key: &[u8]) -> Option<(u8, u32)> {
 pub fn page_in(key: &[u8]) -> Option<(u32, u16)> {
     let page = u32::from_be_bytes(key.get(17..21)?.try_into().ok()?);
     Some((page, u16::from_be_bytes(key.get(21..)?.try_into().ok()?)))
-}
-
-/// The client's number and the part in a key of a large result.
-#[must_use]
-pub fn result_in(key: &[u8]) -> Option<(ClientNo, u16)> {
-    let client = u32::from_be_bytes(key.get(17..21)?.try_into().ok()?);
-    Some((ClientNo(client), u16::from_be_bytes(key.get(21..)?.try_into().ok()?)))
-}
-
-/// The client's number in a key of a late answer.
-#[must_use]
-pub fn late_in(key: &[u8]) -> Option<ClientNo> {
-    Some(ClientNo(u32::from_be_bytes(key.get(17..)?.try_into().ok()?)))
-}
-
-/// The number in a key of a revision.
-#[must_use]
-pub fn revision_in(key: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(key.get(17..)?.try_into().ok()?))
-}
-
-/// The number in a key of a row of missed firings.
-#[must_use]
-pub fn missed_in(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(key.get(17..)?.try_into().ok()?))
 }
 
 /// Whether it is a put, and the key, in a key of a staged operation.
