@@ -99,9 +99,10 @@
 //! | [`store`] | the trait, sled and memory behind it, the key layout, the ledger, the conformance suite |
 //! | [`reenact`] | the engine's decisions made once more: verified, or with other definitions |
 //! | [`node`] | the loop that owns engine and store, and its [`Handle`] |
-//! | [`history`] | runs, responses and the past of jobs, read from the store |
+//! | [`history`] | events of the ledger, runs, responses and the past of jobs, read from the store |
+//! | [`explain`] | every firing that was to be, and what became of it |
 //! | [`forecast`] | when jobs fire next, and how much that is |
-//! | [`housekeeping`] | retention and statistics |
+//! | [`housekeeping`] | retention, statistics and the index of the ledger |
 //! | [`wire`] | the protocol between client and server, every frame shown |
 //! | [`handlers`] | handlers by command name, for both ends |
 //! | [`server`], [`client`] | the two ends of the wire |
@@ -130,6 +131,7 @@ mod client_record;
 mod command_limit;
 mod delivery_state;
 pub mod engine;
+pub mod explain;
 pub mod forecast;
 pub mod handlers;
 pub mod history;
@@ -151,6 +153,7 @@ mod policy;
 pub mod recording;
 pub mod reenact;
 pub mod remote;
+mod replay;
 pub mod rollout;
 mod run;
 pub mod schedule;
@@ -175,7 +178,7 @@ pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};
 pub use id::{
     CalendarName, ClientId, ClientNo, CommandName, GroupName, InvalidName, InvalidUlid, JobId,
-    JobName, Serial,
+    JobName, ReplayId, Serial,
 };
 pub use idempotency::{
     Fingerprint, IDEMPOTENCY_WINDOW, IdempotencyKey, InvalidIdempotencyKey, MAX_REPEATS,
@@ -204,6 +207,12 @@ pub use pause::{
 pub use policy::{
     ACCEPT_TIMEOUT, BACKOFF, DeliveryMode, InvalidPolicy, LONGEST_BACKOFF, MAX_ATTEMPTS,
     MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Policy, Priority, Retry, Timeout,
+};
+pub use replay::{
+    Backfill, InvalidMaxOpen, InvalidReplay, LeftOut, MAX_REPLAY_BYTES, MAX_REPLAY_DELIVERIES,
+    MAX_REPLAY_ITEMS, MAX_REPLAYS, MAX_SELECTED_SERIALS, MAX_WAITING_ITEMS, MaxOpen, PLAN_CLIENTS,
+    PlannedRun, Replay, ReplayItem, ReplayKind, ReplayOf, ReplayPlan, ReplayRun, ReplayTerms,
+    RunAgain, RunSelection,
 };
 pub use run::{
     Attempt, Cause, Counts, DeliveryState, LateAnswer, Outcome, Response, Run, Submission,

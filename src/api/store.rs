@@ -4,7 +4,6 @@ use std::convert::Infallible;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -19,10 +18,7 @@ use crate::node::{CallError, ExportQuery, StoreStats};
 /// The media type of a backup.
 const BACKUP: &str = "application/octet-stream";
 
-pub(super) async fn stats(
-    State(api): State<Api>,
-    params: Params,
-) -> Result<Json<StoreStats>, ApiError> {
+pub(super) async fn stats(api: Api, params: Params) -> Result<Json<StoreStats>, ApiError> {
     params.finish()?;
     let _permit = api.waiting()?;
     Ok(Json(api.handle.store_stats().await?))
@@ -30,7 +26,7 @@ pub(super) async fn stats(
 
 /// A backup. One that breaks off ends without its trailer, and where it can says why: whoever reads
 /// it knows.
-pub(super) async fn backup(State(api): State<Api>, params: Params) -> Result<Response, ApiError> {
+pub(super) async fn backup(api: Api, params: Params) -> Result<Response, ApiError> {
     params.finish()?;
     let permit = api.waiting()?;
     let pieces = api.handle.backup().await?.take_until(api.stopping.clone().cancelled_owned());
@@ -44,10 +40,7 @@ pub(super) async fn backup(State(api): State<Api>, params: Params) -> Result<Res
 }
 
 /// An export. One that breaks off ends with an error line in place of its trailer.
-pub(super) async fn export(
-    State(api): State<Api>,
-    mut params: Params,
-) -> Result<Response, ApiError> {
+pub(super) async fn export(api: Api, mut params: Params) -> Result<Response, ApiError> {
     let (job, from, to) = (params.take("job")?, params.take("from")?, params.take("to")?);
     params.finish()?;
     let permit = api.waiting()?;

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::error::CliError;
 use super::{
-    agent, apply, calendars, clients, demo, forecast, jobs, run, runs, serve, status, store, verify,
+    agent, apply, calendars, clients, demo, events, explain, forecast, jobs, replay, run, runs,
+    serve, status, store, verify,
 };
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
@@ -55,6 +57,10 @@ pub(super) enum Format {
     Table,
     /// JSON, for programs.
     Json,
+    /// One JSON object a line; of history alone.
+    Ndjson,
+    /// Comma-separated values, by RFC 4180; of history alone.
+    Csv,
 }
 
 /// How log lines are written.
@@ -84,8 +90,15 @@ pub(super) enum Command {
     Jobs(jobs::JobsArgs),
     /// Foresee all that fires in a span: how much, when most, and what comes next.
     Forecast(forecast::ForecastArgs),
+    /// Explain a job's firings or a client's day: what was to be, and what became of it.
+    Explain(explain::ExplainArgs),
     /// List, show, follow and cancel runs.
     Runs(runs::RunsArgs),
+    /// Run past runs again, make up for firings of the past, and list, show and cancel that.
+    #[command(visible_alias = "replays")]
+    Replay(replay::ReplayArgs),
+    /// List, follow and export what has happened, from the ledger.
+    History(events::EventsArgs),
     /// List, show, add, group and remove clients.
     Clients(clients::ClientsArgs),
     /// List, show and remove calendars: days that many jobs leave out. Files and apply set them.
@@ -110,6 +123,15 @@ impl Command {
 
     /// Does what the subcommand says.
     pub(super) async fn execute(self, global: &Global) -> super::Done {
+        let form = match global.output {
+            Format::Table | Format::Json => None,
+            Format::Ndjson => Some("ndjson"),
+            Format::Csv => Some("csv"),
+        };
+        if let Some(form) = form.filter(|_| !matches!(self, Self::History(_))) {
+            let message = format!("--output {form} is for history alone; write table or json");
+            return Err(CliError::Usage(message));
+        }
         match self {
             Self::Demo(args) => demo::execute(args).await,
             Self::Serve(args) => serve::execute(args).await,
@@ -118,7 +140,10 @@ impl Command {
             Self::Run(args) => run::execute(args, global).await,
             Self::Jobs(args) => jobs::execute(args, global).await,
             Self::Forecast(args) => forecast::execute(args, global).await,
+            Self::Explain(args) => explain::execute(args, global).await,
             Self::Runs(args) => runs::execute(args, global).await,
+            Self::Replay(args) => replay::execute(args, global).await,
+            Self::History(args) => events::execute(args, global).await,
             Self::Clients(args) => clients::execute(args, global).await,
             Self::Calendars(args) => calendars::execute(args, global).await,
             Self::Verify(args) => verify::execute(args, global).await,

@@ -6,7 +6,7 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | it is done |
-//! | 1 | it was done and did not succeed: a delivery ended otherwise, or not in time; a store is not sound |
+//! | 1 | it was done and did not succeed: a delivery ended otherwise, or not in time; a store is not sound; what is explained has problems |
 //! | 2 | the command line, a file or a value in it is not valid |
 //! | 3 | the server cannot be reached, or does not let the caller in |
 //! | 4 | the server, or a store, refuses: no such thing, or not in a state for it |
@@ -23,6 +23,9 @@ mod clients;
 mod connect;
 mod demo;
 mod error;
+mod events;
+mod explain;
+mod explained;
 mod forecast;
 mod heat;
 mod history;
@@ -30,10 +33,13 @@ mod jobs;
 mod output;
 mod pauses;
 mod progress;
+mod reasons;
+mod replay;
 mod rollouts;
 mod run;
 mod runs;
 mod seen;
+mod sentence;
 mod serve;
 mod service;
 mod show;

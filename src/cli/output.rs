@@ -81,6 +81,13 @@ impl Field {
     }
 }
 
+impl Field {
+    /// What it shows.
+    pub(super) fn text(&self) -> String {
+        self.text.clone()
+    }
+}
+
 impl From<String> for Field {
     fn from(text: String) -> Self {
         Self { text: clean(&text), tone: None }
@@ -197,6 +204,15 @@ impl Out {
             }
         }
         table.trim_fmt()
+    }
+
+    /// The width of a table's last column on this terminal, after columns of these widths; `None`:
+    /// there is no terminal, and all of it is shown.
+    pub(super) fn room(&self, before: &[usize]) -> Option<usize> {
+        let before: usize = before.iter().map(|width| width + usize::from(GAP)).sum();
+        // What is coloured is filled up to the gap behind it.
+        let before = before + usize::from(GAP);
+        self.width.map(|width| width.saturating_sub(before).max(LEAST))
     }
 
     fn shorten(&self, headings: &[&str], rows: &mut [Vec<Field>]) {

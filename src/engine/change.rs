@@ -6,12 +6,14 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::Effect;
+use super::replays::{ReplayParts, ReplayRecord};
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
-use crate::id::{CalendarName, ClientNo, JobId, Serial};
+use crate::id::{CalendarName, ClientNo, JobId, ReplayId, Serial};
 use crate::idempotency::{Repeat, RepeatKey};
 use crate::job::{Job, JobState};
 use crate::job_past::{JobRevision, MissedRow, RemovedJob};
+use crate::replay::Replay;
 use crate::run::{Counts, DeliveryState, LateAnswer, Outcome, Run};
 use crate::time::Timestamp;
 
@@ -99,6 +101,21 @@ pub enum Change {
         /// What it answered.
         answer: Box<LateAnswer>,
     },
+    /// A replay: when it is made, and in the unit of each run of its that begins or ends.
+    PutReplay(Box<Replay>),
+    /// What a replay is to run, in the unit in which it is made.
+    PutReplayParts(ReplayId, Arc<ReplayParts>),
+    /// Which run an item of a replay has become, in the unit in which that begins.
+    PutReplayRun {
+        /// The replay.
+        replay: ReplayId,
+        /// The item's number.
+        item: u32,
+        /// The run.
+        serial: Serial,
+    },
+    /// A bounded part of a replay is gone, in the end all of it.
+    ForgetReplay(ReplayId),
 }
 
 /// What a mark on an open delivery says.
@@ -167,6 +184,8 @@ pub struct Snapshot {
     pub settings: BTreeMap<String, String>,
     /// Where the ledger ends; `None`: it is empty.
     pub ledger_end: Option<LedgerEnd>,
+    /// Every replay that has not ended.
+    pub replays: Vec<ReplayRecord>,
 }
 
 /// The end of a ledger.

@@ -4,11 +4,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::applied::{Applied, CalendarChange, Planned};
 use super::event::Event;
 use super::input::{CallId, SessionId};
+use super::waits::Wait;
 use crate::calendar::CalendarView;
 use crate::client_record::ClientView;
 use crate::command_limit::CommandLimit;
@@ -20,6 +22,7 @@ use crate::keep::Keep;
 use crate::live::Progress;
 use crate::pause::SelectionChange;
 use crate::policy::Priority;
+use crate::replay::{Replay, ReplayPlan};
 use crate::rollout::RunProgress;
 use crate::run::{Attempt, DeliveryState, Run};
 use crate::time::Timestamp;
@@ -121,6 +124,8 @@ pub enum Reply {
     Jobs(Vec<JobView>),
     /// What became of the jobs of a selection.
     Selection(SelectionChange),
+    /// Runs that are being forgotten.
+    Forgetting(Vec<Serial>),
     /// Jobs that say what of their history is kept.
     Keeping(Vec<(JobId, Keep)>),
     /// One run.
@@ -131,6 +136,8 @@ pub enum Reply {
     Progress(Option<Box<RunProgress>>),
     /// Open deliveries of a run, in the order of their clients' names.
     Deliveries(Vec<OpenDelivery>),
+    /// What deliveries wait for at that moment; `None`: one is not open.
+    Waits(Timestamp, Vec<Option<Wait>>),
     /// One client.
     Client(ClientView),
     /// Clients.
@@ -152,8 +159,14 @@ pub enum Reply {
     Calendar(Box<CalendarView>),
     /// Calendars.
     Calendars(Vec<CalendarView>),
+    /// The numbers of a group's members.
+    Members(RoaringBitmap),
     /// The submit was made before: the run of the first, which may have ended.
     Repeated(Serial),
+    /// A replay.
+    Replay(Box<Replay>),
+    /// What a replay would run.
+    ReplayPlan(Box<ReplayPlan>),
 }
 
 /// What would become of one job, and where it would then stand.

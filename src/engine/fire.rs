@@ -12,6 +12,7 @@ use super::jobs::Entry;
 use super::missed::{self, LATE};
 use super::overlap::Start;
 use super::repeats::Sought;
+use super::replays::run_of_job;
 use super::resolve::Salt;
 use super::runs::OpenRun;
 use super::spread;
@@ -128,35 +129,7 @@ impl Engine {
         scheduled_at: Timestamp,
         cause: Cause,
     ) -> Run {
-        let spec = &job.spec;
-        self.start_run(Run {
-            serial,
-            job_id: Some(job.id),
-            job: Some(spec.name.clone()),
-            cause,
-            // Its size was checked when the job was applied.
-            command: Command { name: spec.command.clone(), params: spec.params.clone() },
-            target: spec.target.clone(),
-            scheduled_at,
-            fired_at: self.now,
-            offline: spec.offline,
-            expires_at: spec.expires_after.map(|after| scheduled_at.plus(after)),
-            overlap: spec.overlap,
-            overlap_scope: spec.overlap_scope,
-            spread: spec.spread,
-            jitter: spec.jitter,
-            on_client_crash: spec.on_client_crash,
-            policy: spec.policy(),
-            rollout: spec.rollout.clone(),
-            rollout_state: None,
-            cancelled_at: None,
-            ended_at: None,
-            reason: None,
-            counts: Counts::default(),
-            membership: spec.membership,
-            bytes: 0,
-            forgotten: false,
-        })
+        self.start_run(run_of_job(job, serial, self.now, scheduled_at, cause))
     }
 
     /// Runs a job now.
@@ -229,6 +202,7 @@ impl Engine {
             membership,
             bytes: 0,
             forgotten: false,
+            replay_of: None,
         });
         Ok(Reply::Run(Box::new(run)))
     }
@@ -247,11 +221,16 @@ impl Engine {
         }
     }
 
-    /// Begins a run: resolves its target, records it, ends what its policy does not want
-    /// delivered, and sends the rest to those who are here.
-    fn start_run(&mut self, mut run: Run) -> Run {
+    /// Begins a run for those whom its target means now.
+    fn start_run(&mut self, run: Run) -> Run {
+        let targets = self.registry.resolve(&run.target, Salt::of_run(&run));
+        self.start_run_for(run, targets)
+    }
+
+    /// Begins a run for these clients: records it, ends what its policy does not want delivered,
+    /// and sends the rest to those who are here.
+    pub(super) fn start_run_for(&mut self, mut run: Run, mut targets: RoaringBitmap) -> Run {
         let serial = run.serial;
-        let mut targets = self.registry.resolve(&run.target, Salt::of_run(&run));
         let start = self.overlap_of_job(&run);
         if let Start::Never(reason) = &start {
             targets.clear();

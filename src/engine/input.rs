@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::replays::NewReplay;
 use crate::actor::{Actor, TokenName};
 use crate::calendar::Calendar;
 use crate::client_record::{Proof, TokenHash};
 use crate::command_limit::CommandLimit;
 use crate::forecast::ForecastQuery;
-use crate::id::{CalendarName, ClientId, GroupName, JobId, JobName, Serial};
+use crate::id::{CalendarName, ClientId, GroupName, JobId, JobName, ReplayId, Serial};
 use crate::job::JobSpec;
 use crate::job_past::RemovedJob;
 use crate::label::{Facts, LabelKey, Labels};
@@ -159,6 +160,8 @@ pub enum Request {
     OpenRuns(Vec<Serial>),
     /// The open deliveries of a run.
     OpenDeliveries(Serial),
+    /// What open deliveries wait for, of [`WAITS`](super::WAITS) at most.
+    Waits(Vec<(Serial, ClientId)>),
     /// Define a client, or revive a removed one.
     AddClient(NewClient),
     /// Remove a client; its queued deliveries end as `removed`.
@@ -187,7 +190,8 @@ pub enum Request {
         /// The last name of the part before; `None`: from the start.
         after: Option<JobName>,
     },
-    /// Forget a bounded part of these ended runs and their responses, the first first.
+    /// Forget a bounded part of these ended runs and their responses, the first first. The latest
+    /// run of all stays.
     ForgetRuns(Vec<Serial>),
     /// The jobs that say what of their history is kept, in the order of their numbers.
     Keeping(Page<JobId>),
@@ -203,10 +207,20 @@ pub enum Request {
     Calendar(CalendarName),
     /// Calendars in the order of their names.
     Calendars(Page<CalendarName>),
+    /// The numbers of the clients that are in a group.
+    Members(GroupName),
     /// Set labels of a client and take others away.
     LabelClient(Relabel),
     /// Say how many commands a client may run at once, from its next connection on.
     LimitClient(ClientLimit),
+    /// Run past runs again, or make up for firings of the past.
+    Replay(Box<NewReplay>),
+    /// What that would run.
+    PlanReplay(Box<NewReplay>),
+    /// Make no further run of a replay, and end those that are open.
+    CancelReplay(ReplayId),
+    /// Forget a part of each of these replays that have ended.
+    ForgetReplays(Vec<ReplayId>),
 }
 
 impl Request {
@@ -220,14 +234,17 @@ impl Request {
             | Self::RunProgress(_)
             | Self::OpenRuns(_)
             | Self::OpenDeliveries(_)
+            | Self::Waits(_)
             | Self::GetClient(_)
             | Self::ListClients { .. }
             | Self::Status
+            | Self::PlanReplay(_)
             | Self::Time
             | Self::Outlook(_)
             | Self::Outlooks { .. }
             | Self::Calendar(_)
-            | Self::Calendars(_) => true,
+            | Self::Calendars(_)
+            | Self::Members(_) => true,
             Self::Apply(apply) => apply.dry_run,
             _ => false,
         }

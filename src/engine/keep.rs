@@ -9,19 +9,17 @@ use crate::id::{JobId, Serial};
 
 impl Engine {
     /// Forgets a bounded part of these ended runs, the first first; called again and again, all
-    /// of them. Those that are open stay.
-    pub(super) fn forget_runs(&mut self, serials: Vec<Serial>) -> Reply {
-        let mut unit = Vec::new();
-        for serial in serials {
-            if self.runs.get(serial).is_none() {
-                self.withdrawn.forget(serial);
-                unit.push(Change::ForgetRun(serial));
-            }
+    /// of them. Those that are open stay, and so does the one with the highest serial of all: by it
+    /// a restart knows where serials go on. Gives those that it forgets.
+    pub(super) fn forget_runs(&mut self, mut serials: Vec<Serial>) -> Reply {
+        serials.retain(|serial| self.runs.get(*serial).is_none() && *serial != self.last_serial);
+        for serial in &serials {
+            self.withdrawn.forget(*serial);
         }
-        if !unit.is_empty() {
-            self.store(unit);
+        if !serials.is_empty() {
+            self.store(serials.iter().copied().map(Change::ForgetRun).collect());
         }
-        Reply::Done
+        Reply::Forgetting(serials)
     }
 
     /// The jobs that say what of their history is kept, in the order of their numbers.

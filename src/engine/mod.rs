@@ -36,6 +36,7 @@ mod queries;
 mod queue;
 mod registry;
 mod repeats;
+mod replays;
 mod resolve;
 mod rolling;
 mod rollout;
@@ -44,13 +45,14 @@ mod sessions;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::time::Duration;
 
 pub use self::core::{EVENT_RESULT, Engine};
 pub use crate::job_diff::FieldChange;
 pub use applied::{Applied, CalendarChange, CalendarPlan, Moved, Planned};
-pub use attempts::RUN_GRACE;
+pub use attempts::{RUN_GRACE, retry_at};
 pub use change::{
     CHUNK, Change, Decision, LedgerEnd, Mark, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot,
 };
@@ -71,7 +73,9 @@ pub use queue::{
     InvalidLimits, Limits, MAX_QUEUE_BYTES, MIN_QUEUE_BYTES, QUEUE_BYTES, QUEUE_DELIVERIES,
     QueueFull,
 };
+pub use replays::{NewReplay, ReplayParts, ReplayRecord, run_of_job};
 pub use sessions::{URGENT_WINDOW, WINDOW};
+pub use waits::{WAITS, Wait};
 
 /// The version of fleetcron, as it is told at a start.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

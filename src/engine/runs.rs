@@ -389,6 +389,12 @@ impl Runs {
         self.by_job.get(&job).map(|runs| runs.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// All open runs, oldest first.
+    #[cfg(test)]
+    pub(super) fn open_now(&self) -> impl Iterator<Item = &Run> {
+        self.open.values().map(|open| &open.run)
+    }
+
     /// The jobs that have open runs.
     pub(super) fn jobs(&self) -> Vec<JobId> {
         self.by_job.keys().copied().collect()

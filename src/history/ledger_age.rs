@@ -1,11 +1,12 @@
 //! Which pages of the ledger, and which recorded inputs, are too old.
 
 use super::count::counted;
+use super::index::old_index;
 use crate::store::ledger::{self, PageHead};
 use crate::store::{Batch, Entry, Op, Order, Store, StoreError, key, records, walk};
 use crate::time::Timestamp;
 
-/// Pages and pieces of inputs that one batch forgets, at most.
+/// Pages, pieces of inputs and parts of the index that one batch forgets, at most.
 const AT_ONCE: usize = 128;
 
 /// A batch that forgets a bounded part of the pages of the ledger that were written before one
@@ -32,6 +33,8 @@ pub fn old_ledger(
             batch.push(Op::Delete(entry?.0));
         }
     }
+    let left = AT_ONCE - batch.len();
+    batch.extend(old_index(store, left)?);
     Ok(batch)
 }
 

@@ -1,4 +1,4 @@
-//! The server's own chores: retention and statistics, run by `tokio-cron-scheduler`.
+//! The server's own chores: retention, statistics and the index of the ledger, run by `tokio-cron-scheduler`.
 //!
 //! Promises: a chore that fails is logged and tried again at its next time; it never stops the
 //! node; it works in small steps with pauses, so that no firing waits for it; one round of a chore
@@ -7,6 +7,7 @@
 //! what that may import.
 
 mod book;
+mod index;
 mod retention;
 mod statistics;
 mod steps;
@@ -38,14 +39,18 @@ pub struct Chores {
     pub count_every: Duration,
     /// The time between two lines of statistics in the log. Default 1 minute.
     pub statistics_every: Duration,
+    /// The time between two looks for parts of the ledger that can be indexed. Default 10
+    /// seconds.
+    pub index_every: Duration,
 }
 
 impl Default for Chores {
     fn default() -> Self {
         let minute = Duration::from_secs(60);
         let limits = Limits::default();
-        let count_every = Duration::from_secs(10);
-        Self { limits, retention_every: minute, count_every, statistics_every: minute }
+        let (count_every, index_every) = (Duration::from_secs(10), Duration::from_secs(10));
+        let (retention_every, statistics_every) = (minute, minute);
+        Self { limits, retention_every, count_every, statistics_every, index_every }
     }
 }
 
@@ -86,6 +91,16 @@ impl Housekeeping {
                 async move {
                     let Ok(mut counting) = counting.try_lock() else { return Ok(()) };
                     counting.round(SystemClock.now()).await
+                }
+            })?)
+            .await?;
+        let indexing = Arc::new(Mutex::new(handle.clone()));
+        scheduler
+            .add(chore(chores.index_every, move || {
+                let indexing = Arc::clone(&indexing);
+                async move {
+                    let Ok(handle) = indexing.try_lock() else { return Ok(()) };
+                    index::index(&handle).await
                 }
             })?)
             .await?;

@@ -43,7 +43,8 @@ const WHOLE: u64 = 60;
 /// What is kept of all history. Open runs are always kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// How long ended runs are kept whose jobs do not say otherwise, and the past of removed jobs.
+    /// How long ended runs are kept whose jobs do not say otherwise, the past of removed jobs, and
+    /// ended replays.
     /// Default 90 days.
     pub keep: Duration,
     /// The most ended runs; `None`, the default: no limit.
@@ -100,8 +101,22 @@ impl Retention {
         }
         done?;
         self.rounds += 1;
+        self.forget_replays(before).await?;
         self.forget_jobs(before).await?;
         self.forget_ledger(now).await
+    }
+
+    /// Forgets replays that ended before a moment. Their runs go by their own age.
+    async fn forget_replays(&self, before: Timestamp) -> Result<(), CallError> {
+        while !self.pace.is_stopping() {
+            // A replay is there until all of it is forgotten.
+            let old = self.handle.replays_ended_before(before, 1).await?;
+            if old.is_empty() {
+                break;
+            }
+            self.pace.step(self.handle.forget_replays(old)).await?;
+        }
+        Ok(())
     }
 
     /// Forgets old pages of the ledger, and old inputs.
@@ -157,7 +172,7 @@ impl Retention {
     async fn finish(&mut self) -> Result<(), CallError> {
         loop {
             let runs = self.handle.forgetting(STEP).await?;
-            if runs.is_empty() || !self.forget_step(runs).await? {
+            if runs.is_empty() || self.forget_step(runs).await?.is_empty() {
                 return Ok(());
             }
         }
@@ -261,10 +276,8 @@ impl Retention {
         // The others are, in a later round.
         runs.retain(|run| run.ended_at < self.counted_before);
         for step in runs.chunks(STEP) {
-            if !self.forget_step(step.iter().map(|run| run.serial).collect()).await? {
-                return Ok(());
-            }
-            for run in step {
+            let forgotten = self.forget_step(step.iter().map(|run| run.serial).collect()).await?;
+            for run in step.iter().filter(|run| forgotten.contains(&run.serial)) {
                 sum.runs += 1;
                 sum.deliveries += u64::from(run.deliveries);
                 sum.bytes = sum.bytes.saturating_add(run.bytes);
@@ -272,20 +285,26 @@ impl Retention {
                     book.forgotten(run.serial, run.bytes);
                 }
             }
+            if forgotten.is_empty() && self.pace.is_stopping() {
+                break;
+            }
         }
         Ok(())
     }
 
-    /// Forgets a few runs, all of each; `false`: the pace has stopped before.
-    async fn forget_step(&self, runs: Vec<Serial>) -> Result<bool, CallError> {
-        let mut left = runs;
+    /// Forgets a few runs, all of each that may be forgotten, and gives these; none if the pace has
+    /// stopped before.
+    async fn forget_step(&self, runs: Vec<Serial>) -> Result<BTreeSet<Serial>, CallError> {
+        let (mut left, mut first) = (runs, None);
         while !left.is_empty() {
             if self.pace.is_stopping() {
-                return Ok(false);
+                return Ok(BTreeSet::new());
             }
-            left = self.pace.step(self.handle.forget_part(left)).await?;
+            let part = self.pace.step(self.handle.forget_part(left)).await?;
+            first.get_or_insert(part.runs);
+            left = part.left;
         }
-        Ok(true)
+        Ok(first.unwrap_or_default().into_iter().collect())
     }
 
     /// Forgets the past of jobs that were removed before a moment.

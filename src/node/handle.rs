@@ -40,6 +40,8 @@ pub struct Handle {
     pub(super) forecasts: Arc<Semaphore>,
     /// Readings of the whole store.
     pub(super) tools: Arc<Tools>,
+    /// Places for parts of explanations that are read.
+    pub(super) explanations: Arc<Semaphore>,
     /// Who asks by it.
     pub(super) actor: Actor,
 }

@@ -13,24 +13,37 @@ use crate::keep::Keep;
 use crate::store::records;
 use crate::time::Timestamp;
 
+/// What a step has forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForgottenPart {
+    /// Those of the runs that may be forgotten.
+    pub runs: Vec<Serial>,
+    /// Those of these of which something is left.
+    pub left: Vec<Serial>,
+}
+
 impl Handle {
-    /// Forgets ended runs and their responses; those still open stay. A large run is forgotten
-    /// part by part; from the first part on it is not known any more.
+    /// Forgets ended runs and their responses; those still open stay, and so does the latest run of
+    /// all. A large run is forgotten part by part; from the first part on it is not known any more.
     pub async fn forget(&self, runs: Vec<Serial>) -> Result<(), CallError> {
-        let open = self.open_among(&runs).await?;
-        let mut left: Vec<Serial> =
-            runs.into_iter().filter(|serial| !open.contains(serial)).collect();
+        let mut left = runs;
         while !left.is_empty() {
-            left = self.forget_part(left).await?;
+            left = self.forget_part(left).await?.left;
         }
         Ok(())
     }
 
-    /// Forgets a bounded part of these ended runs, the first first: one batch of the store. Gives
-    /// back those of which something is left; an open one stays among them.
-    pub async fn forget_part(&self, runs: Vec<Serial>) -> Result<Vec<Serial>, CallError> {
-        self.told(Request::ForgetRuns(runs.clone())).await?;
-        self.read(move |store| history::left(store, &runs)).await
+    /// Forgets a bounded part of these ended runs, the first first: one batch of the store.
+    pub async fn forget_part(&self, runs: Vec<Serial>) -> Result<ForgottenPart, CallError> {
+        let runs = match self.call(Request::ForgetRuns(runs)).await? {
+            Reply::Forgetting(runs) => runs,
+            other => return Err(CallError::UnexpectedReply(format!("{other:?}"))),
+        };
+        self.read(move |store| {
+            let left = history::left(store, &runs)?;
+            Ok(ForgottenPart { runs, left })
+        })
+        .await
     }
 
     /// The jobs that say what of their history is kept, in the order of their numbers.
@@ -114,13 +127,6 @@ impl Handle {
     async fn told(&self, request: Request) -> Result<(), CallError> {
         match self.call(request).await? {
             Reply::Done => Ok(()),
-            other => Err(CallError::UnexpectedReply(format!("{other:?}"))),
-        }
-    }
-
-    async fn open_among(&self, runs: &[Serial]) -> Result<BTreeSet<Serial>, CallError> {
-        match self.call(Request::OpenRuns(runs.to_vec())).await? {
-            Reply::Runs(runs) => Ok(runs.into_iter().map(|run| run.serial).collect()),
             other => Err(CallError::UnexpectedReply(format!("{other:?}"))),
         }
     }

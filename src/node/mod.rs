@@ -2,18 +2,21 @@
 //! engine decide, commits the decision, and only then releases its effects.
 //!
 //! Promises: an answer or a command leaves only after what it rests on is durable; a failed commit
-//! stops the node. May import the domain types, `engine`, `store` and `history`.
+//! stops the node. May import the domain types, `engine`, `store`, `history` and `explain`.
 
 mod core;
 mod drift;
 mod entropy;
+mod explain;
 mod forecast;
 mod handle;
+mod history;
 mod keep;
 mod link;
 pub mod live;
 mod past;
 mod reads;
+mod replay;
 mod rollout;
 mod run_loop;
 mod statistics;
@@ -40,8 +43,10 @@ use crate::recording::{Found, Restored};
 use crate::store::{SledOptions, SledStore, Store, StoreError, Tee, records};
 use crate::time::{Clock, SystemClock};
 
+pub use explain::EXPLANATIONS;
 pub use forecast::FORECASTS;
 pub use handle::Handle;
+pub use keep::ForgottenPart;
 pub use link::ToSession;
 pub use live::{LiveBoard, LiveDelivery, Watch, WatchEnd};
 pub use run_loop::Fatal;
@@ -194,10 +199,20 @@ impl Node {
         })?;
         let loop_thread = thread.thread().clone();
         let sessions = Arc::new(AtomicU64::new(1));
-        let forecasts = forecast::places();
+        let (forecasts, explanations) = (forecast::places(), explain::places());
         let actor = Actor::Library;
-        let handle =
-            Handle { inbox, loop_thread, store, events, live, sessions, forecasts, tools, actor };
+        let handle = Handle {
+            inbox,
+            loop_thread,
+            store,
+            events,
+            live,
+            sessions,
+            forecasts,
+            explanations,
+            tools,
+            actor,
+        };
         Ok(Self { handle, ended })
     }
 

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 const COPIED: usize = 200;
 
 /// The kinds of keys that an engine is restored from, beside those of open runs.
-const RESTORED_FROM: [u8; 10] = [
+const RESTORED_FROM: [u8; 11] = [
     key::META,
     key::JOB,
     key::JOB_STATE,
@@ -23,6 +23,7 @@ const RESTORED_FROM: [u8; 10] = [
     key::PRESENCE,
     key::CALENDAR,
     key::REPEAT,
+    key::REPLAY,
     key::OPEN,
     key::MARK,
 ];
@@ -112,6 +113,7 @@ impl Scratch {
             if let Change::PutRun(run) = change
                 && run.ended_at.is_some()
             {
+                ops.push(Op::Delete(key::ended(run.job_id, run.serial)));
                 self.forget(run.serial, &mut ops)?;
             }
         }

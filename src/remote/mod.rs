@@ -3,12 +3,15 @@
 //! Promises: the server's words are passed on as they are; a stream that ends too early is an
 //! error, never a short answer. Speaks plain HTTP; TLS is a proxy's part.
 //!
-//! May import the domain types, `engine`, `history` and the bodies of `api`.
+//! May import the domain types, `engine`, `explain`, `history` and the bodies of `api`.
 
 mod error;
+mod explain;
+mod history;
 mod http;
 mod lines;
 mod past;
+mod replay;
 mod rollout;
 mod statistics;
 mod store;

@@ -34,7 +34,15 @@
 //! | `m` + `forgetting ` + serial (16) | a run of which a part is forgotten, and the rest is still to be | serial |
 //! | `g` + event (u64) | a page of the ledger, under the number of its first event, see [`ledger`](super::ledger) | event number |
 //! | `f` + commit (u64) + piece (u16) | the engine's inputs that one commit goes back to, see [`recording`](crate::recording) | commit, then position |
+//! | `h` + 0 + segment (u64) | which lists the index of the ledger has of a segment, see [`history`](crate::history) | segment |
+//! | `h` + list (1) + bucket (1) + segment (u64) + part (u16) | places of events in that segment, by what they are about | list, then bucket, then segment |
+//! | `m` + `index` | how far the ledger is indexed | |
 //! | `w` + serial (16) + client (u32) | a late answer, JSON of [`LateAnswer`](crate::LateAnswer) | serial, then client number |
+//! | `a` + 0 + replay id (16) | a replay, JSON of [`Replay`](crate::Replay) | replay id: when it was made |
+//! | `a` + 1 + replay id (16) + page (u32) | some of its items, JSON list of [`ReplayItem`](crate::ReplayItem) | replay id, then item |
+//! | `a` + 2 + replay id (16) + template (u32) | what its runs are made of, JSON of [`Run`](crate::Run) | replay id, then template |
+//! | `a` + 3 + replay id (16) + set (u32) + chunk (u32) | a set of clients among 4,096, in the form of `b` | replay id, then set, then client number |
+//! | `a` + 4 + replay id (16) + item (u32) | the run that the item has become, its serial (16) | replay id, then item |
 //! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
 //!
@@ -49,6 +57,7 @@
 
 mod derived;
 mod parts;
+mod replay;
 
 use std::ops::Range;
 
@@ -60,7 +69,14 @@ pub use derived::{
     all_ended, all_forgetting, counted, ended, ended_in, ended_of, ended_runs_listed, forgetting,
     forgetting_in, statistics, statistics_before,
 };
-pub use parts::{late_in, missed_in, page_end, result_in, revision_in};
+pub use parts::{
+    chunk_in, client_in, job_in, late_in, mark_in, missed_in, page_end, page_in, result_in,
+    revision_in, serial_in,
+};
+pub use replay::{
+    OfReplay, of_replay, replay, replay_chunk_in, replay_clients, replay_in, replay_part,
+    replay_part_in, replays,
+};
 
 /// Facts about the store.
 pub const META: u8 = b'm';
@@ -104,6 +120,10 @@ pub const DERIVED: u8 = b't';
 pub const LEDGER: u8 = b'g';
 /// Recorded inputs.
 pub const INPUTS: u8 = b'f';
+/// Replays, and what belongs to them.
+pub const REPLAY: u8 = b'a';
+/// The index of the ledger.
+pub const INDEX: u8 = b'h';
 /// The redo log of large units.
 pub const STAGING: u8 = b'z';
 
@@ -142,6 +162,30 @@ pub fn inputs(commit: u64, piece: u16) -> Vec<u8> {
 pub fn inputs_in(key: &[u8]) -> Option<(u64, u16)> {
     let commit = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
     Some((commit, u16::from_be_bytes(key.get(9..)?.try_into().ok()?)))
+}
+
+/// The key of how far the ledger is indexed.
+#[must_use]
+pub fn index_position() -> Vec<u8> {
+    of(META, &[b"index"])
+}
+
+/// The key of which lists the index has of a segment.
+#[must_use]
+pub fn index_lists(segment: u64) -> Vec<u8> {
+    of(INDEX, &[&[0], &segment.to_be_bytes()])
+}
+
+/// The segment in a key of which lists the index has.
+#[must_use]
+pub fn segment_in(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(2..)?.try_into().ok()?))
+}
+
+/// The key of a part of a bucket of one of the index's lists.
+#[must_use]
+pub fn index_part(list: u8, bucket: u8, segment: u64, part: u16) -> Vec<u8> {
+    of(INDEX, &[&[list, bucket], &segment.to_be_bytes(), &part.to_be_bytes()])
 }
 
 /// The key of a job's definition.
@@ -302,43 +346,6 @@ pub fn of_run(kind: u8, serial: Serial) -> Range<Vec<u8>> {
 #[must_use]
 pub fn pages_from(serial: Serial, first: u32) -> Range<Vec<u8>> {
     page(serial, first, 0)..of_run(PAGE, serial).end
-}
-
-/// The serial in a key of a run, of open deliveries, of a page or of a result.
-#[must_use]
-pub fn serial_in(key: &[u8]) -> Option<Serial> {
-    Some(Serial::from_bytes(key.get(1..17)?.try_into().ok()?))
-}
-
-/// The job id in a key of a definition or a standing.
-#[must_use]
-pub fn job_in(key: &[u8]) -> Option<JobId> {
-    Some(JobId::from_bytes(key.get(1..)?.try_into().ok()?))
-}
-
-/// The client's number in a key of a client or of when it was last here.
-#[must_use]
-pub fn client_in(key: &[u8]) -> Option<ClientNo> {
-    Some(ClientNo(u32::from_be_bytes(key.get(1..)?.try_into().ok()?)))
-}
-
-/// The chunk in a key of open deliveries.
-#[must_use]
-pub fn chunk_in(key: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(key.get(17..)?.try_into().ok()?))
-}
-
-/// Mark and chunk in a key of open deliveries with a mark.
-#[must_use]
-pub fn mark_in(key: &[u8]) -> Option<(u8, u32)> {
-    Some((*key.get(17)?, u32::from_be_bytes(key.get(18..)?.try_into().ok()?)))
-}
-
-/// Page and part in a key of responses.
-#[must_use]
-pub fn page_in(key: &[u8]) -> Option<(u32, u16)> {
-    let page = u32::from_be_bytes(key.get(17..21)?.try_into().ok()?);
-    Some((page, u16::from_be_bytes(key.get(21..)?.try_into().ok()?)))
 }
 
 /// Whether it is a put, and the key, in a key of a staged operation.

@@ -17,6 +17,7 @@ use crate::id::{ClientId, JobId, Serial};
 use crate::idempotency::Repeat;
 use crate::job::{Job, JobState};
 use crate::job_past::{JobRevision, MissedRow, RemovedJob};
+use crate::replay::{Replay, ReplayItem};
 use crate::run::{LateAnswer, Run};
 use crate::statistics::Record;
 
@@ -36,6 +37,7 @@ pub struct Kind {
 
 /// Every kind, in the order of the letters.
 pub const KINDS: &[Kind] = &[
+    kind(key::REPLAY, "replays and what belongs to them", replay),
     kind(key::OPEN, "sets of open deliveries", open),
     kind(key::CLIENT, "clients", |k, v| same::<ClientRecord>(k, v, |it| key::client(it.no))),
     kind(key::MARK, "sets of marked deliveries", mark),
@@ -146,6 +148,25 @@ fn ledger_page(key: &[u8], value: &[u8]) -> Result<(), Problem> {
         entry.map_err(|problem| problem.to_string())?;
     }
     Ok(())
+}
+
+fn replay(key: &[u8], value: &[u8]) -> Result<(), Problem> {
+    let (length, read): (_, fn(&[u8]) -> Result<(), Problem>) = match key.get(1) {
+        Some(0) => (18, |value| read::<Replay>(value).map(drop)),
+        Some(1) => (22, |value| read::<Vec<ReplayItem>>(value).map(drop)),
+        Some(2) => (22, |value| read::<Run>(value).map(drop)),
+        Some(3) => {
+            let chunk = part(key, key::replay_chunk_in)?;
+            return set(chunk, value);
+        }
+        Some(4) => (22, |value| match value.len() {
+            16 => Ok(()),
+            other => Err(format!("{other} bytes, not 16")),
+        }),
+        _ => return Err("its second byte is not known".to_owned()),
+    };
+    part(key, |key| (key.len() == length).then_some(()))?;
+    read(value)
 }
 
 fn derived(key: &[u8], value: &[u8]) -> Result<(), Problem> {

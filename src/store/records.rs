@@ -21,12 +21,14 @@ use crate::time::Timestamp;
 
 mod ended;
 mod past;
+mod replays;
 mod responses;
 pub use past::{job, revision};
-pub use responses::outcome;
+pub use responses::{outcome, result_text};
 mod statistics;
 pub use ended::{EndedRun, ended_run, list};
 pub(super) use ended::{looks_at_any_of, searches};
+pub use replays::{replay, replay_items, replay_job, replay_run};
 pub use statistics::{counted, old_statistics, put_statistics, statistics};
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
@@ -105,6 +107,10 @@ pub(super) fn encode_change(
             ops.push(put("calendar", key::calendar(record.spec.name()), &**record)?);
         }
         Change::RemoveCalendar(name) => ops.push(Op::Delete(key::calendar(name))),
+        Change::PutReplay(_)
+        | Change::PutReplayParts(..)
+        | Change::PutReplayRun { .. }
+        | Change::ForgetReplay(_) => replays::encode(store, ops, change)?,
         Change::PutRepeat(repeat) => {
             ops.push(put("remembered submit", key::repeat(&repeat.key), &**repeat)?);
         }
@@ -201,6 +207,7 @@ pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
         repeats: load_all(store, "remembered submit", key::REPEAT)?,
         settings: get(store, "settings", &key::settings())?.unwrap_or_default(),
         ledger_end: super::ledger::Head::of(store)?.end(),
+        replays: replays::load(store)?,
     })
 }
 
@@ -281,6 +288,19 @@ fn load_open_runs(store: &dyn Store) -> Result<Vec<OpenRunRecord>, StoreError> {
             Ok(OpenRunRecord { run, open, marks, tried, ends, pages, counts, bytes, ended })
         })
         .collect()
+}
+
+/// The clients whose delivery of a run is open.
+pub fn open_clients(store: &dyn Store, serial: Serial) -> Result<RoaringBitmap, StoreError> {
+    const WHAT: &str = "open deliveries";
+    let mut open = RoaringBitmap::new();
+    for entry in walk(store, key::of_run(key::OPEN, serial), Order::Up) {
+        let (key, value) = entry?;
+        let chunk = part_of(WHAT, &key, key::chunk_in)?;
+        open_set::decode(chunk, &value, &mut open)
+            .map_err(|problem| StoreError::corrupt(WHAT, &key, problem))?;
+    }
+    Ok(open)
 }
 
 /// The marks on a run's open deliveries.

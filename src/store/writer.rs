@@ -317,6 +317,7 @@ fn digest_change(digest: &mut crc32fast::Hasher, change: &Change, ops: &[Op]) {
         }
         Change::ForgetRun(serial) => digest.update(&serial.to_bytes()),
         Change::ForgetJob(removed) => digest.update(&removed.job.to_bytes()),
+        Change::ForgetReplay(id) => digest.update(&id.to_bytes()),
         _ => {
             for op in ops {
                 digest.update(op.key());

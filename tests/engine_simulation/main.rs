@@ -9,6 +9,7 @@
 
 #[path = "../common/random.rs"]
 mod random;
+mod replays;
 mod tally;
 mod tools;
 
@@ -16,17 +17,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fleetcron::engine::{
-    Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, Pause, Regroup, Reply, Request,
-    SessionId, Snapshot, What,
+    Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, NewReplay, Pause, Regroup, Reply,
+    Request, SessionId, Snapshot, What,
 };
 use fleetcron::recording::{Found, Recorder, Restored};
 use fleetcron::reenact::{self, Source};
 use fleetcron::store::writer::{Commit, Writer};
 use fleetcron::store::{MemoryStore, records};
 use fleetcron::{
-    Attempt, Calendar, CatchUp, Cause, ClientId, Counts, DeliveryState, JobSpec, Json, Membership,
-    Offline, Outcome, Overlap, OverlapScope, Proof, Rule, Run, Serial, Submission, Target,
-    Timestamp, history,
+    Attempt, Calendar, CatchUp, Cause, ClientId, Counts, DeliveryState, JobName, JobSpec, Json,
+    Membership, Offline, Outcome, Overlap, OverlapScope, Page, Proof, Replay, ReplayKind,
+    ReplayTerms, Rule, Run, RunSelection, Serial, Submission, Target, Timestamp, history,
 };
 use random::Random;
 use tally::Tally;
@@ -188,6 +189,8 @@ impl World {
                     "no group named",
                     "no calendar named",
                     "is used by 1 job: few/calendar",
+                    "nothing is to run",
+                    "of the same job is open",
                 ];
                 let expected = known.iter().any(|known| text.contains(known));
                 assert!(expected, "unexpected refusal: {text}");
@@ -292,6 +295,7 @@ impl World {
         self.now = self.now.plus(Duration::from_millis(self.random.next() % 40_000));
         let snapshot = records::load(&self.store).unwrap();
         self.check_missed(&snapshot);
+        self.tally.replays_cut += usize::from(!snapshot.replays.is_empty());
         let removed = snapshot.clients.iter().filter(|(record, _)| record.removed_at.is_some());
         self.removed = removed.map(|(record, _)| record.id.clone()).collect();
         drop(snapshot);
@@ -358,7 +362,7 @@ impl World {
     fn change(&mut self) -> Request {
         let job = self.random.below(jobs().len());
         let job = jobs().swap_remove(job).name;
-        match self.random.below(18) {
+        match self.random.below(24) {
             0..4 => Request::TriggerJob(job),
             4 => Request::PauseJob(Pause::new(job)),
             5 => Request::ResumeJob(job),
@@ -372,6 +376,9 @@ impl World {
             10..13 => Request::PutCalendar(calendar(self.random.chance(50))),
             13 => Request::RemoveCalendar("closed".parse().unwrap()),
             14..18 => self.regroup(),
+            18..20 => self.run_again(),
+            20..22 => self.backfill(&job),
+            22 => self.cancel_replay(),
             _ => {
                 let id = client_id(self.random.below(CLIENTS));
                 if self.removed.contains(&id) { Request::Status } else { Request::RemoveClient(id) }
@@ -432,7 +439,7 @@ impl World {
                 busy |= away | self.answer_one(&id);
             }
             self.commit();
-            if !busy {
+            if !busy && !self.wait_for_replays() {
                 return;
             }
         }
@@ -454,6 +461,7 @@ impl World {
         let snapshot = records::load(&self.store).unwrap();
         assert!(snapshot.open_runs.is_empty());
         self.check_missed(&snapshot);
+        self.check_replays(&runs);
     }
 
     /// What is counted as missed is the sum of the rows, and no row is left out.

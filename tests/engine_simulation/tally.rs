@@ -20,6 +20,11 @@ pub(crate) struct Tally {
     pub(crate) by_calendar: usize,
     /// Changes of the calendar from open to closed or back.
     pub(crate) calendar_changes: usize,
+    /// Runs that replays made, and replays that a crash came between.
+    pub(crate) replayed: usize,
+    pub(crate) replays_cut: usize,
+    /// Looks at replays that had still to end, after the storm.
+    pub(crate) waited: usize,
     pub(crate) ends: BTreeMap<DeliveryState, usize>,
 }
 
@@ -33,6 +38,8 @@ impl Tally {
         self.rows = self.rows.max(other.rows);
         self.by_calendar += other.by_calendar;
         self.calendar_changes += other.calendar_changes;
+        self.replayed += other.replayed;
+        self.replays_cut += other.replays_cut;
         for (state, n) in &other.ends {
             *self.ends.entry(*state).or_default() += n;
         }
@@ -53,6 +60,9 @@ impl Tally {
         let Self { by_calendar, calendar_changes, .. } = *self;
         println!("{by_calendar} runs by calendar, {calendar_changes} changes of it");
         assert!(by_calendar > 100 && calendar_changes > 20, "a calendar that did nothing");
+        let Self { replayed, replays_cut, .. } = *self;
+        println!("{replayed} runs of replays, {replays_cut} crashes while one was open");
+        assert!(replayed > 100 && replays_cut > 10, "replays that did nothing");
         for state in [Succeeded, Failed, Rejected, Cancelled, Expired, Superseded, Skipped, Removed]
         {
             assert!(self.ends.get(&state).is_some_and(|n| *n > 10), "hardly any is {state}");

@@ -111,6 +111,7 @@ impl Screen {
             | What::Calendar { .. }
             | What::Forgotten { .. }
             | What::Rollout { .. }
+            | What::Replay { .. }
             | What::LateAnswer { .. }
             | What::RunChanged { .. }
             | What::Client { .. }

@@ -46,6 +46,7 @@ impl Tally {
             | What::Missed { .. }
             | What::AttemptEnded { .. }
             | What::Rollout { .. }
+            | What::Replay { .. }
             | What::LateAnswer { .. }
             | What::RunChanged { .. }
             | What::Client { .. }

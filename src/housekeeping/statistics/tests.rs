@@ -148,12 +148,15 @@ async fn a_count_that_is_cut_short_goes_on_and_counts_nothing_twice() {
 async fn what_is_forgotten_stays_counted_and_old_hours_go() {
     let mut world = World::new().await;
     world.run().await;
+    world.run().await;
     let now = crate::time::Clock::now(&crate::time::SystemClock);
     world.counting().round(now).await.unwrap();
     let handle = world.node.handle();
-    let serial = handle.runs(crate::history::RunQuery::default()).await.unwrap()[0].serial;
-    handle.forget(vec![serial]).await.unwrap();
-    assert_eq!(world.told().await, expected(1));
+    let runs = handle.runs(crate::history::RunQuery::default()).await.unwrap();
+    handle.forget(runs.iter().map(|run| run.serial).collect()).await.unwrap();
+    let left = handle.runs(crate::history::RunQuery::default()).await.unwrap();
+    assert_eq!(left, runs[..1], "the latest of all stays");
+    assert_eq!(world.told().await, expected(2));
     let day = Duration::from_secs(86_400);
     world.counting().round(now.plus(day * 7)).await.unwrap();
     assert_eq!(derived(&world.store).len(), 8);

@@ -90,20 +90,24 @@ pub fn list(store: &dyn Store, runs: &[Serial], all: bool) -> Result<Batch, Stor
 
 /// Whether a unit finds what it deletes by searching the store.
 pub(in crate::store) fn searches(unit: &[Change]) -> bool {
-    unit.iter().any(|change| matches!(change, Change::ForgetRun(_) | Change::ForgetJob(_)))
+    let forgets = |change: &Change| {
+        matches!(change, Change::ForgetRun(_) | Change::ForgetJob(_) | Change::ForgetReplay(_))
+    };
+    unit.iter().any(forgets)
 }
 
 /// Whether a unit reads in the store what one of these units, which are not there yet, changes.
 pub(in crate::store) fn looks_at_any_of(unit: &[Change], before: &[Vec<Change>]) -> bool {
-    let (mut runs, mut jobs) = (HashSet::new(), HashSet::new());
+    let (mut runs, mut jobs, mut replays) = (HashSet::new(), HashSet::new(), HashSet::new());
     for change in unit {
         match change {
             Change::ForgetRun(serial) => drop(runs.insert(*serial)),
             Change::ForgetJob(removed) => drop(jobs.insert(removed.job)),
+            Change::ForgetReplay(id) => drop(replays.insert(*id)),
             _ => {}
         }
     }
-    (!runs.is_empty() || !jobs.is_empty())
+    (!runs.is_empty() || !jobs.is_empty() || !replays.is_empty())
         && before.iter().flatten().any(|change| match change {
             Change::PutMissed(row) => jobs.contains(&row.job),
             Change::PutRevision(revision) => jobs.contains(&revision.job),
@@ -114,6 +118,10 @@ pub(in crate::store) fn looks_at_any_of(unit: &[Change], before: &[Vec<Change>])
             | Change::PutPage { serial, .. }
             | Change::PutLate { serial, .. }
             | Change::ForgetRun(serial) => runs.contains(serial),
+            Change::PutReplay(replay) => replays.contains(&replay.id),
+            Change::PutReplayParts(id, _)
+            | Change::ForgetReplay(id)
+            | Change::PutReplayRun { replay: id, .. } => replays.contains(id),
             _ => false,
         })
 }

@@ -17,15 +17,15 @@ pub fn outcome(
         None => None,
         Some(StoredResult::Inline(text)) => Some(text),
         Some(StoredResult::Outside { bytes }) => {
-            outside = join(store, serial, row.client, bytes)?;
+            outside = result_text(store, serial, row.client, bytes)?;
             Some(outside.as_str())
         }
     };
     row.outcome(text).map_err(|problem| StoreError::corrupt("page of responses", key, problem))
 }
 
-/// A large result, from its pieces.
-fn join(
+/// A large result of `bytes` bytes, from its pieces.
+pub fn result_text(
     store: &dyn Store,
     serial: Serial,
     client: ClientNo,

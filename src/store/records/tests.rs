@@ -43,6 +43,7 @@ pub(crate) fn a_run(n: i64, total: u32) -> Run {
         membership: crate::Membership::Open,
         bytes: 0,
         forgotten: false,
+        replay_of: None,
     }
 }
 
