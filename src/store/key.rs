@@ -56,6 +56,7 @@
 //! `o` keys are there. No job's name has a byte 0.
 
 mod derived;
+mod parts;
 mod replay;
 
 use std::ops::Range;
@@ -67,6 +68,10 @@ use crate::time::Timestamp;
 pub use derived::{
     all_ended, all_forgetting, counted, ended, ended_in, ended_of, ended_runs_listed, forgetting,
     forgetting_in, statistics, statistics_before,
+};
+pub use parts::{
+    chunk_in, client_in, job_in, late_in, mark_in, missed_in, page_end, page_in, result_in,
+    revision_in, serial_in,
 };
 pub use replay::{
     OfReplay, of_replay, replay, replay_chunk_in, replay_clients, replay_in, replay_part,
@@ -219,12 +224,6 @@ pub fn page(serial: Serial, page: u32, part: u16) -> Vec<u8> {
     of(PAGE, &[&serial.to_bytes(), &page.to_be_bytes(), &part.to_be_bytes()])
 }
 
-/// The first key after those of a page of a run's responses.
-#[must_use]
-pub fn page_end(serial: Serial, page: u32) -> Vec<u8> {
-    under(of(PAGE, &[&serial.to_bytes(), &page.to_be_bytes()])).end
-}
-
 /// The key of a part of a large result.
 #[must_use]
 pub fn result(serial: Serial, client: ClientNo, part: u16) -> Vec<u8> {
@@ -347,68 +346,6 @@ pub fn of_run(kind: u8, serial: Serial) -> Range<Vec<u8>> {
 #[must_use]
 pub fn pages_from(serial: Serial, first: u32) -> Range<Vec<u8>> {
     page(serial, first, 0)..of_run(PAGE, serial).end
-}
-
-/// The serial in a key of a run, of open deliveries, of a page or of a result.
-#[must_use]
-pub fn serial_in(key: &[u8]) -> Option<Serial> {
-    Some(Serial::from_bytes(key.get(1..17)?.try_into().ok()?))
-}
-
-/// The job id in a key of a definition or a standing.
-#[must_use]
-pub fn job_in(key: &[u8]) -> Option<JobId> {
-    Some(JobId::from_bytes(key.get(1..)?.try_into().ok()?))
-}
-
-/// The client's number in a key of a client or of when it was last here.
-#[must_use]
-pub fn client_in(key: &[u8]) -> Option<ClientNo> {
-    Some(ClientNo(u32::from_be_bytes(key.get(1..)?.try_into().ok()?)))
-}
-
-/// The chunk in a key of open deliveries.
-#[must_use]
-pub fn chunk_in(key: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(key.get(17..)?.try_into().ok()?))
-}
-
-/// Mark and chunk in a key of open deliveries with a mark.
-#[must_use]
-pub fn mark_in(key: &[u8]) -> Option<(u8, u32)> {
-    Some((*key.get(17)?, u32::from_be_bytes(key.get(18..)?.try_into().ok()?)))
-}
-
-/// Page and part in a key of responses.
-#[must_use]
-pub fn page_in(key: &[u8]) -> Option<(u32, u16)> {
-    let page = u32::from_be_bytes(key.get(17..21)?.try_into().ok()?);
-    Some((page, u16::from_be_bytes(key.get(21..)?.try_into().ok()?)))
-}
-
-/// The client's number and the part in a key of a large result.
-#[must_use]
-pub fn result_in(key: &[u8]) -> Option<(ClientNo, u16)> {
-    let client = u32::from_be_bytes(key.get(17..21)?.try_into().ok()?);
-    Some((ClientNo(client), u16::from_be_bytes(key.get(21..)?.try_into().ok()?)))
-}
-
-/// The client's number in a key of a late answer.
-#[must_use]
-pub fn late_in(key: &[u8]) -> Option<ClientNo> {
-    Some(ClientNo(u32::from_be_bytes(key.get(17..)?.try_into().ok()?)))
-}
-
-/// The number in a key of a revision.
-#[must_use]
-pub fn revision_in(key: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(key.get(17..)?.try_into().ok()?))
-}
-
-/// The number in a key of a row of missed firings.
-#[must_use]
-pub fn missed_in(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(key.get(17..)?.try_into().ok()?))
 }
 
 /// Whether it is a put, and the key, in a key of a staged operation.
