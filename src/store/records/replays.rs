@@ -230,7 +230,7 @@ pub(crate) mod tests {
             write(&store, &[vec![Change::ForgetReplay(id(1))]]).unwrap();
             rounds += 1;
         }
-        assert_eq!(rounds, 3, "each is one batch");
+        assert_eq!(rounds, 5, "each is one batch");
         let left: Vec<_> = walk(&store, key::all(key::REPLAY), Order::Up)
             .map(|entry| key::replay_in(&entry.unwrap().0).unwrap())
             .collect();
