@@ -231,6 +231,11 @@ ulid_type! {
     Serial, "serial"
 }
 
+ulid_type! {
+    /// The number of a replay. Its order is the order in which replays were made.
+    ReplayId, "replay"
+}
+
 impl Serial {
     /// The serial of a job's firing. The same occurrence has the same serial whenever and
     /// wherever it is computed: the time bits are the scheduled time, the other 80 bits the start

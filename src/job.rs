@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::command_limit::CommandLimit;
 use crate::id::{CommandName, JobId, JobName, Serial};
 use crate::json::Json;
+use crate::keep::Keep;
 use crate::pause::{FailureLimit, Paused};
 use crate::policy::{DeliveryMode, Policy, Priority, Retry, Timeout, is_default};
 use crate::rollout::Rollout;
@@ -231,6 +232,9 @@ pub struct JobSpec {
     /// many as there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_client: Option<CommandLimit>,
+    /// What of its ended runs is kept. Default: what the server keeps of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Keep>,
 }
 
 impl JobSpec {
@@ -261,6 +265,7 @@ impl JobSpec {
             priority: Priority::default(),
             rollout: None,
             per_client: None,
+            history: None,
         }
     }
 

@@ -71,6 +71,7 @@
 //! | delivery | one run for one client | [`DeliveryState`] |
 //! | response | how a delivery ended, recorded by serial and client | [`Response`] |
 //! | registry | the clients that are defined; the connected are among them | [`ClientView`] |
+//! | ledger | every event in order: when, who, what and why | [`Event`], [`Actor`] |
 //!
 //! # The promises
 //!
@@ -94,12 +95,14 @@
 //! | the types here | names, jobs, runs, responses, targets |
 //! | [`schedule`], [`time`] | rules, cron expressions, time zones; times and durations as text |
 //! | [`engine`] | all decisions, without I/O: inputs in, changes and effects out |
-//! | [`store`] | the trait, sled and memory behind it, the key layout, the conformance suite |
+//! | [`recording`] | what the engine is told, as it is recorded |
+//! | [`store`] | the trait, sled and memory behind it, the key layout, the ledger, the conformance suite |
+//! | [`reenact`] | the engine's decisions made once more: verified, or with other definitions |
 //! | [`node`] | the loop that owns engine and store, and its [`Handle`] |
-//! | [`history`] | runs, responses and the past of jobs, read from the store |
+//! | [`history`] | events of the ledger, runs, responses and the past of jobs, read from the store |
 //! | [`explain`] | every firing that was to be, and what became of it |
 //! | [`forecast`] | when jobs fire next, and how much that is |
-//! | [`housekeeping`] | retention and statistics |
+//! | [`housekeeping`] | retention, statistics and the index of the ledger |
 //! | [`wire`] | the protocol between client and server, every frame shown |
 //! | [`handlers`] | handlers by command name, for both ends |
 //! | [`server`], [`client`] | the two ends of the wire |
@@ -108,6 +111,8 @@
 //! | [`access`] | where the server is and the token that opens it |
 //! | [`job_files`], [`job_diff`] | jobs in TOML and JSON files; what an apply would change |
 //! | [`live`] | progress and output of commands that run |
+//! | [`statistics`] | what runs and deliveries come to, by hour and day |
+//! | [`size`] | sizes as text |
 //! | [`suggest`] | "did you mean" |
 
 #![forbid(unsafe_code)]
@@ -138,6 +143,7 @@ pub mod job_diff;
 pub mod job_files;
 mod job_past;
 mod json;
+mod keep;
 mod label;
 pub mod live;
 mod lock_file;
@@ -145,11 +151,15 @@ pub mod node;
 mod pause;
 mod policy;
 pub mod recording;
+pub mod reenact;
 pub mod remote;
+mod replay;
 pub mod rollout;
 mod run;
 pub mod schedule;
 pub mod server;
+pub mod size;
+pub mod statistics;
 pub mod store;
 pub mod suggest;
 mod target;
@@ -161,14 +171,14 @@ pub use calendar::{Calendar, CalendarRecord, CalendarView, InvalidCalendar};
 pub use client_record::{ClientRecord, ClientView, Presence, Proof, TokenHash};
 pub use command_limit::{CommandLimit, InvalidCommandLimit};
 pub use engine::{
-    Apply, ClientLimit, Event, JobAction, JobChange, NewClient, OpenDelivery, Page, Pause, Regroup,
-    Relabel, RequestError, Status, What,
+    Apply, ClientLimit, Event, Forgotten, JobAction, JobChange, NewClient, OpenDelivery, Page,
+    Pause, Regroup, Relabel, RequestError, Status, What,
 };
 pub use forecast::{Forecast, ForecastQuery, NextFirings};
 pub use handlers::{HandlerError, Handlers};
 pub use id::{
     CalendarName, ClientId, ClientNo, CommandName, GroupName, InvalidName, InvalidUlid, JobId,
-    JobName, Serial,
+    JobName, ReplayId, Serial,
 };
 pub use idempotency::{
     Fingerprint, IDEMPOTENCY_WINDOW, IdempotencyKey, InvalidIdempotencyKey, MAX_REPEATS,
@@ -184,6 +194,7 @@ pub use job_past::{
     RevisionChange,
 };
 pub use json::Json;
+pub use keep::{InvalidKeep, Keep, MAX_KEEP_BYTES, MAX_KEEP_RUNS, MIN_KEEP_BYTES, MIN_KEEP_FOR};
 pub use label::{
     FACT_KEYS, Facts, InvalidLabel, LabelKey, LabelTrust, LabelValue, Labels, MAX_LABEL_KEY,
     MAX_LABEL_VALUE, MAX_LABELS,
@@ -196,6 +207,12 @@ pub use pause::{
 pub use policy::{
     ACCEPT_TIMEOUT, BACKOFF, DeliveryMode, InvalidPolicy, LONGEST_BACKOFF, MAX_ATTEMPTS,
     MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Policy, Priority, Retry, Timeout,
+};
+pub use replay::{
+    Backfill, InvalidMaxOpen, InvalidReplay, LeftOut, MAX_REPLAY_BYTES, MAX_REPLAY_DELIVERIES,
+    MAX_REPLAY_ITEMS, MAX_REPLAYS, MAX_SELECTED_SERIALS, MAX_WAITING_ITEMS, MaxOpen, PLAN_CLIENTS,
+    PlannedRun, Replay, ReplayItem, ReplayKind, ReplayOf, ReplayPlan, ReplayRun, ReplayTerms,
+    RunAgain, RunSelection,
 };
 pub use run::{
     Attempt, Cause, Counts, DeliveryState, LateAnswer, Outcome, Response, Run, Submission,

@@ -2,6 +2,8 @@
 //!
 //! Imports identifiers, times, targets and commands.
 
+mod size;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use crate::idempotency::IdempotencyKey;
 use crate::job::{Command, Offline, OnClientCrash, Overlap, OverlapScope};
 use crate::json::Json;
 use crate::policy::{DeliveryMode, Policy, Priority, Retry, Timeout, is_default};
+use crate::replay::ReplayOf;
 use crate::rollout::{Rollout, RolloutState};
 use crate::target::{Membership, Target};
 use crate::time::{Timestamp, duration};
@@ -149,11 +152,22 @@ pub enum Cause {
     Trigger,
     /// Somebody submitted a command without a job.
     Submit,
+    /// A replay ran an earlier run again.
+    Replay,
+    /// A replay made up for an occurrence of the job's rule.
+    Backfill,
 }
 
 impl Cause {
     /// All causes, in the order of their codes.
-    pub const ALL: [Self; 4] = [Self::Scheduled, Self::CatchUp, Self::Trigger, Self::Submit];
+    pub const ALL: [Self; 6] =
+        [Self::Scheduled, Self::CatchUp, Self::Trigger, Self::Submit, Self::Replay, Self::Backfill];
+
+    /// Whether a job's rule brought it about, in time or later.
+    #[must_use]
+    pub fn is_by_rule(self) -> bool {
+        matches!(self, Self::Scheduled | Self::CatchUp)
+    }
 
     /// The cause's number in stored pages.
     #[must_use]
@@ -175,6 +189,8 @@ impl fmt::Display for Cause {
             Self::CatchUp => "catch_up",
             Self::Trigger => "trigger",
             Self::Submit => "submit",
+            Self::Replay => "replay",
+            Self::Backfill => "backfill",
         })
     }
 }
@@ -325,6 +341,21 @@ impl Counts {
         })
     }
 
+    /// Adds those of another run.
+    pub fn sum(&mut self, other: &Self) {
+        self.total = self.total.saturating_add(other.total);
+        self.succeeded = self.succeeded.saturating_add(other.succeeded);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.rejected = self.rejected.saturating_add(other.rejected);
+        self.timed_out = self.timed_out.saturating_add(other.timed_out);
+        self.expired = self.expired.saturating_add(other.expired);
+        self.cancelled = self.cancelled.saturating_add(other.cancelled);
+        self.superseded = self.superseded.saturating_add(other.superseded);
+        self.skipped = self.skipped.saturating_add(other.skipped);
+        self.removed = self.removed.saturating_add(other.removed);
+        self.retried = self.retried.saturating_add(other.retried);
+    }
+
     /// Deliveries that have ended.
     #[must_use]
     pub fn ended(&self) -> u32 {
@@ -411,6 +442,17 @@ pub struct Run {
     /// Whether clients that come into its target while it is open get it too.
     #[serde(default, skip_serializing_if = "is_default")]
     pub membership: Membership,
+    /// About how many bytes of the store it takes, with the responses so far: see
+    /// [`Run::kept_bytes`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bytes: u64,
+    /// Whether it is being forgotten: a part of its responses may be gone, and it is shown to
+    /// nobody.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub forgotten: bool,
+    /// The replay that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<ReplayOf>,
 }
 
 fn overlap_of_none() -> Overlap {

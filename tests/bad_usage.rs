@@ -162,7 +162,7 @@ async fn every_command_tells_that_nobody_is_there_or_lets_it_in() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = format!("http://{}", gone.local_addr().unwrap());
     drop(gone);
-    let commands: [&[&str]; 19] = [
+    let commands: [&[&str]; 24] = [
         &["status"],
         &["forecast"],
         &["jobs", "next", "a"],
@@ -181,6 +181,11 @@ async fn every_command_tells_that_nobody_is_there_or_lets_it_in() {
         &["clients", "group", "a", "--add", "b"],
         &["clients", "remove", "a"],
         &["run", "ping", "--to", "all"],
+        &["replays"],
+        &["replay", "show", "01JD0000000000000000000000", "--follow"],
+        &["replay", "cancel", "01JD0000000000000000000000"],
+        &["replay", "run", "--last", "1h", "--state", "failed"],
+        &["replay", "backfill", "a", "--from", "2026-01-01T00:00:00Z"],
         &["apply", "HOME/job.toml"],
     ];
     let text = "name = 'a'\ntarget = 'all'\ncommand = 'c'\nrule = 'now'\n";

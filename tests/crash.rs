@@ -1,5 +1,7 @@
 //! The server is killed in the middle of its work, again and again: what was acknowledged stays,
-//! what was running goes on, and nothing is done twice.
+//! what was running goes on, nothing is done twice, and all that was decided comes out again.
+//!
+//! `FLEETCRON_KILLS=200 cargo test --test crash` kills it so often.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -11,9 +13,11 @@ use std::time::Duration;
 
 use fleetcron::client::Context;
 use fleetcron::engine::Page;
+use fleetcron::reenact::Verified;
 use fleetcron::remote::Remote;
 use fleetcron::{DeliveryState, JobSpec, Response, Run, Serial};
 use futures_util::TryStreamExt as _;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -24,7 +28,8 @@ use common::fleet::{
 use common::server::{Place, Server};
 use common::within;
 
-const CYCLES: usize = 5;
+/// How often the server is killed unless told otherwise.
+const KILLS: usize = 5;
 const PRESENT: [&str; 4] = ["c-1", "c-2", "c-3", "c-4"];
 const ALL: usize = PRESENT.len() + 1;
 const PERIOD: Duration = Duration::from_millis(200);
@@ -165,7 +170,8 @@ async fn what_was_acknowledged_survives_kills_and_nothing_runs_twice() {
         stays(&server, id, &record).await;
     }
     apply(&server.remote(), jobs()).await;
-    for _ in 0..CYCLES {
+    let kills = std::env::var("FLEETCRON_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    for _ in 0..kills {
         live_and_die(&mut server, &noted, &mut news).await;
         server = place.start().await;
         all_is_there(&server.remote(), &noted).await;
@@ -203,5 +209,18 @@ async fn what_was_acknowledged_survives_kills_and_nothing_runs_twice() {
         assert_eq!(response.outcome.state, DeliveryState::Succeeded, "{response:?}");
     }
     let answers = noted.answers.lock().unwrap().len();
-    assert!(answers >= CYCLES, "{answers} answers were read before a kill");
+    assert!(answers >= kills, "{answers} answers were read before a kill");
+    comes_out_again(&mut server, kills).await;
+}
+
+/// What the server's lives have recorded is decided on once more.
+async fn comes_out_again(server: &mut Server, kills: usize) {
+    server.process.signal(Signal::SIGTERM);
+    assert_eq!(within("the server's end", server.process.ended()).await, Some(0));
+    let data = server.data.to_str().unwrap();
+    let args = ["verify", "--data", data, "--output", "json"];
+    let ran = common::run(server.home(), &args).await.ok();
+    let verified: Verified = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((verified.difference, verified.pages_missing), (None, 0), "{}", ran.stdout);
+    assert_eq!(verified.starts, kills as u64 + 1, "{}", ran.stdout);
 }

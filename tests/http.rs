@@ -438,6 +438,9 @@ async fn a_submit_that_is_made_again_gives_back_its_run() {
     assert_eq!(status, 422);
     assert!(error["error"]["message"].as_str().unwrap().contains("129 characters"), "{error}");
 
+    // The latest run of all is not forgotten.
+    let other = Submission::new("all".parse().unwrap(), "ping".parse().unwrap());
+    world.remote.submit(other).await.unwrap();
     world.node.handle().forget(vec![serial.parse().unwrap()]).await.unwrap();
     let (status, error) = post(Some("order 7"), body).await;
     assert_eq!(status, 409, "it does not run twice: {error}");

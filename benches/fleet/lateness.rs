@@ -17,10 +17,10 @@ use super::options::{JobArgs, Options};
 use super::report::Figure;
 use super::server::Server;
 
-const JOBS: u32 = 1_000;
+pub(crate) const JOBS: u32 = 1_000;
 const CLIENTS: usize = 100;
-const SECONDS: u32 = 60;
-const SECONDS_QUICK: u32 = 10;
+pub(crate) const SECONDS: u32 = 60;
+pub(crate) const SECONDS_QUICK: u32 = 10;
 
 /// Jobs in one request, which has a limit of bytes.
 const JOBS_AT_ONCE: usize = 250;
@@ -40,7 +40,8 @@ pub(crate) fn run(options: &Options) -> Vec<Figure> {
     let seconds = if options.quick { SECONDS_QUICK } else { SECONDS };
     let args = JobArgs { jobs: JOBS, seconds };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (fleet, processor) = runtime.block_on(by_the_server(&args));
+    let server = Server::start();
+    let (fleet, processor) = runtime.block_on(by_the_server(&server, &args));
     let cron = firings::in_process("cron-scheduler", &args);
     let timers = firings::in_process("timer-loop", &args);
     let mut figures = Vec::new();
@@ -71,8 +72,7 @@ fn counts(fleet: &Firings, cron: &Firings) -> [Figure; 4] {
 }
 
 /// The firings, and the share of a core that the server took for them.
-async fn by_the_server(args: &JobArgs) -> (Firings, f64) {
-    let server = Server::start();
+pub(crate) async fn by_the_server(server: &Server, args: &JobArgs) -> (Firings, f64) {
     server.define(CLIENTS).await;
     let load = Load::start(&server.listen, CLIENTS);
     let clock = WallClock::watch();

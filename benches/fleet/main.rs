@@ -21,6 +21,7 @@ mod load;
 mod moment;
 mod options;
 mod report;
+mod retention;
 mod server;
 mod timer_loop;
 
@@ -35,7 +36,10 @@ struct Benchmark {
     run: fn(&Options) -> Vec<report::Figure>,
 }
 
-const BENCHMARKS: &[Benchmark] = &[Benchmark { name: "lateness", run: lateness::run }];
+const BENCHMARKS: &[Benchmark] = &[
+    Benchmark { name: "lateness", run: lateness::run },
+    Benchmark { name: "retention", run: retention::run },
+];
 
 fn main() -> ExitCode {
     // A wrong option is named on standard error, and the end is 2.

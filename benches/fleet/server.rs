@@ -16,19 +16,28 @@ pub(crate) struct Server {
     /// Where clients connect.
     pub(crate) listen: String,
     access: Access,
-    _directory: TempDir,
+    directory: Option<TempDir>,
+}
+
+/// A directory beside the build: the store shall be on a disk, and `/tmp` need not be on one.
+pub(crate) fn directory() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
 impl Server {
     /// Starts one, and waits until it serves.
     pub(crate) fn start() -> Self {
-        // Beside the build: the store shall be on a disk, and `/tmp` need not be on one.
-        let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Self::start_on(directory(), &[])
+    }
+
+    /// Starts one on what there is in `data` of a directory, with further arguments.
+    pub(crate) fn start_on(directory: TempDir, more: &[&str]) -> Self {
         let data = directory.path().join("data");
         let mut child = Command::new(env!("CARGO_BIN_EXE_fleetcron"))
             .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "json"])
             .arg("--data")
             .arg(&data)
+            .args(more)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -44,7 +53,7 @@ impl Server {
         std::thread::spawn(move || log.for_each(drop));
         let access = Access::load(&data.join(access::FILE)).unwrap();
         let listen = listen.expect("the server says where it listens");
-        Self { child, listen, access, _directory: directory }
+        Self { child, listen, access, directory: Some(directory) }
     }
 
     pub(crate) fn remote(&self) -> Remote {
@@ -69,6 +78,15 @@ impl Server {
         let (_, fields) = stat.rsplit_once(')').unwrap();
         let ticks = |n| fields.split_whitespace().nth(n).unwrap().parse::<f64>().unwrap();
         (ticks(11) + ticks(12)) / 100.0
+    }
+}
+
+impl Server {
+    /// Ends it at once, and gives its directory.
+    pub(crate) fn end(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.directory.take().expect("it is taken once")
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `/v1/jobs/{name}/revisions` | `GET` (`before`, `limit`): its definitions, newest first, of removed jobs too |
 //! | `/v1/jobs/{name}/revisions/{n}` | `GET` (`job`: the id of one of several that had the name) |
 //! | `/v1/jobs/{name}/missed` | `GET` (`before`, `limit`): rows of missed firings, newest first |
+//! | `/v1/jobs/{name}/statistics` | `GET`: counts and times of its last hour, day and week |
 //! | `/v1/jobs/{name}/explain` | `GET` (`client` or `group`, `since`, `until`, `only`, `all_clients`), NDJSON: each firing that was to be and what became of it, then the sums |
 //! | `/v1/forecast` | `GET` (`from`, `to`, `target`, `prefix`, `limit`): all that fires in a span |
 //! | `/v1/jobs/{name}/pause` | `POST` (`reason`, `until` or `for`; or no body) |
@@ -32,13 +33,23 @@
 //! | `/v1/runs/{serial}/progress` | `GET`: how far it is |
 //! | `/v1/runs/{serial}/approve` | `POST`: let its rollout's next wave begin |
 //! | `/v1/runs/{serial}/cancel`, `…/cancel/{client}` | `POST` |
+//! | `/v1/jobs/{name}/backfill` | `POST` (`from`, `to`, `again`, `terms`; parameter `dry_run`): make up for occurrences that have no run |
+//! | `/v1/replays` | `GET` (`after`, `limit`): newest first; `POST` (`select`, `terms`; parameter `dry_run`): run past runs again |
+//! | `/v1/replays/{id}` | `GET` (`wait`, up to 1 minute: answers when the replay has ended) |
+//! | `/v1/replays/{id}/runs` | `GET` (`follow`), NDJSON: the runs that it has made; with `follow`, each once it has ended |
+//! | `/v1/replays/{id}/cancel` | `POST` |
 //! | `/v1/clients` | `GET` (`group`, `after`, `limit`), `POST` (`id`, `groups`, `token`) |
 //! | `/v1/clients/{id}` | `GET`, `DELETE` |
+//! | `/v1/clients/{id}/statistics` | `GET`: the same of a client |
 //! | `/v1/clients/{id}/explain` | `GET` (`since`, `until`, `only`), NDJSON: each delivery that it was to get, when it was away, then the sums |
 //! | `/v1/clients/{id}/groups` | `POST` (`add`, `remove`) |
 //! | `/v1/clients/{id}/labels` | `POST` (`set`, `remove`) |
 //! | `/v1/clients/{id}/limit` | `POST` (`max_running`) |
 //! | `/v1/events` | `GET`, NDJSON |
+//! | `/v1/store` | `GET`: how much there is of what in the store |
+//! | `/v1/export` | `GET` (`job`, `from`, `to`), NDJSON: jobs, runs and clients; one that is not whole has no trailer |
+//! | `/v1/backup` | `GET`: a backup as of one commit; one that breaks off has no trailer |
+//! | `/v1/history` | `GET` (`from`, `to`, `job`, `client`, `group`, `serial`, `states`, `kinds`, `actor`, `text`, `order`: `newest` or `oldest`, `after`, `limit`, `results`: `cut` or `whole`): a page of the ledger's events, its `next` is the `after` of the page that follows; with `stream`, `ndjson` or `csv`, all of them; with `follow=true` those to come, too |
 //!
 //! May import the domain types, `engine`, `explain`, `history`, `node` and `access`.
 
@@ -50,12 +61,16 @@ mod explain;
 mod extract;
 mod forecast;
 mod guard;
+mod history;
 mod jobs;
 mod limit;
 pub mod message;
 mod past;
+mod replays;
 mod rollout;
 mod runs;
+mod statistics;
+mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -145,6 +160,7 @@ fn routes() -> Router<Api> {
         .route("/v1/jobs/{name}/revisions", get(past::revisions))
         .route("/v1/jobs/{name}/revisions/{n}", get(past::revision))
         .route("/v1/jobs/{name}/missed", get(past::missed))
+        .route("/v1/jobs/{name}/statistics", get(statistics::of_job))
         .route("/v1/jobs/{name}/explain", get(explain::job))
         .route("/v1/forecast", get(forecast::forecast))
         .route("/v1/pause", post(jobs::pause_all))
@@ -166,13 +182,23 @@ fn routes() -> Router<Api> {
         .route("/v1/runs/{serial}/approve", post(rollout::approve))
         .route("/v1/runs/{serial}/cancel", post(runs::cancel))
         .route("/v1/runs/{serial}/cancel/{client}", post(runs::cancel_delivery))
+        .route("/v1/jobs/{name}/backfill", post(replays::backfill))
+        .route("/v1/replays", get(replays::list).post(replays::again))
+        .route("/v1/replays/{id}", get(replays::get))
+        .route("/v1/replays/{id}/runs", get(replays::runs))
+        .route("/v1/replays/{id}/cancel", post(replays::cancel))
         .route("/v1/clients", get(clients::list).post(clients::add))
         .route("/v1/clients/{id}", get(clients::get).delete(clients::remove))
+        .route("/v1/clients/{id}/statistics", get(statistics::of_client))
         .route("/v1/clients/{id}/explain", get(explain::client))
         .route("/v1/clients/{id}/groups", post(clients::regroup))
         .route("/v1/clients/{id}/labels", post(clients::relabel))
         .route("/v1/clients/{id}/limit", post(clients::limit))
         .route("/v1/events", get(events))
+        .route("/v1/store", get(store::stats))
+        .route("/v1/export", get(store::export))
+        .route("/v1/backup", get(store::backup))
+        .route("/v1/history", get(history::history))
 }
 
 /// Serves until `stopping` is cancelled: then no connection is taken any more, streams end, and

@@ -72,7 +72,7 @@ pub(super) async fn get(
     Ok(Json(api.handle.run(serial).await?))
 }
 
-fn parse_wait(text: &str) -> Result<Duration, ApiError> {
+pub(super) fn parse_wait(text: &str) -> Result<Duration, ApiError> {
     let wait = duration::parse(text).map_err(|error| bad_param("wait", text, &error))?;
     if wait > MAX_WAIT {
         let problem = format!("the longest is {}", duration::format(MAX_WAIT));

@@ -25,7 +25,7 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 const TOGETHER: usize = 256;
 
 /// The media type of one JSON value a line.
-const NDJSON: &str = "application/x-ndjson";
+pub(super) const NDJSON: &str = "application/x-ndjson";
 
 struct Lines<T> {
     items: ReadyChunks<BoxStream<'static, Result<T, CallError>>>,
@@ -86,14 +86,18 @@ impl<T: Serialize> Lines<T> {
         piece.into()
     }
 
-    /// The last line: why the stream ends.
     fn fail(&mut self, error: ApiError) -> Bytes {
         self.ended = true;
-        // An error body is two strings: writing it cannot fail.
-        let mut line = serde_json::to_vec(&error.body()).unwrap_or_default();
-        line.push(b'\n');
-        line.into()
+        last_line(error)
     }
+}
+
+/// The last line: why a stream ends.
+pub(super) fn last_line(error: ApiError) -> Bytes {
+    // An error body is two strings: writing it cannot fail.
+    let mut line = serde_json::to_vec(&error.body()).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
 }
 
 #[cfg(test)]

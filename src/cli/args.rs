@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::error::CliError;
 use super::{
-    agent, apply, calendars, clients, demo, explain, forecast, jobs, run, runs, serve, status,
+    agent, apply, calendars, clients, demo, events, explain, forecast, jobs, replay, run, runs,
+    serve, status, store, verify,
 };
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
@@ -55,6 +57,10 @@ pub(super) enum Format {
     Table,
     /// JSON, for programs.
     Json,
+    /// One JSON object a line; of history alone.
+    Ndjson,
+    /// Comma-separated values, by RFC 4180; of history alone.
+    Csv,
 }
 
 /// How log lines are written.
@@ -88,12 +94,25 @@ pub(super) enum Command {
     Explain(explain::ExplainArgs),
     /// List, show, follow and cancel runs.
     Runs(runs::RunsArgs),
+    /// Run past runs again, make up for firings of the past, and list, show and cancel that.
+    #[command(visible_alias = "replays")]
+    Replay(replay::ReplayArgs),
+    /// List, follow and export what has happened, from the ledger.
+    History(events::EventsArgs),
     /// List, show, add, group and remove clients.
     Clients(clients::ClientsArgs),
     /// List, show and remove calendars: days that many jobs leave out. Files and apply set them.
     Calendars(calendars::CalendarsArgs),
+    /// Decide again on what a store has recorded, or see what other definitions would have changed.
+    Verify(verify::VerifyArgs),
     /// Count everything.
     Status,
+    /// Copy the server's store while it goes on, as of one commit.
+    Backup(store::BackupArgs),
+    /// Write jobs, runs and clients of the server as lines of JSON to standard output.
+    Export(store::ExportArgs),
+    /// Back up, restore, check, count, export and import the store of a server that does not run.
+    Store(store::StoreArgs),
 }
 
 impl Command {
@@ -104,6 +123,15 @@ impl Command {
 
     /// Does what the subcommand says.
     pub(super) async fn execute(self, global: &Global) -> super::Done {
+        let form = match global.output {
+            Format::Table | Format::Json => None,
+            Format::Ndjson => Some("ndjson"),
+            Format::Csv => Some("csv"),
+        };
+        if let Some(form) = form.filter(|_| !matches!(self, Self::History(_))) {
+            let message = format!("--output {form} is for history alone; write table or json");
+            return Err(CliError::Usage(message));
+        }
         match self {
             Self::Demo(args) => demo::execute(args).await,
             Self::Serve(args) => serve::execute(args).await,
@@ -114,9 +142,15 @@ impl Command {
             Self::Forecast(args) => forecast::execute(args, global).await,
             Self::Explain(args) => explain::execute(args, global).await,
             Self::Runs(args) => runs::execute(args, global).await,
+            Self::Replay(args) => replay::execute(args, global).await,
+            Self::History(args) => events::execute(args, global).await,
             Self::Clients(args) => clients::execute(args, global).await,
             Self::Calendars(args) => calendars::execute(args, global).await,
+            Self::Verify(args) => verify::execute(args, global).await,
             Self::Status => status::execute(global).await,
+            Self::Backup(args) => store::back_up(args, global).await,
+            Self::Export(args) => store::export(args, global).await,
+            Self::Store(args) => store::execute(args, global).await,
         }
     }
 }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::json;
 
 use super::args::{Global, LIST_LIMIT};
 use super::connect::{connect, read_all};
 use super::error::CliError;
 use super::output::{Field, NOTHING, Out, Tone, moment, note, relative};
-use super::{Done, Verdict};
+use super::{Done, Verdict, statistics};
 use crate::api::message::ClientRequest;
 use crate::client_record::ClientView;
 use crate::command_limit::{CommandLimit, InvalidCommandLimit};
@@ -18,6 +19,7 @@ use crate::engine::{ClientLimit, Regroup, Relabel};
 use crate::id::{ClientId, GroupName};
 use crate::label::{InvalidLabel, LabelKey, LabelValue, Labels};
 use crate::remote::Remote;
+use crate::statistics::ClientStatistics;
 use crate::time::Timestamp;
 
 /// The arguments of `clients`.
@@ -115,7 +117,7 @@ pub(super) async fn execute(args: ClientsArgs, global: &Global) -> Done {
     let remote = connect(global)?;
     match command {
         ClientsCommand::List(args) => list(&out, &remote, args).await?,
-        ClientsCommand::Show { id } => show_one(&out, &remote.client(id).await?)?,
+        ClientsCommand::Show { id } => show_whole(&out, &remote, id).await?,
         ClientsCommand::Add { id, groups, token_file } => {
             let token = token_file.as_deref().map(read_token).transpose()?;
             let groups = groups.into_iter().collect();
@@ -254,6 +256,24 @@ fn names(groups: &BTreeSet<GroupName>) -> String {
 /// What waits for a client that is away.
 fn queued(client: &ClientView) -> String {
     format!("{}, {} bytes of parameters", client.queued, client.queued_bytes)
+}
+
+/// A client with its statistics, as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    client: &'a ClientView,
+    statistics: &'a ClientStatistics,
+}
+
+async fn show_whole(out: &Out, remote: &Remote, id: ClientId) -> Result<(), CliError> {
+    let client = remote.client(id.clone()).await?;
+    let statistics = remote.client_statistics(id).await?;
+    if out.is_json() {
+        return out.json(&Shown { client: &client, statistics: &statistics });
+    }
+    show_one(out, &client)?;
+    statistics::write(out, &(&statistics).into())
 }
 
 fn show_one(out: &Out, client: &ClientView) -> Result<(), CliError> {

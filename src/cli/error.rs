@@ -27,6 +27,9 @@ pub(super) enum CliError {
         /// The exit code of the first refusal.
         exit_code: u8,
     },
+    /// A store that no server has open refuses: no such thing, or not in a state for it.
+    #[error("{0}")]
+    Refused(String),
     /// The server, or the agent, cannot start or cannot go on.
     #[error("{0}")]
     Server(String),
@@ -59,6 +62,7 @@ impl CliError {
             },
             Self::Usage(_) | Self::Remote(RemoteError::Url { .. } | RemoteError::Name(_)) => 2,
             Self::Access(_) | Self::Remote(_) => 3,
+            Self::Refused(_) => 4,
             Self::Server(_) => 5,
         }
     }

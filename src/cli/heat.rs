@@ -89,7 +89,8 @@ pub(super) fn rows(
 }
 
 impl Marks {
-    fn of(&self, load: u64, most: u64) -> char {
+    /// The mark of a load, of which there is `most` at most.
+    pub(super) fn of(&self, load: u64, most: u64) -> char {
         match load {
             0 => self.none,
             load => self.levels[level(load, most)],

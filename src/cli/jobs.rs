@@ -1,6 +1,7 @@
 //! `fleetcron jobs`: what is stored and how it stands.
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::json;
 
 use super::args::{Global, LIST_LIMIT};
@@ -10,10 +11,11 @@ use super::forecast::{self, NextArgs};
 use super::history::{self, HistoryArgs};
 use super::output::{Field, NOTHING, Out, Tone, complain, moment, note, relative};
 use super::pauses::{self, PauseArgs, Selected};
-use super::{Done, Verdict, show};
+use super::{Done, Verdict, show, statistics};
 use crate::id::JobName;
 use crate::job::{JobStatus, JobView};
 use crate::remote::{Remote, RemoteError};
+use crate::statistics::JobStatistics;
 use crate::time::{Timestamp, duration};
 
 /// The arguments of `jobs`.
@@ -78,7 +80,7 @@ pub(super) async fn execute(args: JobsArgs, global: &Global) -> Done {
     let remote = connect(global)?;
     match command {
         JobsCommand::List(args) => list(&out, &remote, args).await?,
-        JobsCommand::Show { name } => show_one(&out, &remote.get(name).await?)?,
+        JobsCommand::Show { name } => show_one(&out, &remote, name).await?,
         JobsCommand::Next(args) => forecast::next(&out, &remote, args).await?,
         JobsCommand::History(args) => history::history(&out, &remote, args).await?,
         JobsCommand::Pause(args) => pauses::pause(&out, &remote, args).await?,
@@ -202,10 +204,25 @@ pub(super) fn next_due(view: &JobView, now: Timestamp) -> String {
     }
 }
 
-fn show_one(out: &Out, view: &JobView) -> Result<(), CliError> {
+/// A job with its statistics, as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    view: &'a JobView,
+    statistics: &'a JobStatistics,
+}
+
+async fn show_one(out: &Out, remote: &Remote, name: JobName) -> Result<(), CliError> {
+    let view = remote.get(name.clone()).await?;
+    let statistics = remote.job_statistics(name).await?;
     if out.is_json() {
-        return out.json(view);
+        return out.json(&Shown { view: &view, statistics: &statistics });
     }
+    show_definition(out, &view)?;
+    statistics::write(out, &(&statistics).into())
+}
+
+fn show_definition(out: &Out, view: &JobView) -> Result<(), CliError> {
     let JobView { job, state } = view;
     let spec = &job.spec;
     let mut pairs: Vec<(&str, Field)> = vec![("name", spec.name.as_str().into())];
@@ -270,6 +287,7 @@ fn policies(view: &JobView) -> Vec<(&'static str, Field)> {
     }));
     pairs.push(("priority", spec.priority.to_string().into()));
     pairs.extend(spec.per_client.map(|limit| ("per_client", limit.to_string().into())));
+    pairs.extend(spec.history.map(|keep| ("history", format!("keeps {keep}").into())));
     pairs.push(("on_client_crash", spec.on_client_crash.to_string().into()));
     pairs
 }

@@ -6,11 +6,11 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | it is done |
-//! | 1 | it was done and did not succeed: a delivery ended otherwise, or not in time; what is explained has problems |
+//! | 1 | it was done and did not succeed: a delivery ended otherwise, or not in time; a store is not sound; what is explained has problems |
 //! | 2 | the command line, a file or a value in it is not valid |
 //! | 3 | the server cannot be reached, or does not let the caller in |
-//! | 4 | the server refuses: no such thing, or not in a state for it |
-//! | 5 | a server or an agent cannot start or cannot go on |
+//! | 4 | the server, or a store, refuses: no such thing, or not in a state for it |
+//! | 5 | a server or an agent cannot start or cannot go on, a store or a file cannot be used |
 //!
 //! May import everything; nothing imports it.
 
@@ -23,6 +23,7 @@ mod clients;
 mod connect;
 mod demo;
 mod error;
+mod events;
 mod explain;
 mod explained;
 mod forecast;
@@ -33,16 +34,21 @@ mod output;
 mod pauses;
 mod progress;
 mod reasons;
+mod replay;
 mod rollouts;
 mod run;
 mod runs;
 mod seen;
+mod sentence;
 mod serve;
 mod service;
 mod show;
 mod signals;
+mod statistics;
 mod status;
+mod store;
 mod tries;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -69,8 +75,9 @@ enum Verdict {
 
 /// The exit codes, for `--help`.
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a delivery did not succeed; 2 not valid; 3 the server cannot be reached or \
-does not let you in; 4 the server refuses; 5 a server or an agent cannot start or go on";
+Exit codes: 0 done; 1 a delivery did not succeed, a store is not sound; 2 not valid; 3 the server \
+cannot be reached or does not let you in; 4 the server or a store refuses; 5 a server or an agent \
+cannot start or go on, a store cannot be used";
 
 /// Reads the command line, does what it says, and gives the exit code.
 #[must_use]

@@ -13,9 +13,11 @@ use super::service::{Service, Settings};
 use super::{Done, Verdict, signals};
 use crate::bucket::{InvalidRate, Rate};
 use crate::engine::{DRAIN, Limits, QUEUE_DELIVERIES, QueueFull};
+use crate::housekeeping::{Chores, Limits as Keeps};
 use crate::label::LabelTrust;
 use crate::node::Options;
 use crate::server::ADMISSION;
+use crate::size;
 use crate::time::duration;
 
 /// Rates and bursts that make sense.
@@ -43,6 +45,22 @@ pub(super) struct ServeArgs {
     /// How long ended runs and their responses are kept.
     #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = duration::parse)]
     keep: Duration,
+    /// The most ended runs that are kept; the oldest are forgotten. Default: no limit.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    keep_runs: Option<u64>,
+    /// The most bytes that ended runs take with their responses, about, such as 512MiB or 20GiB;
+    /// the oldest are forgotten. Default: no limit.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    keep_bytes: Option<u64>,
+    /// How long the ledger of all events is kept. Default: as long as ended runs.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    keep_ledger: Option<Duration>,
+    /// How long it is kept what the server was told, by which its decisions can be verified.
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration::parse)]
+    keep_inputs: Duration,
+    /// How often the server looks for what it need not keep any longer, 1s to 1d.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = retention_every)]
+    retention_every: Duration,
     /// Which labels and facts that clients report of themselves count for targets: all, or these
     /// keys. Default: none; labels set by `clients label` always count.
     #[arg(long, value_name = "all|KEY,KEY")]
@@ -73,7 +91,7 @@ struct QueueArgs {
     queue_limit: usize,
     /// The most bytes of parameters that wait for a client that is away, such as 512KiB or 4MiB,
     /// 48KiB to 1GiB.
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size::parse)]
     queue_bytes: u64,
     /// What becomes of a delivery for a client whose queue is full: it is skipped, or the oldest
     /// that wait end as superseded.
@@ -87,20 +105,11 @@ fn full(text: &str) -> QueueFull {
     if text == "drop-oldest" { QueueFull::DropOldest } else { QueueFull::RefuseNewest }
 }
 
-/// Bytes, as a number with or without a unit.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match &text[digits.len()..] {
-        "" | "B" => Some(1),
-        "KiB" => Some(1_024),
-        "MiB" => Some(1_024 * 1_024),
-        "GiB" => Some(1_024 * 1_024 * 1_024),
-        _ => None,
-    };
-    let number = digits.parse::<u64>().ok();
-    unit.zip(number)
-        .and_then(|(unit, number)| number.checked_mul(unit))
-        .ok_or_else(|| "write a number of bytes, or one with KiB, MiB or GiB".to_owned())
+/// Times between two rounds that make sense.
+fn retention_every(text: &str) -> Result<Duration, String> {
+    let every = duration::parse(text)?;
+    let times = Duration::from_secs(1)..=Duration::from_secs(86_400);
+    if times.contains(&every) { Ok(every) } else { Err("write 1s to 1d".to_owned()) }
 }
 
 impl ServeArgs {
@@ -120,6 +129,11 @@ impl ServeArgs {
             ("allow-unencrypted", self.allow_unencrypted.to_string()),
             ("cache", self.cache.to_string()),
             ("keep", duration::format(self.keep)),
+            ("keep-runs", self.keep_runs.map_or_else(|| "none".into(), |runs| runs.to_string())),
+            ("keep-bytes", self.keep_bytes.map_or_else(|| "none".into(), size::format)),
+            ("keep-ledger", duration::format(self.keep_ledger.unwrap_or(self.keep))),
+            ("keep-inputs", duration::format(self.keep_inputs)),
+            ("retention-every", duration::format(self.retention_every)),
             ("trust-labels", trust),
             ("admit-rate", self.admit_rate.to_string()),
             ("admit-burst", self.admit_burst.to_string()),
@@ -148,13 +162,22 @@ impl ServeArgs {
         let admission = Rate::new(self.admit_rate, self.admit_burst).map_err(usage)?;
         let drain = Rate::smooth(self.drain_rate).map_err(usage)?;
         let labels = self.trust_labels.unwrap_or_default();
-        let Self { data, listen, http, keep, queue, .. } = self;
+        let keeps = Keeps {
+            keep: self.keep,
+            runs: self.keep_runs,
+            bytes: self.keep_bytes,
+            ledger: self.keep_ledger,
+            inputs: self.keep_inputs,
+        };
+        let retention_every = self.retention_every;
+        let chores = Chores { limits: keeps, retention_every, ..Chores::default() };
+        let Self { data, listen, http, queue, .. } = self;
         let limits = Limits::default()
             .with_queue(queue.queue_limit, queue.queue_bytes, queue.queue_full)
             .map_err(|error| CliError::Usage(error.to_string()))?;
         let options =
             Options { labels, limits, drain, settings: told, record_inputs: !self.no_recording };
-        Ok(Settings { data, listen, http, cache_bytes, keep, options, admission })
+        Ok(Settings { data, listen, http, cache_bytes, chores, options, admission })
     }
 }
 
@@ -174,19 +197,4 @@ pub(super) async fn execute(args: ServeArgs) -> Done {
     }
     tracing::info!("stopped");
     Ok(Verdict::Succeeded)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_a_unit_or_none() {
-        for (text, bytes) in [("70000", 70_000), ("48KiB", 49_152), ("1MiB", 1_048_576)] {
-            assert_eq!(size(text), Ok(bytes));
-        }
-        for text in ["", "MiB", "-1", "1.5MiB", "1MB", "1 MiB", "99999999999GiB"] {
-            assert!(size(text).is_err(), "{text}");
-        }
-    }
 }

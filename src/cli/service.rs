@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -31,8 +30,8 @@ pub(super) struct Settings {
     pub(super) http: SocketAddr,
     /// The memory that the store may use to cache.
     pub(super) cache_bytes: u64,
-    /// How long ended runs are kept.
-    pub(super) keep: Duration,
+    /// What of the history is kept, and how often it is looked at.
+    pub(super) chores: Chores,
     /// What the node trusts and takes in.
     pub(super) options: Options,
     /// How many clients may connect in a second and at once.
@@ -73,8 +72,8 @@ impl Service {
             .bind(settings.listen)
             .await
             .map_err(|error| CliError::Server(format!("--listen: {error}")))?;
-        let chores = Chores { keep: settings.keep, ..Chores::default() };
-        let chores = Housekeeping::start(&handle, &chores).await.map_err(CliError::server)?;
+        let chores =
+            Housekeeping::start(&handle, &settings.chores).await.map_err(CliError::server)?;
         let listen = server.local_addr().unwrap_or(settings.listen);
         tracing::info!(data = %settings.data.display(), %listen, http = %access.server, "serving");
         Ok(Self { node, server, http, http_stop, chores, listen, access })

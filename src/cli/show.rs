@@ -129,6 +129,10 @@ pub(super) fn run(out: &Out, run: &Run) -> Result<(), CliError> {
     pairs.push(("command", format!("{} {}", run.command.name, run.command.params).into()));
     pairs.push(("target", run.target.to_string().into()));
     pairs.push(("cause", run.cause.to_string().into()));
+    pairs.extend(run.replay_of.map(|of| {
+        let original = of.serial.map(|serial| format!(", again {serial}")).unwrap_or_default();
+        ("replay", format!("{}, item {}{original}", of.replay, of.item + 1).into())
+    }));
     pairs.push(("scheduled", moment(run.scheduled_at, out.now).into()));
     pairs.push(("fired", moment(run.fired_at, out.now).into()));
     let times =

@@ -1,12 +1,13 @@
 //! What a client has taken: which commands wait, run, or have ended without an acknowledgement.
 //! Pure: no I/O, no time. It is where a command that comes twice is found out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_util::sync::CancellationToken;
 
+use super::MAX_TAKEN;
 use super::journal::Remembered;
-use super::{MAX_TAKEN, RECENT};
+use super::recent::Recent;
 use crate::command_limit::CommandLimit;
 use crate::id::{JobName, Serial};
 use crate::policy::Priority;
@@ -20,7 +21,7 @@ pub(super) enum Verdict {
     Accept,
     /// It has ended: send the response again.
     Respond,
-    /// Its response is acknowledged: nothing is left to say.
+    /// The response of a later attempt is acknowledged: nothing is left to say.
     Nothing,
     /// The server has sent more than it may.
     TooMany,
@@ -60,6 +61,7 @@ impl Intake {
                 Remembered::Again(command) => {
                     self.wait(command);
                 }
+                Remembered::Acknowledged(attempt, outcome) => self.acked.insert(attempt, outcome),
             }
         }
     }
@@ -83,8 +85,13 @@ impl Intake {
             }
             self.ended.remove(&serial);
         }
-        if self.acked.contains(Attempt { serial, number: attempt }) {
-            return Verdict::Nothing;
+        if let Some((number, outcome)) = self.acked.get(serial).filter(|it| it.0 >= attempt) {
+            if number > attempt {
+                return Verdict::Nothing;
+            }
+            // The server has lost what it had acknowledged: it stands on a restored backup.
+            self.ended.insert(serial, (number, outcome));
+            return Verdict::Respond;
         }
         if self.waiting.len() + self.running.len() + self.ended.len() >= MAX_TAKEN {
             return Verdict::TooMany;
@@ -181,9 +188,10 @@ impl Intake {
     /// The server has recorded a response.
     pub(super) fn ack(&mut self, attempt: Attempt) {
         let Attempt { serial, number } = attempt;
-        if self.ended.get(&serial).is_some_and(|(ended, _)| *ended == number) {
-            self.ended.remove(&serial);
-            self.acked.insert(attempt);
+        if self.ended.get(&serial).is_some_and(|(ended, _)| *ended == number)
+            && let Some((_, outcome)) = self.ended.remove(&serial)
+        {
+            self.acked.insert(attempt, outcome);
         }
     }
 
@@ -227,33 +235,9 @@ fn side_by_side(command: &CommandFrame) -> usize {
     if command.in_turn { 1 } else { limit }
 }
 
-/// The last [`RECENT`] serials put in, each with its latest attempt.
-#[derive(Debug, Default)]
-struct Recent {
-    order: VecDeque<Serial>,
-    attempts: HashMap<Serial, u32>,
-}
-
-impl Recent {
-    fn contains(&self, attempt: Attempt) -> bool {
-        self.attempts.get(&attempt.serial).is_some_and(|number| *number >= attempt.number)
-    }
-
-    fn insert(&mut self, attempt: Attempt) {
-        if self.attempts.insert(attempt.serial, attempt.number).is_some() {
-            return;
-        }
-        self.order.push_back(attempt.serial);
-        if self.order.len() > RECENT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.attempts.remove(&oldest);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::{RECENT, RECENT_RESULT};
     use super::*;
     use crate::job::OnClientCrash;
     use crate::time::Timestamp;
@@ -381,9 +365,27 @@ mod tests {
         assert_eq!(intake.offer(command(1)), Verdict::Respond, "it has ended");
         assert_eq!(intake.outcome(serial(1)), Some((serial(1).into(), &done())));
         intake.ack(serial(1).into());
-        assert_eq!(intake.offer(command(1)), Verdict::Nothing, "it is acknowledged");
-        assert!(intake.start(1).is_none());
         assert!(intake.is_settled() && intake.taken().is_empty());
+        assert_eq!(intake.offer(command(1)), Verdict::Respond, "the server has lost the answer");
+        assert_eq!(intake.outcome(serial(1)), Some((serial(1).into(), &done())));
+        assert!(intake.start(1).is_none());
+        intake.ack(serial(1).into());
+        assert!(intake.is_settled() && intake.taken().is_empty());
+    }
+
+    #[test]
+    fn a_large_result_is_not_kept_after_its_acknowledgement() {
+        let mut intake = Intake::default();
+        let large = crate::Json::new(&"x".repeat(RECENT_RESULT)).unwrap();
+        intake.offer(command(1));
+        intake.start(1).unwrap();
+        intake.finish(serial(1), Outcome::succeeded(large));
+        intake.ack(serial(1).into());
+        assert_eq!(intake.offer(command(1)), Verdict::Respond);
+        let (_, outcome) = intake.outcome(serial(1)).unwrap();
+        assert_eq!((outcome.state, &outcome.result), (DeliveryState::Succeeded, &None));
+        let reason = "acknowledged before; its result of 4098 bytes is not kept";
+        assert_eq!(outcome.reason.as_deref(), Some(reason));
     }
 
     #[test]
@@ -435,7 +437,8 @@ mod tests {
         assert_eq!(intake.outcome(serial(1)), Some((second, &done())), "the ack is of the first");
         assert_eq!(intake.offer(command(1)), Verdict::Respond, "an old one is not run again");
         intake.ack(second);
-        assert_eq!(intake.offer(further), Verdict::Nothing);
+        assert_eq!(intake.offer(command(1)), Verdict::Nothing, "the second is acknowledged");
+        assert_eq!(intake.offer(further), Verdict::Respond);
         let third = CommandFrame { attempt: 3, ..command(1) };
         assert_eq!(intake.offer(third), Verdict::Accept, "one that is new");
         intake.cancel(serial(1));
@@ -461,8 +464,8 @@ mod tests {
             intake.finish(serial(n), done());
             intake.ack(serial(n).into());
         }
-        assert_eq!(intake.offer(command(1)), Verdict::Nothing);
+        assert_eq!(intake.offer(command(1)), Verdict::Respond);
         assert_eq!(intake.offer(command(0)), Verdict::Accept, "forgotten, so it is new");
-        assert_eq!(intake.acked.attempts.len(), RECENT);
+        assert_eq!(intake.acked.len(), RECENT);
     }
 }

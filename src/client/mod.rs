@@ -38,6 +38,7 @@ mod handle;
 mod intake;
 pub mod journal;
 mod live;
+mod recent;
 
 use tokio_util::sync::CancellationToken;
 
@@ -54,8 +55,13 @@ pub use journal::{JournalError, JournalOptions};
 /// server that sends more breaks the protocol.
 pub const MAX_TAKEN: usize = 4_096;
 
-/// Acknowledged serials that a client remembers, so as not to run them again.
+/// Acknowledged serials that a client remembers, so as not to run them again: a server that was
+/// restored from a backup sends what it has lost the answers of, and gets them again.
 pub const RECENT: usize = 1_024;
+
+/// The most bytes of a result that is remembered with an acknowledged serial; a larger one is left
+/// out, and the reason says so.
+pub const RECENT_RESULT: usize = 4 * 1024;
 
 /// Commands that run at the same time, unless configured otherwise.
 pub const CONCURRENCY: usize = 8;

@@ -306,16 +306,3 @@ fn check(specs: &[JobSpec]) -> Result<BTreeSet<JobName>, RequestError> {
     }
     Ok(names)
 }
-
-impl Engine {
-    /// Forgets ended runs; those that are open stay.
-    pub(super) fn forget_runs(&mut self, serials: Vec<crate::id::Serial>) -> Reply {
-        for serial in serials {
-            if self.runs.get(serial).is_none() {
-                self.withdrawn.forget(serial);
-                self.store(vec![Change::ForgetRun(serial)]);
-            }
-        }
-        Reply::Done
-    }
-}

@@ -13,8 +13,8 @@ use super::event::What;
 use super::input::SessionId;
 use super::sessions::Session;
 use super::spread;
-use crate::id::{ClientNo, Serial};
-use crate::policy::DeliveryMode;
+use crate::id::{ClientId, ClientNo, Serial};
+use crate::policy::{DeliveryMode, Retry};
 use crate::rollout::RolloutState;
 use crate::run::{Attempt, DeliveryState, Outcome, Response};
 use crate::time::{Timestamp, duration};
@@ -25,6 +25,21 @@ pub const RUN_GRACE: Duration = Duration::from_secs(5);
 
 /// Retries that are nearer to each other than this go together.
 const GRAIN_MS: u64 = 20;
+
+/// When a delivery is tried again, an attempt of which ended at a moment: after a pause that the
+/// run, the client and the attempt's number decide.
+#[must_use]
+pub fn retry_at(
+    retry: &Retry,
+    (serial, client, attempt): (Serial, &ClientId, u32),
+    ended_at: Timestamp,
+) -> Timestamp {
+    let parts: [&[u8]; 3] =
+        [&serial.to_bytes(), client.as_str().as_bytes(), &attempt.to_be_bytes()];
+    let longest = u64::try_from(retry.longest_pause(attempt).as_millis()).unwrap_or(u64::MAX);
+    let pause = spread::hash(&parts) % longest.saturating_add(1);
+    ended_at.plus(Duration::from_millis(pause.next_multiple_of(GRAIN_MS)))
+}
 
 /// When connections and runs want to be looked at for what takes too long.
 #[derive(Debug, Default)]
@@ -194,15 +209,10 @@ impl Engine {
         attempt: u32,
         ended_at: Timestamp,
     ) -> Timestamp {
-        let longest = self
-            .runs
-            .get(serial)
-            .map_or(Duration::ZERO, |open| open.run.policy.retry.longest_pause(attempt));
-        let client = self.registry.get(no).map_or("", |client| client.record.id.as_str());
-        let parts: [&[u8]; 3] = [&serial.to_bytes(), client.as_bytes(), &attempt.to_be_bytes()];
-        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-        let pause = spread::hash(&parts) % longest.saturating_add(1);
-        ended_at.plus(Duration::from_millis(pause.next_multiple_of(GRAIN_MS)))
+        let (Some(open), Some(client)) = (self.runs.get(serial), self.registry.get(no)) else {
+            return ended_at;
+        };
+        retry_at(&open.run.policy.retry, (serial, &client.record.id, attempt), ended_at)
     }
 
     fn try_again(

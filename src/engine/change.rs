@@ -6,12 +6,14 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::Effect;
+use super::replays::{ReplayParts, ReplayRecord};
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
-use crate::id::{CalendarName, ClientNo, JobId, Serial};
+use crate::id::{CalendarName, ClientNo, JobId, ReplayId, Serial};
 use crate::idempotency::{Repeat, RepeatKey};
 use crate::job::{Job, JobState};
 use crate::job_past::{JobRevision, MissedRow, RemovedJob};
+use crate::replay::Replay;
 use crate::run::{Counts, DeliveryState, LateAnswer, Outcome, Run};
 use crate::time::Timestamp;
 
@@ -65,7 +67,9 @@ pub enum Change {
     PutClient(Arc<ClientRecord>),
     /// When a client was last here.
     PutPresence(ClientNo, Presence),
-    /// An ended run, its pages and its results are gone.
+    /// A bounded part of an ended run, of its pages and its results is gone, in the end all of it;
+    /// the run itself last, and until then it is marked as forgotten. Several in one unit are one
+    /// bounded part together: the first first.
     ForgetRun(Serial),
     /// A row of missed firings, in the unit of the standing that counts it. It takes the place of
     /// the one [`MISSED_KEPT`](crate::MISSED_KEPT) before it.
@@ -75,7 +79,8 @@ pub enum Change {
     PutRevision(Box<JobRevision>),
     /// A job was removed: by this its past is found.
     PutRemoved(RemovedJob),
-    /// A bounded part of the past of a removed job is gone, in the end all of it.
+    /// A bounded part of the past of a removed job is gone, in the end all of it. Several in one
+    /// unit are one bounded part together.
     ForgetJob(RemovedJob),
     /// A calendar.
     PutCalendar(Arc<CalendarRecord>),
@@ -96,6 +101,21 @@ pub enum Change {
         /// What it answered.
         answer: Box<LateAnswer>,
     },
+    /// A replay: when it is made, and in the unit of each run of its that begins or ends.
+    PutReplay(Box<Replay>),
+    /// What a replay is to run, in the unit in which it is made.
+    PutReplayParts(ReplayId, Arc<ReplayParts>),
+    /// Which run an item of a replay has become, in the unit in which that begins.
+    PutReplayRun {
+        /// The replay.
+        replay: ReplayId,
+        /// The item's number.
+        item: u32,
+        /// The run.
+        serial: Serial,
+    },
+    /// A bounded part of a replay is gone, in the end all of it.
+    ForgetReplay(ReplayId),
 }
 
 /// What a mark on an open delivery says.
@@ -164,6 +184,8 @@ pub struct Snapshot {
     pub settings: BTreeMap<String, String>,
     /// Where the ledger ends; `None`: it is empty.
     pub ledger_end: Option<LedgerEnd>,
+    /// Every replay that has not ended.
+    pub replays: Vec<ReplayRecord>,
 }
 
 /// The end of a ledger.
@@ -193,6 +215,8 @@ pub struct OpenRunRecord {
     pub pages: u32,
     /// How the ended deliveries ended, with the run's total.
     pub counts: Counts,
+    /// About how many bytes those pages take.
+    pub bytes: u64,
     /// Of a run with open membership: the numbers of the clients whose delivery has ended.
     pub ended: RoaringBitmap,
 }

@@ -17,6 +17,7 @@ use super::pause::EndedRun;
 use super::queue::Limits;
 use super::registry::Registry;
 use super::repeats::Repeats;
+use super::replays::Replays;
 use super::rollout::Rollouts;
 use super::runs::{OpenRun, Runs};
 use super::sessions::Sessions;
@@ -67,6 +68,7 @@ pub struct Engine {
     pub(super) drain: Drain,
     pub(super) calendars: Calendars,
     pub(super) repeats: Repeats,
+    pub(super) replays: Replays,
     pub(super) withdrawn: Withdrawn,
     /// Connections whose windows may have got room.
     pub(super) to_pump: BTreeSet<SessionId>,
@@ -106,6 +108,7 @@ impl Engine {
             drain: Drain::new(DRAIN, now),
             calendars: Calendars::default(),
             repeats: Repeats::default(),
+            replays: Replays::default(),
             withdrawn: Withdrawn::default(),
             to_pump: BTreeSet::new(),
             last_serial: snapshot.last_serial.unwrap_or(Serial::from_bytes([0; 16])),
@@ -128,6 +131,9 @@ impl Engine {
             engine.calendars.bind(&mut job.spec.rule);
             engine.jobs.put(Entry { job: Arc::new(job), state });
         }
+        for record in snapshot.replays {
+            engine.replays.restore(record);
+        }
         for record in snapshot.open_runs {
             engine.restore_run(record);
         }
@@ -135,6 +141,7 @@ impl Engine {
         for repeat in snapshot.repeats {
             engine.repeats.put(repeat);
         }
+        engine.take_up_replays();
         engine
     }
 
@@ -162,6 +169,7 @@ impl Engine {
             client.is_none_or(|client| client.record.removed_at.is_some())
         });
         let gone: Vec<u32> = gone.collect();
+        self.replays.adopt(&run.run);
         self.runs.insert(run, expires_at);
         self.plan_waves(serial);
         self.take_up_rollout(serial, Some(&ends));
@@ -185,13 +193,15 @@ impl Engine {
         self.advance(now);
         self.actor = self.actor_of(&input);
         match input {
+            Input::Call { call, request, entropy, .. } if request.is_question() => {
+                // It is not recorded: nothing may come of it but the answer.
+                self.actor = Actor::Server;
+                let answer = self.request(request, entropy);
+                return self.reply(call, answer);
+            }
             Input::Call { call, request, entropy, .. } => {
-                let question = request.is_question();
                 let answer = self.request(request, entropy);
                 self.reply(call, answer);
-                if question {
-                    return;
-                }
             }
             Input::Boot { version, settings } => self.boot(version, settings),
             Input::Stopping => self.tell_server("stopped", crate::engine::VERSION.into()),
@@ -226,7 +236,8 @@ impl Engine {
             [self.runs.next_expiry(), self.held.next_deadline(), wave, self.deadlines.next()];
         let rollouts = self.rollouts.next_deadline();
         let others = [rollouts, self.repeats.next_deadline(), self.drain.next()];
-        jobs.into_iter().chain(runs).chain(others).flatten().min()
+        let replays = self.replays.next_deadline(self.started);
+        jobs.into_iter().chain(runs).chain(others).chain([replays]).flatten().min()
     }
 
     /// Does what is due by `now`, a bounded part of it: ask [`Engine::next_deadline`] again.
@@ -239,12 +250,14 @@ impl Engine {
         self.resume_due();
         self.fire_due();
         self.forget_repeats_due();
+        self.replays.stir_due(self.now, self.started);
         self.let_go();
     }
 
     /// Sends what has become free: held runs, rollouts that may go on, and deliveries for which a
     /// window has room.
     fn let_go(&mut self) {
+        self.advance_replays();
         self.release_held();
         while self.advance_rollouts() {
             // One that is aborted may set a held run free.
@@ -283,6 +296,7 @@ impl Engine {
         for (serial, repeats) in self.repeats.unsaved() {
             runs.entry(serial).or_default().extend(repeats);
         }
+        self.put_replays(&mut runs);
         self.units.extend(runs.into_values());
         self.units.extend(alone);
     }
@@ -317,10 +331,14 @@ impl Engine {
             Request::GroupClient(change) => self.group_client(&change),
             Request::ForgetRuns(serials) => Ok(self.forget_runs(serials)),
             Request::ForgetJobs(jobs) => Ok(self.forget_jobs(jobs)),
+            Request::NoteForgotten(forgotten) => Ok(self.note_forgotten(forgotten)),
             Request::PutCalendar(calendar) => self.put_calendar(calendar),
             Request::RemoveCalendar(name) => self.remove_calendar(&name),
             Request::LimitClient(limit) => self.limit_client(&limit),
             Request::LabelClient(change) => self.label_client(&change),
+            Request::Replay(replay) => self.replay(*replay, entropy),
+            Request::CancelReplay(id) => self.cancel_replay(id),
+            Request::ForgetReplays(ids) => Ok(self.forget_replays(ids)),
             question => self.answer(question),
         }
     }
@@ -408,7 +426,7 @@ impl Engine {
         let at = self.now;
         run.end(PageEntry { client: no, at, attempt, retried, outcome: outcome.clone() });
         let (job, command) = (run.run.job.clone(), run.run.command.name.clone());
-        let job_id = run.run.job_id;
+        let (job_id, replay_of) = (run.run.job_id, run.run.replay_of);
         let ended = run.run.ended_at.map(|_| run.run.counts);
         self.deliveries_open -= 1;
         self.rollouts.ended(serial, no, outcome.state, job_id, ended.is_some());
@@ -421,7 +439,13 @@ impl Engine {
         let (id, session) = (client.record.id.clone(), client.session);
         if let Some(job) = job_id {
             self.held.stir(job, serial, ended.is_some());
-            self.ended.extend(ended.map(|counts| EndedRun { job, serial, counts }));
+            self.replays.out_of_the_way(serial, no);
+            // What a replay brings about tells nothing of how the job fares now.
+            let own = ended.filter(|_| replay_of.is_none());
+            self.ended.extend(own.map(|counts| EndedRun { job, serial, counts }));
+        }
+        if let Some(of) = replay_of {
+            self.replay_went_on(of, serial, ended);
         }
         self.to_pump.extend(session);
         let sent = session.filter(|id| self.forget_sent(*id, serial));

@@ -186,6 +186,7 @@ impl Engine {
         let untaken = link.in_flight.iter().filter(|(_, sent)| sent.accept_by.is_some());
         self.begin_queue(no, untaken.map(|(serial, _)| *serial).collect());
         self.held.stir_all();
+        self.replays.stir_all();
         self.rollouts.left(no);
         let why = reason.clone();
         self.put_presence(no, |presence, now| {

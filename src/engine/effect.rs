@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::applied::{Applied, CalendarChange, Planned};
@@ -14,12 +15,14 @@ use crate::calendar::CalendarView;
 use crate::client_record::ClientView;
 use crate::command_limit::CommandLimit;
 use crate::forecast::{Outlook, Span};
-use crate::id::{ClientId, JobName, Serial};
+use crate::id::{ClientId, JobId, JobName, Serial};
 use crate::job::{Command, JobView, OnClientCrash};
 use crate::job_diff::FieldChange;
+use crate::keep::Keep;
 use crate::live::Progress;
 use crate::pause::SelectionChange;
 use crate::policy::Priority;
+use crate::replay::{Replay, ReplayPlan};
 use crate::rollout::RunProgress;
 use crate::run::{Attempt, DeliveryState, Run};
 use crate::time::Timestamp;
@@ -121,6 +124,10 @@ pub enum Reply {
     Jobs(Vec<JobView>),
     /// What became of the jobs of a selection.
     Selection(SelectionChange),
+    /// Runs that are being forgotten.
+    Forgetting(Vec<Serial>),
+    /// Jobs that say what of their history is kept.
+    Keeping(Vec<(JobId, Keep)>),
     /// One run.
     Run(Box<Run>),
     /// Runs.
@@ -137,6 +144,8 @@ pub enum Reply {
     Clients(Vec<ClientView>),
     /// Counts of everything.
     Status(Status),
+    /// What time it is.
+    Time(Timestamp),
     /// Where a job stands, for a forecast at that moment.
     Outlook(Timestamp, Outlook),
     /// Where jobs stand, for a forecast.
@@ -150,8 +159,14 @@ pub enum Reply {
     Calendar(Box<CalendarView>),
     /// Calendars.
     Calendars(Vec<CalendarView>),
+    /// The numbers of a group's members.
+    Members(RoaringBitmap),
     /// The submit was made before: the run of the first, which may have ended.
     Repeated(Serial),
+    /// A replay.
+    Replay(Box<Replay>),
+    /// What a replay would run.
+    ReplayPlan(Box<ReplayPlan>),
 }
 
 /// What would become of one job, and where it would then stand.

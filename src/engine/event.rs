@@ -4,10 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::input::Forgotten;
 use crate::actor::Actor;
-use crate::id::{CalendarName, ClientId, CommandName, JobId, JobName, Serial};
+use crate::id::{CalendarName, ClientId, CommandName, JobId, JobName, ReplayId, Serial};
 use crate::job::Missed;
 use crate::job_diff::FieldChange;
+use crate::replay::ReplayKind;
 use crate::rollout::Standing;
 use crate::run::{Cause, Counts, LateAnswer, Response};
 use crate::time::Timestamp;
@@ -195,6 +197,12 @@ pub enum What {
         /// Why.
         reason: String,
     },
+    /// A round of retention has forgotten ended runs.
+    Forgotten {
+        /// How much.
+        #[serde(flatten)]
+        forgotten: Forgotten,
+    },
     /// A calendar's definition changed.
     Calendar {
         /// The calendar.
@@ -203,6 +211,23 @@ pub enum What {
         change: String,
         /// How many jobs have another next firing by it, or none any more.
         moved: u64,
+    },
+    /// A replay was made or cancelled, or has ended.
+    Replay {
+        /// The replay.
+        replay: ReplayId,
+        /// What it repeats.
+        kind: ReplayKind,
+        /// The job that was asked for, if it was one.
+        job: Option<JobName>,
+        /// `created`, `cancelled` or `ended`.
+        change: String,
+        /// Runs that it has made.
+        started: u32,
+        /// Runs that it makes if it is not cancelled.
+        items: u32,
+        /// How the deliveries of those that have ended did.
+        counts: Counts,
     },
     /// A client answered what the server had ended itself; the first end stands.
     LateAnswer {

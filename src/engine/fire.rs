@@ -12,6 +12,7 @@ use super::jobs::Entry;
 use super::missed::{self, LATE};
 use super::overlap::Start;
 use super::repeats::Sought;
+use super::replays::run_of_job;
 use super::resolve::Salt;
 use super::runs::OpenRun;
 use super::spread;
@@ -34,6 +35,9 @@ struct Firing {
     scheduled_at: Timestamp,
     cause: Cause,
 }
+
+/// Why a submission cannot ask for the latest run alone.
+const NO_LATER_RUN: &str = "offline \"latest\" needs a job: a submitted command has no later run";
 
 impl Engine {
     /// Fires what is due by now, a bounded part of it, in serial order.
@@ -128,33 +132,7 @@ impl Engine {
         scheduled_at: Timestamp,
         cause: Cause,
     ) -> Run {
-        let spec = &job.spec;
-        self.start_run(Run {
-            serial,
-            job_id: Some(job.id),
-            job: Some(spec.name.clone()),
-            cause,
-            // Its size was checked when the job was applied.
-            command: Command { name: spec.command.clone(), params: spec.params.clone() },
-            target: spec.target.clone(),
-            scheduled_at,
-            fired_at: self.now,
-            offline: spec.offline,
-            expires_at: spec.expires_after.map(|after| scheduled_at.plus(after)),
-            overlap: spec.overlap,
-            overlap_scope: spec.overlap_scope,
-            spread: spec.spread,
-            jitter: spec.jitter,
-            on_client_crash: spec.on_client_crash,
-            policy: spec.policy(),
-            rollout: spec.rollout.clone(),
-            rollout_state: None,
-            cancelled_at: None,
-            ended_at: None,
-            reason: None,
-            counts: Counts::default(),
-            membership: spec.membership,
-        })
+        self.start_run(run_of_job(job, serial, self.now, scheduled_at, cause))
     }
 
     /// Runs a job now.
@@ -183,8 +161,7 @@ impl Engine {
         let (on_client_crash, membership) = (submission.on_client_crash, submission.membership);
         let Submission { target, command, params, offline, expires_after, .. } = submission;
         if offline == Offline::Latest {
-            let message = "offline \"latest\" needs a job: a submitted command has no later run";
-            return Err(RequestError::Invalid(message.into()));
+            return Err(RequestError::Invalid(NO_LATER_RUN.into()));
         }
         let command = Command::new(command, params)
             .map_err(|error| RequestError::Invalid(error.to_string()))?;
@@ -225,6 +202,9 @@ impl Engine {
             reason: None,
             counts: Counts::default(),
             membership,
+            bytes: 0,
+            forgotten: false,
+            replay_of: None,
         });
         Ok(Reply::Run(Box::new(run)))
     }
@@ -243,11 +223,16 @@ impl Engine {
         }
     }
 
-    /// Begins a run: resolves its target, records it, ends what its policy does not want
-    /// delivered, and sends the rest to those who are here.
-    fn start_run(&mut self, mut run: Run) -> Run {
+    /// Begins a run for those whom its target means now.
+    fn start_run(&mut self, run: Run) -> Run {
+        let targets = self.registry.resolve(&run.target, Salt::of_run(&run));
+        self.start_run_for(run, targets)
+    }
+
+    /// Begins a run for these clients: records it, ends what its policy does not want delivered,
+    /// and sends the rest to those who are here.
+    pub(super) fn start_run_for(&mut self, mut run: Run, mut targets: RoaringBitmap) -> Run {
         let serial = run.serial;
-        let mut targets = self.registry.resolve(&run.target, Salt::of_run(&run));
         let start = self.overlap_of_job(&run);
         if let Start::Never(reason) = &start {
             targets.clear();

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::replays::NewReplay;
 use crate::actor::{Actor, TokenName};
 use crate::calendar::Calendar;
 use crate::client_record::{Proof, TokenHash};
 use crate::command_limit::CommandLimit;
 use crate::forecast::ForecastQuery;
-use crate::id::{CalendarName, ClientId, GroupName, JobName, Serial};
+use crate::id::{CalendarName, ClientId, GroupName, JobId, JobName, ReplayId, Serial};
 use crate::job::JobSpec;
 use crate::job_past::RemovedJob;
 use crate::label::{Facts, LabelKey, Labels};
 use crate::pause::{JobSelection, PauseTerms};
 use crate::run::{Attempt, Outcome, Submission};
+use crate::time::Timestamp;
 
 /// A caller's number, by which the answer finds its way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -177,6 +179,8 @@ pub enum Request {
     },
     /// Counts of everything.
     Status,
+    /// What time it is for the engine.
+    Time,
     /// Where a job stands, for a forecast.
     Outlook(JobName),
     /// Where jobs stand, for a forecast: a bounded part of them, in the order of their names.
@@ -186,8 +190,13 @@ pub enum Request {
         /// The last name of the part before; `None`: from the start.
         after: Option<JobName>,
     },
-    /// Forget ended runs and their responses.
+    /// Forget a bounded part of these ended runs and their responses, the first first. The latest
+    /// run of all stays.
     ForgetRuns(Vec<Serial>),
+    /// The jobs that say what of their history is kept, in the order of their numbers.
+    Keeping(Page<JobId>),
+    /// Tell those who watch what a round of retention has forgotten.
+    NoteForgotten(Forgotten),
     /// Forget a part of the past of each of these removed jobs.
     ForgetJobs(Vec<RemovedJob>),
     /// Create or change a calendar.
@@ -198,10 +207,20 @@ pub enum Request {
     Calendar(CalendarName),
     /// Calendars in the order of their names.
     Calendars(Page<CalendarName>),
+    /// The numbers of the clients that are in a group.
+    Members(GroupName),
     /// Set labels of a client and take others away.
     LabelClient(Relabel),
     /// Say how many commands a client may run at once, from its next connection on.
     LimitClient(ClientLimit),
+    /// Run past runs again, or make up for firings of the past.
+    Replay(Box<NewReplay>),
+    /// What that would run.
+    PlanReplay(Box<NewReplay>),
+    /// Make no further run of a replay, and end those that are open.
+    CancelReplay(ReplayId),
+    /// Forget a part of each of these replays that have ended.
+    ForgetReplays(Vec<ReplayId>),
 }
 
 impl Request {
@@ -211,6 +230,7 @@ impl Request {
         match self {
             Self::GetJob(_)
             | Self::ListJobs(_)
+            | Self::Keeping(_)
             | Self::RunProgress(_)
             | Self::OpenRuns(_)
             | Self::OpenDeliveries(_)
@@ -218,10 +238,13 @@ impl Request {
             | Self::GetClient(_)
             | Self::ListClients { .. }
             | Self::Status
+            | Self::PlanReplay(_)
+            | Self::Time
             | Self::Outlook(_)
             | Self::Outlooks { .. }
             | Self::Calendar(_)
-            | Self::Calendars(_) => true,
+            | Self::Calendars(_)
+            | Self::Members(_) => true,
             Self::Apply(apply) => apply.dry_run,
             _ => false,
         }
@@ -243,6 +266,20 @@ pub struct Apply {
     /// Calendars; each name once. They are there before the jobs, and are never removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calendars: Vec<Calendar>,
+}
+
+/// What a round of retention has forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Ended runs.
+    pub runs: u64,
+    /// Their deliveries.
+    pub deliveries: u64,
+    /// About how many bytes they took, see [`Run::kept_bytes`](crate::Run::kept_bytes).
+    pub bytes: u64,
+    /// By age, runs that ended before this moment are forgotten, where their jobs do not say
+    /// otherwise.
+    pub before: Timestamp,
 }
 
 /// A job to pause.

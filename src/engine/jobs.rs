@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::forecast::{self, Outlook};
 use crate::id::{CalendarName, JobId, JobName};
 use crate::job::{Job, JobState, JobView};
+use crate::keep::Keep;
 use crate::time::Timestamp;
 
 /// A job in memory.
@@ -64,6 +65,8 @@ pub(super) struct Jobs {
     waking: BTreeSet<(Timestamp, JobId)>,
     /// The jobs whose rules name a calendar.
     users: BTreeMap<CalendarName, BTreeSet<JobId>>,
+    /// The jobs that say what of their history is kept.
+    keeping: BTreeMap<JobId, Keep>,
 }
 
 /// What a calendar that no job uses has.
@@ -119,6 +122,10 @@ impl Jobs {
         let id = entry.job.id;
         self.unindex(id);
         self.put_user(&entry.job);
+        match entry.job.spec.history {
+            Some(keep) => drop(self.keeping.insert(id, keep)),
+            None => drop(self.keeping.remove(&id)),
+        }
         self.names.insert(entry.job.spec.name.clone(), id);
         if let Some(due) = entry.due() {
             self.due.insert((due, id));
@@ -133,6 +140,7 @@ impl Jobs {
         self.unindex(id);
         let entry = self.entries.remove(&id)?;
         self.remove_user(&entry.job);
+        self.keeping.remove(&id);
         self.names.remove(&entry.job.spec.name);
         Some(entry)
     }
@@ -145,6 +153,14 @@ impl Jobs {
         if let Some(wakes) = entry.wakes() {
             self.waking.remove(&(wakes, id));
         }
+    }
+
+    /// The jobs that say what of their history is kept, those after a number only.
+    pub(super) fn keeping(&self, after: Option<JobId>, limit: usize) -> Vec<(JobId, Keep)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let start = after.map_or(Unbounded, Excluded);
+        let found = self.keeping.range((start, Unbounded)).take(limit);
+        found.map(|(id, keep)| (*id, *keep)).collect()
     }
 
     /// The jobs whose rules name a calendar.

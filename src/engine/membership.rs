@@ -47,7 +47,9 @@ impl Engine {
         }
         let joined = self.join(no);
         let mut unit = vec![Change::PutClient(record)];
-        unit.extend(self.runs.units().into_values().flatten());
+        let mut units = self.runs.units();
+        self.put_replays(&mut units);
+        unit.extend(units.into_values().flatten());
         self.store(unit);
         for serial in joined {
             self.deliver_joined(serial, no);

@@ -23,6 +23,7 @@ mod fire;
 mod forecast;
 mod input;
 mod jobs;
+mod keep;
 mod labels;
 mod late;
 mod membership;
@@ -35,6 +36,7 @@ mod queries;
 mod queue;
 mod registry;
 mod repeats;
+mod replays;
 mod resolve;
 mod rolling;
 mod rollout;
@@ -50,7 +52,7 @@ use std::time::Duration;
 pub use self::core::{EVENT_RESULT, Engine};
 pub use crate::job_diff::FieldChange;
 pub use applied::{Applied, CalendarChange, CalendarPlan, Moved, Planned};
-pub use attempts::RUN_GRACE;
+pub use attempts::{RUN_GRACE, retry_at};
 pub use change::{
     CHUNK, Change, Decision, LedgerEnd, Mark, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot,
 };
@@ -62,7 +64,8 @@ pub use effect::{
 pub use event::{EVENT_FIELD, EVENT_FIELDS, Event, What};
 pub use forecast::OUTLOOKS;
 pub use input::{
-    Apply, CallId, ClientLimit, Input, NewClient, Page, Pause, Regroup, Relabel, Request, SessionId,
+    Apply, CallId, ClientLimit, Forgotten, Input, NewClient, Page, Pause, Regroup, Relabel,
+    Request, SessionId,
 };
 pub use late::MAX_WITHDRAWN;
 pub use missed::{LATE, MAX_CATCH_UP};
@@ -70,6 +73,7 @@ pub use queue::{
     InvalidLimits, Limits, MAX_QUEUE_BYTES, MIN_QUEUE_BYTES, QUEUE_BYTES, QUEUE_DELIVERIES,
     QueueFull,
 };
+pub use replays::{NewReplay, ReplayParts, ReplayRecord, run_of_job};
 pub use sessions::{URGENT_WINDOW, WINDOW};
 pub use waits::{WAITS, Wait};
 

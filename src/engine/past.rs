@@ -40,13 +40,13 @@ impl Engine {
         unit.extend(rows.into_iter().map(Change::PutMissed));
     }
 
-    /// Forgets a part of the past of each of these removed jobs; called again and again, all of
+    /// Forgets a bounded part of the past of these removed jobs; called again and again, all of
     /// it.
     pub(super) fn forget_jobs(&mut self, jobs: Vec<RemovedJob>) -> Reply {
-        for job in jobs {
-            if !self.jobs.contains(job.job) {
-                self.store(vec![Change::ForgetJob(job)]);
-            }
+        let gone = jobs.into_iter().filter(|job| !self.jobs.contains(job.job));
+        let unit: Vec<Change> = gone.map(Change::ForgetJob).collect();
+        if !unit.is_empty() {
+            self.store(unit);
         }
         Reply::Done
     }

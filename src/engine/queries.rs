@@ -19,6 +19,7 @@ impl Engine {
         match question {
             Request::GetJob(name) => Ok(Reply::Job(Box::new(self.job(&name)?.view()))),
             Request::ListJobs(page) => Ok(self.list_jobs(&page)),
+            Request::Keeping(page) => Ok(self.keeping(&page)),
             Request::OpenRuns(serials) => Ok(Reply::Runs(
                 serials
                     .into_iter()
@@ -33,9 +34,16 @@ impl Engine {
                 Ok(Reply::Progress(self.progress(serial).map(Box::new)))
             }
             Request::ListClients { page, group } => self.list_clients(&page, group.as_ref()),
+            Request::Members(group) => {
+                let members = self.registry.members(&group).cloned().map(Reply::Members);
+                members
+                    .ok_or_else(|| not_found("group", group.as_str(), self.registry.group_names()))
+            }
             Request::Calendar(name) => Ok(Reply::Calendar(Box::new(self.calendar(&name)?))),
             Request::Calendars(page) => Ok(self.list_calendars(&page)),
             Request::Status => Ok(Reply::Status(self.status())),
+            Request::Time => Ok(Reply::Time(self.now)),
+            Request::PlanReplay(replay) => self.plan_replay(*replay),
             Request::Outlook(name) => self.outlook(&name),
             Request::Outlooks { query, after } => self.outlooks(&query, after.as_ref()),
             change => Err(RequestError::Invalid(format!("{change:?} is not a question"))),

@@ -61,7 +61,8 @@ struct Unsaved {
 
 impl OpenRun {
     /// A run that fires now.
-    pub(super) fn new(run: Run, open: RoaringBitmap) -> Self {
+    pub(super) fn new(mut run: Run, open: RoaringBitmap) -> Self {
+        run.bytes = run.own_bytes();
         let chunks = open.iter().map(|no| no / CHUNK).collect();
         let unsaved = Unsaved { run: true, chunks, ..Unsaved::default() };
         let members = members(&run, &open);
@@ -72,6 +73,7 @@ impl OpenRun {
     pub(super) fn restored(record: OpenRunRecord) -> Self {
         let mut run = record.run;
         run.counts = record.counts;
+        run.bytes = run.own_bytes() + record.bytes;
         let members = members(&run, &(&record.open | &record.ended));
         let marks = record.marks;
         Self { marks, members, ..Self::from_parts(run, record.open, record.pages) }
@@ -140,6 +142,7 @@ impl OpenRun {
         self.took_along.remove(no);
         self.begun.remove(&no);
         self.run.counts.retried += 1;
+        self.run.bytes += entry.outcome.kept_bytes();
         self.unsaved.entries.push(entry);
     }
 
@@ -187,6 +190,7 @@ impl OpenRun {
             }
         }
         self.run.counts.add(entry.outcome.state);
+        self.run.bytes += entry.outcome.kept_bytes();
         self.unsaved.chunks.insert(no / CHUNK);
         if self.open.is_empty() {
             self.run.ended_at = Some(entry.at);
@@ -383,6 +387,12 @@ impl Runs {
     /// The open runs of a job, oldest first.
     pub(super) fn of_job(&self, job: JobId) -> Vec<Serial> {
         self.by_job.get(&job).map(|runs| runs.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// All open runs, oldest first.
+    #[cfg(test)]
+    pub(super) fn open_now(&self) -> impl Iterator<Item = &Run> {
+        self.open.values().map(|open| &open.run)
     }
 
     /// The jobs that have open runs.

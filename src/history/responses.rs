@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ClientId, ClientNo, Serial};
-use crate::run::{Outcome, Response};
-use crate::store::page::{self, RESULT_PART, Row, StoredResult};
+use crate::run::Response;
+use crate::store::page::{self, Row};
 use crate::store::{Order, Store, StoreError, key, records, walk};
 
 /// Pages after which one read stops.
@@ -56,7 +56,7 @@ pub fn responses(
         next_page = page.saturating_add(1);
         for row in page::rows(&value).map_err(|problem| StoreError::corrupt(WHAT, &key, problem))? {
             let row = row.map_err(|problem| StoreError::corrupt(WHAT, &key, problem))?;
-            let outcome = outcome(store, serial, &key, &row)?;
+            let outcome = records::outcome(store, serial, &key, &row)?;
             bytes += outcome.result.as_ref().map_or(0, |result| result.text().len());
             let client = name(store, row.client)?;
             let Row { at, attempt, retried, .. } = row;
@@ -82,7 +82,7 @@ pub fn response(
         for row in page::rows(&value).map_err(|problem| StoreError::corrupt(WHAT, &key, problem))? {
             let row = row.map_err(|problem| StoreError::corrupt(WHAT, &key, problem))?;
             if row.client == no && !row.retried {
-                let outcome = outcome(store, serial, &key, &row)?;
+                let outcome = records::outcome(store, serial, &key, &row)?;
                 let client = client.clone();
                 let Row { at, attempt, retried, .. } = row;
                 return Ok(Some(Response { serial, client, at, attempt, retried, outcome }));
@@ -97,45 +97,4 @@ fn name(store: &dyn Store, no: ClientNo) -> Result<ClientId, StoreError> {
         Some(client) => Ok(client.id),
         None => Err(StoreError::corrupt("client", &key::client(no), "it is missing")),
     }
-}
-
-fn outcome(
-    store: &dyn Store,
-    serial: Serial,
-    key: &[u8],
-    row: &Row<'_>,
-) -> Result<Outcome, StoreError> {
-    let outside;
-    let text = match row.result {
-        None => None,
-        Some(StoredResult::Inline(text)) => Some(text),
-        Some(StoredResult::Outside { bytes }) => {
-            outside = join(store, serial, row.client, bytes)?;
-            Some(outside.as_str())
-        }
-    };
-    row.outcome(text).map_err(|problem| StoreError::corrupt(WHAT, key, problem))
-}
-
-/// A large result, from its pieces.
-fn join(
-    store: &dyn Store,
-    serial: Serial,
-    client: ClientNo,
-    bytes: u64,
-) -> Result<String, StoreError> {
-    const WHAT: &str = "result";
-    let mut joined = Vec::new();
-    for part in 0..bytes.div_ceil(RESULT_PART as u64) {
-        let part = u16::try_from(part).unwrap_or(u16::MAX);
-        let key = key::result(serial, client, part);
-        let piece = store.get(&key)?;
-        joined.extend(piece.ok_or_else(|| StoreError::corrupt(WHAT, &key, "it is missing"))?);
-    }
-    let key = key::result(serial, client, 0);
-    if joined.len() as u64 != bytes {
-        let problem = format!("it has {} bytes where {bytes} were written", joined.len());
-        return Err(StoreError::corrupt(WHAT, &key, problem));
-    }
-    String::from_utf8(joined).map_err(|error| StoreError::corrupt(WHAT, &key, error))
 }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use crate::id::{JobName, Serial};
 use crate::run::Run;
 use crate::store::{Order, Store, StoreError, key, records, walk};
-use crate::time::Timestamp;
 
 /// Runs that a query gives when it does not say.
 pub const DEFAULT_RUNS: usize = 100;
@@ -42,9 +41,9 @@ impl Default for RunQuery {
     }
 }
 
-/// A run. The counts of an open one are made by reading all its responses.
+/// A run; one of which a part is forgotten is not known any more. The counts of an open one are made by reading all its responses.
 pub fn run(store: &dyn Store, serial: Serial) -> Result<Option<Run>, StoreError> {
-    let Some(mut run) = records::run(store, serial)? else {
+    let Some(mut run) = records::run(store, serial)?.filter(|run| !run.forgotten) else {
         return Ok(None);
     };
     if run.ended_at.is_none() {
@@ -83,36 +82,8 @@ pub(super) fn runs_within(
     for entry in walk(store, start..end, Order::Down).take(looked_at) {
         let (key, value) = entry?;
         let run: Run = records::read("run", &key, &value)?;
-        if query.job.is_none() || query.job == run.job {
+        if !run.forgotten && (query.job.is_none() || query.job == run.job) {
             found.push(run);
-            if found.len() == limit {
-                break;
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Runs that ended before a moment, in serial order, `limit` at most: what retention may forget.
-///
-/// Looks at every run that was due before the moment, open ones too: a bound here would keep
-/// retention from ever passing a long row of runs that wait for an absent client.
-pub fn ended_before(
-    store: &dyn Store,
-    moment: Timestamp,
-    limit: usize,
-) -> Result<Vec<Serial>, StoreError> {
-    // No run ends before it is due, and its serial's time is when it was due.
-    let keys = key::all(key::RUN).start..key::run(Serial::from_parts(moment, 0));
-    let mut found = Vec::new();
-    if limit == 0 {
-        return Ok(found);
-    }
-    for entry in walk(store, keys, Order::Up) {
-        let (key, value) = entry?;
-        let run: Run = records::read("run", &key, &value)?;
-        if run.ended_at.is_some_and(|ended| ended < moment) {
-            found.push(run.serial);
             if found.len() == limit {
                 break;
             }

@@ -74,16 +74,6 @@ fn a_query_is_written_in_snake_case_and_unknown_fields_are_refused() {
 }
 
 #[test]
-fn runs_that_ended_before_a_moment_are_found_oldest_first() {
-    let store = many();
-    assert_eq!(ended_before(&store, at(10), 100).unwrap(), []);
-    assert_eq!(ended_before(&store, at(15), 100).unwrap(), [serial(0), serial(2), serial(4)]);
-    assert_eq!(ended_before(&store, at(15), 2).unwrap(), [serial(0), serial(2)]);
-    assert_eq!(ended_before(&store, at(15), 0).unwrap(), []);
-    assert_eq!(ended_before(&store, at(10_000), 1_000).unwrap().len(), 200);
-}
-
-#[test]
 fn an_open_run_is_counted_from_its_responses_and_an_ended_one_is_not() {
     let failed = Outcome::ended(DeliveryState::Failed, "disk full");
     let pages = |n| {

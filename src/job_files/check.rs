@@ -9,7 +9,7 @@ use crate::schedule::RULE_FIELDS;
 use crate::suggest;
 
 /// The fields of a job; a test holds them against [`JobSpec`].
-pub(super) const JOB_FIELDS: [&str; 23] = [
+pub(super) const JOB_FIELDS: [&str; 24] = [
     "name",
     "description",
     "target",
@@ -33,6 +33,7 @@ pub(super) const JOB_FIELDS: [&str; 23] = [
     "priority",
     "rollout",
     "per_client",
+    "history",
 ];
 
 /// The fields that every job has, and what stands in for them while another one is checked.

@@ -12,8 +12,8 @@ use super::entropy::Entropy;
 use super::link::{Answer, Letter, Link, ToSession};
 use super::live::LiveBoard;
 use crate::engine::{
-    CallId, CloseReason, Decision, Effect, Engine, Event, Input, Reply, RequestError, SessionId,
-    VERSION, What,
+    CallId, CloseReason, Effect, Engine, Event, Input, Reply, RequestError, SessionId, VERSION,
+    What,
 };
 use crate::recording::{Recorder, Restored};
 use crate::store::Batch;
@@ -178,12 +178,7 @@ impl Core {
     /// Takes out what has been decided: what is to be written, and what to do after that. When
     /// there is nothing to write, the inputs so far go with the next commit.
     pub(super) fn take(&mut self) -> (Commit, Released) {
-        let Decision { units, effects } = self.engine.take();
-        let told = effects.iter().filter_map(|effect| match effect {
-            Effect::Notify(event) if in_ledger(&event.what) => Some(Arc::clone(event)),
-            _ => None,
-        });
-        let mut commit = Commit { events: told.collect(), units, ..Commit::default() };
+        let (mut commit, effects) = Commit::of(self.engine.take());
         if let Some(recorder) = &mut self.recorder
             && (!commit.is_empty() || recorder.len() > MAX_UNWRITTEN)
         {
@@ -268,12 +263,6 @@ impl Core {
             let _ = outbound.try_send(ToSession::Close(CloseReason::Stopping));
         }
     }
-}
-
-/// Whether an event has an entry of its own in the ledger. Ends of deliveries are there by the
-/// pages of responses that have them.
-fn in_ledger(what: &What) -> bool {
-    !matches!(what, What::DeliveryEnded { .. } | What::AttemptEnded { .. })
 }
 
 impl Drop for Core {

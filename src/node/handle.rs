@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use super::CallError;
 use super::link::{Letter, Link, ToSession};
 use super::live::{LiveBoard, LiveDelivery};
+use super::tools::Tools;
 use crate::actor::{Actor, TokenName};
 use crate::calendar::{Calendar, CalendarView};
 use crate::client_record::{ClientView, Proof};
@@ -37,6 +38,8 @@ pub struct Handle {
     pub(super) sessions: Arc<AtomicU64>,
     /// Places for forecasts under way.
     pub(super) forecasts: Arc<Semaphore>,
+    /// Readings of the whole store.
+    pub(super) tools: Arc<Tools>,
     /// Places for parts of explanations that are read.
     pub(super) explanations: Arc<Semaphore>,
     /// Who asks by it.
@@ -227,11 +230,6 @@ impl Handle {
     /// Counts of everything.
     pub async fn status(&self) -> Result<Status, CallError> {
         expect_reply!(self.call(Request::Status).await?, Reply::Status(status) => status)
-    }
-
-    /// Forgets ended runs and their responses; those still open stay.
-    pub async fn forget(&self, runs: Vec<Serial>) -> Result<(), CallError> {
-        expect_reply!(self.call(Request::ForgetRuns(runs)).await?, Reply::Done => ())
     }
 
     /// What happens from now on. A watcher that falls behind by [`super::EVENTS`] loses the

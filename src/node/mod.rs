@@ -10,12 +10,17 @@ mod entropy;
 mod explain;
 mod forecast;
 mod handle;
+mod history;
+mod keep;
 mod link;
 pub mod live;
 mod past;
 mod reads;
+mod replay;
 mod rollout;
 mod run_loop;
+mod statistics;
+mod tools;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -29,20 +34,27 @@ use self::core::{Beginning, Core};
 use self::entropy::Entropy;
 use self::link::Letter;
 use self::run_loop::Loop;
+use self::tools::Tools;
 use crate::actor::Actor;
 use crate::bucket::Rate;
 use crate::engine::{DRAIN, Limits, RequestError};
 use crate::label::LabelTrust;
-use crate::recording::Restored;
-use crate::store::{SledOptions, SledStore, Store, StoreError, records};
+use crate::recording::{Found, Restored};
+use crate::store::{SledOptions, SledStore, Store, StoreError, Tee, records};
 use crate::time::{Clock, SystemClock};
 
 pub use explain::EXPLANATIONS;
 pub use forecast::FORECASTS;
 pub use handle::Handle;
+pub use keep::ForgottenPart;
 pub use link::ToSession;
 pub use live::{LiveBoard, LiveDelivery, Watch, WatchEnd};
 pub use run_loop::Fatal;
+pub use tools::{ByteStream, READINGS};
+
+pub use crate::store::exchange::ExportQuery;
+pub use crate::store::{KindStats, StoreStats};
+pub use statistics::Uncounted;
 
 /// Events that a slow watcher may be behind before it loses the oldest.
 pub const EVENTS: usize = 4_096;
@@ -161,10 +173,13 @@ impl Node {
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self, StartError> {
+        // What commits while a backup is taken is noted beneath all that follows.
+        let tee = Arc::new(Tee::new(store));
+        let store: Arc<dyn Store> = tee.clone();
         let snapshot = records::load(store.as_ref())?;
         let now = clock.now();
         let Options { labels, limits, drain, settings, record_inputs } = options;
-        let how = Restored { limits, labels, drain };
+        let how = Restored { limits, labels, drain, found: Found::of(&snapshot) };
         let engine = how.engine(snapshot, now);
         let beginning = Beginning { now, recorded: record_inputs.then_some(how), settings };
         let events = broadcast::Sender::new(EVENTS);
@@ -172,6 +187,7 @@ impl Node {
         let core = Core::new(engine, Entropy::new()?, events.clone(), live.clone(), beginning);
         let (inbox, letters) = mpsc::channel(INBOX);
         let (end, ended) = oneshot::channel();
+        let tools = Tools::new(tee, Arc::clone(&clock));
         let loop_store = Arc::clone(&store);
         let thread = std::thread::Builder::new().name("node".into()).spawn(move || {
             let result = Loop::new(core, letters, clock, loop_store).and_then(Loop::run);
@@ -193,6 +209,7 @@ impl Node {
             live,
             sessions,
             forecasts,
+            tools,
             explanations,
             actor,
         };

@@ -11,7 +11,6 @@ use crate::id::{ClientId, Serial};
 use crate::idempotency::Submitted;
 use crate::run::{LateAnswer, Response, Run, Submission};
 use crate::store::{Store, StoreError};
-use crate::time::Timestamp;
 
 impl Handle {
     /// Runs a command now, or gives back the run of an earlier submit by the submission's
@@ -95,15 +94,6 @@ impl Handle {
     ) -> Result<Vec<LateAnswer>, CallError> {
         self.run(serial).await?;
         self.read(move |store| history::late_answers(store, serial, &page)).await
-    }
-
-    /// Runs that ended before a moment, oldest first, at most `limit`: what retention forgets.
-    pub async fn ended_before(
-        &self,
-        before: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Serial>, CallError> {
-        self.read(move |store| history::ended_before(store, before, limit)).await
     }
 
     async fn open_runs(&self, serials: Vec<Serial>) -> Result<Vec<Run>, CallError> {

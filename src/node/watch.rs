@@ -95,7 +95,7 @@ impl Handle {
 }
 
 /// Waits until an event is of interest, or some were lost and it may have been among them.
-async fn news(
+pub(super) async fn news(
     events: &mut broadcast::Receiver<Arc<Event>>,
     interesting: impl Fn(&What) -> bool,
 ) -> Result<(), CallError> {

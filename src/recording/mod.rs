@@ -66,6 +66,34 @@ pub struct Restored {
     pub labels: LabelTrust,
     /// How fast deliveries leave that had waited.
     pub drain: Rate,
+    /// How much it found in the store.
+    pub found: Found,
+}
+
+/// How much an engine found in the store when it was restored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Jobs.
+    pub jobs: u64,
+    /// Clients, removed ones too.
+    pub clients: u64,
+    /// Runs with open deliveries.
+    pub open_runs: u64,
+    /// Open deliveries.
+    pub open_deliveries: u64,
+}
+
+impl Found {
+    /// How much a store gave back.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            jobs: snapshot.jobs.len() as u64,
+            clients: snapshot.clients.len() as u64,
+            open_runs: snapshot.open_runs.len() as u64,
+            open_deliveries: snapshot.open_runs.iter().map(|run| run.open.len()).sum(),
+        }
+    }
 }
 
 impl Restored {

@@ -7,10 +7,14 @@
 
 mod error;
 mod explain;
+mod history;
 mod http;
 mod lines;
 mod past;
+mod replay;
 mod rollout;
+mod statistics;
+mod store;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -39,6 +43,7 @@ use http::Http;
 
 pub use error::RemoteError;
 pub use lines::MAX_LINE;
+pub use store::ByteStream;
 
 /// The way to a node over HTTP. Cheap to clone.
 #[derive(Clone)]

@@ -17,7 +17,7 @@ use crate::run::{Response, Run};
 use crate::time::duration;
 
 /// How long one request of a wait is held by the server.
-const WAIT: Duration = Duration::from_secs(30);
+pub(super) const WAIT: Duration = Duration::from_secs(30);
 
 /// The pause after the first connection error of a wait; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -72,21 +72,7 @@ impl Remote {
     /// Waits for a run's end. Connection errors are borne for about a minute: the server may
     /// restart meanwhile.
     pub async fn wait(&self, serial: Serial) -> Result<Run, RemoteError> {
-        let mut failures = 0;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.wait_once(serial).await {
-                Ok(run) if run.ended_at.is_some() => return Ok(run),
-                Ok(_) => (failures, pause) = (0, FIRST_PAUSE),
-                Err(error) if is_passing(&error) && failures + 1 < MAX_FAILURES => {
-                    tracing::debug!(%serial, %error, "waiting for a run: trying again");
-                    failures += 1;
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        wait_for(|| self.wait_once(serial), |run: &Run| run.ended_at.is_some()).await
     }
 
     async fn wait_once(&self, serial: Serial) -> Result<Run, RemoteError> {
@@ -138,6 +124,28 @@ impl Remote {
                 Err(error) => stream::iter([Err(error)]).boxed(),
             })
             .boxed()
+    }
+}
+
+/// Asks again and again, the server holding each request, until the answer is as it is to be.
+pub(super) async fn wait_for<T, F: Future<Output = Result<T, RemoteError>>>(
+    ask: impl Fn() -> F,
+    is_it: impl Fn(&T) -> bool,
+) -> Result<T, RemoteError> {
+    let mut failures = 0;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match ask().await {
+            Ok(answer) if is_it(&answer) => return Ok(answer),
+            Ok(_) => (failures, pause) = (0, FIRST_PAUSE),
+            Err(error) if is_passing(&error) && failures + 1 < MAX_FAILURES => {
+                tracing::debug!(%error, "a wait: trying again");
+                failures += 1;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

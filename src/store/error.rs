@@ -49,6 +49,29 @@ pub enum StoreError {
         #[source]
         cause: std::io::Error,
     },
+    /// There is no store to look at.
+    #[error("there is no store in {}; name the data directory of a server", .path.display())]
+    Missing {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A restore or an import into the directory was cut short.
+    #[error(
+        "store {} is not whole: a restore or an import into it was cut short; empty the directory and do it again",
+        .path.display()
+    )]
+    Unfinished {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// The directory has something in it and was to be filled.
+    #[error("directory {} is not empty: it has {found:?}; name a new or an empty one", .path.display())]
+    NotEmpty {
+        /// The path as given.
+        path: PathBuf,
+        /// One of the things in it.
+        found: String,
+    },
     /// The store was written in a format that this version does not know.
     #[error(
         "store has format {found}, this version knows format {known}; use the version that wrote it (nothing was changed)"

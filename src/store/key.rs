@@ -24,11 +24,30 @@
 //! | `e` + calendar name (text) | a calendar, JSON of [`CalendarRecord`](crate::CalendarRecord) | calendar name |
 //! | `l` + 0 + idempotency key (text) | a submit that is remembered by it, JSON of [`Repeat`](crate::Repeat) | key |
 //! | `l` + 1 + SHA-256 (32) | a submit that is remembered by its content, JSON of the same | hash |
+//! | `t` + 0 + job id (16) + serial (16) | an ended run of the job (of none: zeros), see [`EndedRun`](super::records::EndedRun) | job, then serial |
+//! | `t` + 1 + hour (u32) + job id (16) | the statistics of a job in an hour, a [`Record`](crate::statistics::Record) | hour, then job id |
+//! | `t` + 2 + day (u32) + job id (16) | the same of a day | day, then job id |
+//! | `t` + 3 + hour (u32) + page (u32) | the statistics of 16 clients in an hour, the same | hour, then client number |
+//! | `t` + 4 + day (u32) + page (u32) | the same of a day | day, then client number |
+//! | `m` + `statistics` | up to where the ledger is counted in them, JSON of [`Counted`](crate::statistics::Counted) | |
+//! | `m` + `ended runs` | there once every ended run has its `t` 0 key: stores from before do not have them | |
+//! | `m` + `forgetting ` + serial (16) | a run of which a part is forgotten, and the rest is still to be | serial |
 //! | `g` + event (u64) | a page of the ledger, under the number of its first event, see [`ledger`](super::ledger) | event number |
 //! | `f` + commit (u64) + piece (u16) | the engine's inputs that one commit goes back to, see [`recording`](crate::recording) | commit, then position |
+//! | `h` + 0 + segment (u64) | which lists the index of the ledger has of a segment, see [`history`](crate::history) | segment |
+//! | `h` + list (1) + bucket (1) + segment (u64) + part (u16) | places of events in that segment, by what they are about | list, then bucket, then segment |
+//! | `m` + `index` | how far the ledger is indexed | |
 //! | `w` + serial (16) + client (u32) | a late answer, JSON of [`LateAnswer`](crate::LateAnswer) | serial, then client number |
+//! | `a` + 0 + replay id (16) | a replay, JSON of [`Replay`](crate::Replay) | replay id: when it was made |
+//! | `a` + 1 + replay id (16) + page (u32) | some of its items, JSON list of [`ReplayItem`](crate::ReplayItem) | replay id, then item |
+//! | `a` + 2 + replay id (16) + template (u32) | what its runs are made of, JSON of [`Run`](crate::Run) | replay id, then template |
+//! | `a` + 3 + replay id (16) + set (u32) + chunk (u32) | a set of clients among 4,096, in the form of `b` | replay id, then set, then client number |
+//! | `a` + 4 + replay id (16) + item (u32) | the run that the item has become, its serial (16) | replay id, then item |
 //! | `z` + 0 | there while a large unit is complete and being applied, see [`staging`](super::staging) | |
 //! | `z` + 1 + place (u32) + 0 or 1 + key | a staged deletion (0) or value (1) of `key` | place in the unit |
+//!
+//! A run that is being forgotten keeps its `r` key, marked, until all else of it is gone; its `t` 0
+//! key goes first.
 //!
 //! A run's page is one key (part 0) unless its responses are too many bytes for one value. An
 //! ended run has no `b` and no `d` keys; an open one has at least one `b`.
@@ -36,11 +55,28 @@
 //! A removed job has no `j` and `s` keys, and keeps its `v` and `x` keys for as long as its `n` and
 //! `o` keys are there. No job's name has a byte 0.
 
+mod derived;
+mod parts;
+mod replay;
+
 use std::ops::Range;
 
 use crate::id::{CalendarName, ClientId, ClientNo, JobId, JobName, Serial};
 use crate::idempotency::RepeatKey;
 use crate::time::Timestamp;
+
+pub use derived::{
+    all_ended, all_forgetting, counted, ended, ended_in, ended_of, ended_runs_listed, forgetting,
+    forgetting_in, statistics, statistics_before,
+};
+pub use parts::{
+    chunk_in, client_in, job_in, late_in, mark_in, missed_in, page_end, page_in, result_in,
+    revision_in, serial_in,
+};
+pub use replay::{
+    OfReplay, of_replay, replay, replay_chunk_in, replay_clients, replay_in, replay_part,
+    replay_part_in, replays,
+};
 
 /// Facts about the store.
 pub const META: u8 = b'm';
@@ -78,10 +114,16 @@ pub const CALENDAR: u8 = b'e';
 pub const REPEAT: u8 = b'l';
 /// Late answers.
 pub const LATE: u8 = b'w';
+/// What is derived: ended runs by job, and statistics.
+pub const DERIVED: u8 = b't';
 /// Pages of the ledger.
 pub const LEDGER: u8 = b'g';
 /// Recorded inputs.
 pub const INPUTS: u8 = b'f';
+/// Replays, and what belongs to them.
+pub const REPLAY: u8 = b'a';
+/// The index of the ledger.
+pub const INDEX: u8 = b'h';
 /// The redo log of large units.
 pub const STAGING: u8 = b'z';
 
@@ -120,6 +162,30 @@ pub fn inputs(commit: u64, piece: u16) -> Vec<u8> {
 pub fn inputs_in(key: &[u8]) -> Option<(u64, u16)> {
     let commit = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
     Some((commit, u16::from_be_bytes(key.get(9..)?.try_into().ok()?)))
+}
+
+/// The key of how far the ledger is indexed.
+#[must_use]
+pub fn index_position() -> Vec<u8> {
+    of(META, &[b"index"])
+}
+
+/// The key of which lists the index has of a segment.
+#[must_use]
+pub fn index_lists(segment: u64) -> Vec<u8> {
+    of(INDEX, &[&[0], &segment.to_be_bytes()])
+}
+
+/// The segment in a key of which lists the index has.
+#[must_use]
+pub fn segment_in(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(2..)?.try_into().ok()?))
+}
+
+/// The key of a part of a bucket of one of the index's lists.
+#[must_use]
+pub fn index_part(list: u8, bucket: u8, segment: u64, part: u16) -> Vec<u8> {
+    of(INDEX, &[&[list, bucket], &segment.to_be_bytes(), &part.to_be_bytes()])
 }
 
 /// The key of a job's definition.
@@ -282,43 +348,6 @@ pub fn pages_from(serial: Serial, first: u32) -> Range<Vec<u8>> {
     page(serial, first, 0)..of_run(PAGE, serial).end
 }
 
-/// The serial in a key of a run, of open deliveries, of a page or of a result.
-#[must_use]
-pub fn serial_in(key: &[u8]) -> Option<Serial> {
-    Some(Serial::from_bytes(key.get(1..17)?.try_into().ok()?))
-}
-
-/// The job id in a key of a definition or a standing.
-#[must_use]
-pub fn job_in(key: &[u8]) -> Option<JobId> {
-    Some(JobId::from_bytes(key.get(1..)?.try_into().ok()?))
-}
-
-/// The client's number in a key of a client or of when it was last here.
-#[must_use]
-pub fn client_in(key: &[u8]) -> Option<ClientNo> {
-    Some(ClientNo(u32::from_be_bytes(key.get(1..)?.try_into().ok()?)))
-}
-
-/// The chunk in a key of open deliveries.
-#[must_use]
-pub fn chunk_in(key: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(key.get(17..)?.try_into().ok()?))
-}
-
-/// Mark and chunk in a key of open deliveries with a mark.
-#[must_use]
-pub fn mark_in(key: &[u8]) -> Option<(u8, u32)> {
-    Some((*key.get(17)?, u32::from_be_bytes(key.get(18..)?.try_into().ok()?)))
-}
-
-/// Page and part in a key of responses.
-#[must_use]
-pub fn page_in(key: &[u8]) -> Option<(u32, u16)> {
-    let page = u32::from_be_bytes(key.get(17..21)?.try_into().ok()?);
-    Some((page, u16::from_be_bytes(key.get(21..)?.try_into().ok()?)))
-}
-
 /// Whether it is a put, and the key, in a key of a staged operation.
 #[must_use]
 pub fn staged_in(key: &[u8]) -> Option<(bool, &[u8])> {
@@ -367,97 +396,4 @@ fn under(prefix: Vec<u8>) -> Range<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn serial(time: u64, low: u128) -> Serial {
-        Serial::from_parts(Timestamp::from_millis(i64::try_from(time).unwrap()), low)
-    }
-
-    proptest! {
-        #[test]
-        fn order_in_memory_is_order_on_disk(
-            a in (0_u64..1 << 48, 0_u128..1 << 80, any::<u32>(), any::<u16>()),
-            b in (0_u64..1 << 48, 0_u128..1 << 80, any::<u32>(), any::<u16>()),
-        ) {
-            let (sa, sb) = (serial(a.0, a.1), serial(b.0, b.1));
-            prop_assert_eq!(run(sa).cmp(&run(sb)), sa.cmp(&sb));
-            prop_assert_eq!(open(sa, a.2).cmp(&open(sb, b.2)), (sa, a.2).cmp(&(sb, b.2)));
-            prop_assert_eq!(
-                page(sa, a.2, a.3).cmp(&page(sb, b.2, b.3)),
-                (sa, a.2, a.3).cmp(&(sb, b.2, b.3))
-            );
-            prop_assert_eq!(
-                result(sa, ClientNo(a.2), a.3).cmp(&result(sb, ClientNo(b.2), b.3)),
-                (sa, a.2, a.3).cmp(&(sb, b.2, b.3))
-            );
-            prop_assert_eq!(client(ClientNo(a.2)).cmp(&client(ClientNo(b.2))), a.2.cmp(&b.2));
-            let (ja, jb) = (JobId::from_bytes(sa.to_bytes()), JobId::from_bytes(sb.to_bytes()));
-            prop_assert_eq!(
-                revision(ja, a.2).cmp(&revision(jb, b.2)), (ja, a.2).cmp(&(jb, b.2))
-            );
-            let (na, nb) = (u64::from(a.2) << 20, u64::from(b.2) << 20);
-            prop_assert_eq!(missed(ja, na).cmp(&missed(jb, nb)), (ja, na).cmp(&(jb, nb)));
-            prop_assert_eq!(
-                removal(sa.time(), jb).cmp(&removal(sb.time(), ja)),
-                (sa.time(), jb).cmp(&(sb.time(), ja))
-            );
-            prop_assert_eq!(
-                staged(a.2, true, &run(sa)).cmp(&staged(b.2, true, &run(sa))),
-                a.2.cmp(&b.2)
-            );
-        }
-
-        #[test]
-        fn a_key_gives_back_what_it_was_made_of(
-            time in 0_u64..1 << 48, low in 0_u128..1 << 80, n in any::<u32>(), part in any::<u16>(),
-        ) {
-            let serial = serial(time, low);
-            let job_id = JobId::from_bytes(serial.to_bytes());
-            prop_assert_eq!(serial_in(&run(serial)), Some(serial));
-            prop_assert_eq!(job_in(&job(job_id)), Some(job_id));
-            prop_assert_eq!(chunk_in(&open(serial, n)), Some(n));
-            prop_assert_eq!(page_in(&page(serial, n, part)), Some((n, part)));
-            prop_assert_eq!(client_in(&presence(ClientNo(n))), Some(ClientNo(n)));
-            let inner = page(serial, n, part);
-            let staged = staged(n, false, &inner);
-            prop_assert_eq!(staged_in(&staged), Some((false, &inner[..])));
-        }
-
-        #[test]
-        fn reading_any_key_never_panics(key in proptest::collection::vec(any::<u8>(), 0..40)) {
-            let _ = (serial_in(&key), job_in(&key), client_in(&key), chunk_in(&key));
-            let _ = (page_in(&key), staged_in(&key), show(&key));
-        }
-    }
-
-    #[test]
-    fn a_range_holds_the_removed_jobs_of_its_name_and_no_others() {
-        let name = |text: &str| text.parse::<JobName>().unwrap();
-        let (lowest, highest) = (JobId::from_bytes([0; 16]), JobId::from_bytes([0xff; 16]));
-        let named = removed_named(&name("db"));
-        assert!([lowest, highest].iter().all(|id| named.contains(&removed(&name("db"), *id))));
-        for other in ["d", "dA", "dc", "db/a", "db-", "db0"] {
-            assert!(!named.contains(&removed(&name(other), highest)), "{other}");
-        }
-        let (one, two) = (Timestamp::from_millis(1), Timestamp::from_millis(2));
-        assert!(removed_before(two).contains(&removal(one, highest)));
-        assert!(!removed_before(two).contains(&removal(two, lowest)));
-        assert!(of_job(MISSED, highest).contains(&missed(highest, u64::MAX)));
-        assert!(!of_job(REVISION, highest).contains(&missed(highest, 0)));
-    }
-
-    #[test]
-    fn a_range_holds_the_keys_of_its_run_and_no_others() {
-        let highest = Serial::from_bytes([0xff; 16]);
-        let keys = of_run(PAGE, highest);
-        assert!(keys.contains(&page(highest, u32::MAX, u16::MAX)));
-        assert!(!keys.contains(&result(highest, ClientNo(0), 0)));
-        let (one, two) = (serial(1, 0), serial(1, 1));
-        assert!(of_run(OPEN, one).contains(&open(one, u32::MAX)));
-        assert!(!of_run(OPEN, one).contains(&open(two, 0)));
-        assert!(!all_staged().contains(&staging_marker()));
-        assert!(all(STAGING).contains(&staging_marker()));
-    }
-}
+mod tests;

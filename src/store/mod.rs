@@ -7,30 +7,48 @@
 //! The way in is [`records`]: it turns the engine's changes into operations and gives back what
 //! the engine needs at the start. [`key`] documents every key, [`page`] the form of responses,
 //! [`staging`] how a large unit stays atomic, [`conformance`] what an implementation must hold.
+//!
+//! Beside it are the tools: [`backup`] copies a store while it is written, [`check`] finds what is
+//! wrong in one, [`exchange`] writes and reads what is in it as text, [`kinds`] is the table of
+//! what there is to check and count.
 
 use std::ops::Range;
+use std::path::Path;
 
+pub mod backup;
+pub mod check;
 pub mod conformance;
 mod error;
+pub mod exchange;
 mod format;
+mod fresh;
 pub mod key;
+pub mod kinds;
 pub mod ledger;
+mod left;
 mod memory;
 mod open_set;
 pub mod page;
 pub mod records;
 mod sled;
 pub mod staging;
+mod stats;
+mod tee;
 mod walk;
 pub mod writer;
 
 #[cfg(test)]
 pub(crate) mod faulty;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use self::sled::{CACHE_BYTES, SledOptions, SledStore, Step};
 pub use error::StoreError;
 pub use format::{FORMAT, prepare};
+pub use left::AsOpened;
 pub use memory::MemoryStore;
+pub use stats::{KindStats, StoreStats, stats};
+pub use tee::{Capture, MAX_SPOOL, Tee, TeeError};
 pub use walk::{Walk, walk};
 
 /// Operations to one batch, at most; larger units are staged (see [`staging`]).
@@ -96,4 +114,21 @@ pub trait Store: Send + Sync + 'static {
     /// After an error it is not known which of the batches are there (each is there as a whole or
     /// not at all): stop, and open the store again.
     fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError>;
+
+    /// The directory that it is in. Default: it has none.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+
+    /// The bytes that it takes on disk. Default: none, or it cannot tell.
+    fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// Every key there can be.
+#[must_use]
+pub fn everything() -> Range<Vec<u8>> {
+    // No kind's letter is 255; this is above what a damaged key could begin with.
+    Vec::new()..vec![u8::MAX; 64]
 }

@@ -172,6 +172,16 @@ pub enum StoredResult<'a> {
 }
 
 impl Row<'_> {
+    /// About how many bytes it takes, as [`Outcome::kept_bytes`] counts them.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        let result = self.result.map(|result| match result {
+            StoredResult::Inline(text) => text.len(),
+            StoredResult::Outside { bytes } => usize::try_from(bytes).unwrap_or(usize::MAX),
+        });
+        Outcome::bytes_of(self.reason.map(str::len), result)
+    }
+
     /// The outcome, with the result given: its text, or what was found outside.
     pub fn outcome(&self, result: Option<&str>) -> Result<Outcome, Damaged> {
         let result = match result {

@@ -19,19 +19,30 @@ use crate::run::{Counts, DeliveryState, Run};
 use crate::target::Membership;
 use crate::time::Timestamp;
 
+mod ended;
 mod past;
+mod replays;
+#[cfg(test)]
+pub(crate) use replays::tests::unit as a_replay;
+mod responses;
 pub use past::{job, revision};
+pub use responses::{outcome, result_text};
+mod statistics;
+pub use ended::{EndedRun, ended_run, list};
+pub(super) use ended::{looks_at_any_of, searches};
+pub use replays::{replay, replay_items, replay_job, replay_run};
+pub use statistics::{counted, old_statistics, put_statistics, statistics};
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
-/// returns. Units share one flush unless one is large or forgets something.
+/// returns. Units share one flush unless one is large, or forgets what one before it has written.
 ///
 /// After [`StoreError::TooLarge`] or [`StoreError::Invalid`] that unit and those after it are not
 /// written. After any other error it is not known which are: stop, and open the store again.
 pub fn write(store: &dyn Store, units: &[Vec<Change>]) -> Result<(), StoreError> {
     let mut ready = Vec::with_capacity(units.len());
-    for unit in units {
-        if unit.iter().any(|it| matches!(it, Change::ForgetRun(_) | Change::ForgetJob(_))) {
-            // It deletes what it finds, so what comes before must be there to be found.
+    for (at, unit) in units.iter().enumerate() {
+        // It deletes what it finds, so what comes before must be there to be found.
+        if looks_at_any_of(unit, &units[at - ready.len()..at]) {
             staging::write_units(store, std::mem::take(&mut ready))?;
         }
         match encode(store, unit) {
@@ -70,7 +81,10 @@ pub(super) fn encode_change(
             ops.push(Op::Delete(key::job(*id)));
             ops.push(Op::Delete(key::job_state(*id)));
         }
-        Change::PutRun(run) => ops.push(put("run", key::run(run.serial), &**run)?),
+        Change::PutRun(run) => {
+            ops.push(put("run", key::run(run.serial), &**run)?);
+            ops.extend(ended::index(run));
+        }
         Change::PutOpen { serial, chunk, open } => {
             ops.push(put_set(key::open(*serial, *chunk), *chunk, open)?);
         }
@@ -86,7 +100,7 @@ pub(super) fn encode_change(
             ops.push(Op::Put(key::client_id(&client.id), no));
         }
         Change::PutPresence(no, presence) => ops.push(put_presence(*no, presence)?),
-        Change::ForgetRun(serial) => forget(store, ops, *serial)?,
+        Change::ForgetRun(serial) => ended::forget(store, ops, *serial)?,
         Change::PutMissed(_)
         | Change::PutRevision(_)
         | Change::PutRemoved(_)
@@ -95,6 +109,10 @@ pub(super) fn encode_change(
             ops.push(put("calendar", key::calendar(record.spec.name()), &**record)?);
         }
         Change::RemoveCalendar(name) => ops.push(Op::Delete(key::calendar(name))),
+        Change::PutReplay(_)
+        | Change::PutReplayParts(..)
+        | Change::PutReplayRun { .. }
+        | Change::ForgetReplay(_) => replays::encode(store, ops, change)?,
         Change::PutRepeat(repeat) => {
             ops.push(put("remembered submit", key::repeat(&repeat.key), &**repeat)?);
         }
@@ -173,25 +191,6 @@ fn put_presence(no: ClientNo, presence: &Presence) -> Result<Op, StoreError> {
     put("presence", key::presence(no), &Presence { reason, ..presence.clone() })
 }
 
-fn forget(store: &dyn Store, ops: &mut Vec<Op>, serial: Serial) -> Result<(), StoreError> {
-    let ranges = [key::OPEN, key::MARK, key::PAGE, key::RESULT, key::LATE]
-        .map(|kind| key::of_run(kind, serial));
-    // What this very unit has put is not in the store yet.
-    let put_here: Vec<Op> = ops
-        .iter()
-        .filter(|op| ranges.iter().any(|range| range.contains(&op.key().to_vec())))
-        .map(|op| Op::Delete(op.key().to_vec()))
-        .collect();
-    ops.push(Op::Delete(key::run(serial)));
-    ops.extend(put_here);
-    for range in ranges {
-        for entry in walk(store, range, Order::Up) {
-            ops.push(Op::Delete(entry?.0));
-        }
-    }
-    Ok(())
-}
-
 /// Everything that the engine keeps in memory. Makes the store ready first, see [`prepare`].
 pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
     prepare(store)?;
@@ -210,6 +209,7 @@ pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
         repeats: load_all(store, "remembered submit", key::REPEAT)?,
         settings: get(store, "settings", &key::settings())?.unwrap_or_default(),
         ledger_end: super::ledger::Head::of(store)?.end(),
+        replays: replays::load(store)?,
     })
 }
 
@@ -283,10 +283,11 @@ fn load_open_runs(store: &dyn Store) -> Result<Vec<OpenRunRecord>, StoreError> {
         .map(|(serial, open)| {
             let run = run(store, serial)?
                 .ok_or_else(|| StoreError::corrupt("run", &key::run(serial), "it is missing"))?;
-            let Ended { pages, counts, tried, clients, ends } = ended(store, &run)?;
+            let Ended { pages, counts, bytes, tried, clients, ends } = ended(store, &run)?;
             let tried = tried.into_iter().filter(|(no, ..)| open.contains(no.0)).collect();
             let marks = marks(store, serial)?;
-            Ok(OpenRunRecord { run, open, marks, tried, ends, pages, counts, ended: clients })
+            let ended = clients;
+            Ok(OpenRunRecord { run, open, marks, tried, ends, pages, counts, bytes, ended })
         })
         .collect()
 }
@@ -305,7 +306,10 @@ pub fn open_clients(store: &dyn Store, serial: Serial) -> Result<RoaringBitmap, 
 }
 
 /// The marks on a run's open deliveries.
-fn marks(store: &dyn Store, serial: Serial) -> Result<BTreeMap<Mark, RoaringBitmap>, StoreError> {
+pub(super) fn marks(
+    store: &dyn Store,
+    serial: Serial,
+) -> Result<BTreeMap<Mark, RoaringBitmap>, StoreError> {
     const WHAT: &str = "marks of deliveries";
     let mut marks: BTreeMap<Mark, RoaringBitmap> = BTreeMap::new();
     for entry in walk(store, key::of_run(key::MARK, serial), Order::Up) {
@@ -350,6 +354,8 @@ pub struct Ended {
     pub pages: u32,
     /// How the ended deliveries ended, with the run's total.
     pub counts: Counts,
+    /// About how many bytes the responses take.
+    pub bytes: u64,
     /// Attempts that were followed by another, the last of each client: its number, and when.
     pub tried: Vec<(ClientNo, u32, Timestamp)>,
     /// Of a run with open membership: the clients whose delivery has ended.
@@ -364,7 +370,7 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
     let mut counts = Counts { total: run.counts.total, ..Counts::default() };
     let mut tried = BTreeMap::new();
     let mut ends = Vec::new();
-    let mut pages = 0;
+    let (mut pages, mut bytes) = (0, 0);
     let mut clients = RoaringBitmap::new();
     for entry in walk(store, key::of_run(key::PAGE, run.serial), Order::Up) {
         let (key, value) = entry?;
@@ -372,6 +378,7 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
         let damaged = |problem| StoreError::corrupt(WHAT, &key, problem);
         for row in page::rows(&value).map_err(damaged)? {
             let row = row.map_err(damaged)?;
+            bytes = u64::saturating_add(bytes, row.kept_bytes());
             if row.retried {
                 counts.retried += 1;
                 tried.insert(row.client, (row.attempt, row.at));
@@ -385,10 +392,10 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
         }
     }
     let tried = tried.into_iter().map(|(no, (attempt, at))| (no, attempt, at)).collect();
-    Ok(Ended { pages, counts, tried, clients, ends })
+    Ok(Ended { pages, counts, bytes, tried, clients, ends })
 }
 
-fn get<T: DeserializeOwned>(
+pub(super) fn get<T: DeserializeOwned>(
     store: &dyn Store,
     what: &'static str,
     key: &[u8],

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::fresh::{is_unfinished, sync_directory};
 use super::{Batch, Entry, Op, Order, Store, StoreError, prepare};
 use crate::lock_file::{LockError, LockFile, patiently};
 
@@ -78,10 +79,38 @@ impl SledStore {
     /// [`prepare`].
     ///
     /// Refuses a path that is no directory or cannot be written, a store that another process
-    /// has open, and a store of an unknown format.
+    /// has open, one of an unknown format, and one that a restore has not finished.
     pub fn open(path: impl AsRef<Path>, options: SledOptions) -> Result<Self, StoreError> {
         let path = path.as_ref();
         create_directory(path)?;
+        if is_unfinished(path) {
+            return Err(StoreError::Unfinished { path: path.to_owned() });
+        }
+        let store = Self::open_unprepared(path, options)?;
+        prepare(&store)?;
+        Ok(store)
+    }
+
+    /// Opens a store that is there and leaves it as it is, a unit that a crash has cut short
+    /// included: to look at it. sled itself may bring its file in order.
+    pub fn open_as_it_is(path: impl AsRef<Path>, options: SledOptions) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        if !Self::is_in(path) {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
+        if is_unfinished(path) {
+            return Err(StoreError::Unfinished { path: path.to_owned() });
+        }
+        Self::open_unprepared(path, options)
+    }
+
+    /// Whether there is a store in a directory.
+    pub(super) fn is_in(path: &Path) -> bool {
+        path.join(DATA_FILE).is_file()
+    }
+
+    /// Opens a store in a directory that exists, and writes nothing to it.
+    pub(super) fn open_unprepared(path: &Path, options: SledOptions) -> Result<Self, StoreError> {
         let lock = take_lock(path)?;
         let config = sled::Config::new()
             .path(path)
@@ -95,15 +124,13 @@ impl SledStore {
             .map_err(|error| StoreError::failed("opening the data file", error))?;
         // The names of new files are durable only when their directory is.
         sync_directory(path).map_err(|error| StoreError::failed("syncing the directory", error))?;
-        let store = Self {
+        Ok(Self {
             db,
             writer: Mutex::new(Writer { data, failed: false }),
             on_step: options.on_step,
             path: path.to_owned(),
             _lock: lock,
-        };
-        prepare(&store)?;
-        Ok(store)
+        })
     }
 
     /// Bytes that the store takes on disk.
@@ -179,9 +206,17 @@ impl Store for SledStore {
         writer.failed = false;
         Ok(())
     }
+
+    fn directory(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
+    fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {
+        self.size_on_disk().map(Some)
+    }
 }
 
-fn create_directory(path: &Path) -> Result<(), StoreError> {
+pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
     let existed = path.is_dir();
     std::fs::create_dir_all(path).map_err(|cause| match cause.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
@@ -195,10 +230,6 @@ fn create_directory(path: &Path) -> Result<(), StoreError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     sync_directory(parent.unwrap_or(Path::new(".")))
         .map_err(|cause| StoreError::Unusable { path: path.to_owned(), cause })
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 /// Whether sled could not lock its file. It wraps the system's error in a text of its own.

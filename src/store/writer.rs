@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::ledger::{Builder, Head};
 use super::{Batch, MAX_OPS, Op, Store, StoreError, key, records, staging};
 use crate::bytes::put_varint;
-use crate::engine::{Change, Event, PageEntry, What};
+use crate::engine::{Change, Decision, Effect, Event, PageEntry, What};
 use crate::id::{ClientId, JobId, JobName, Serial};
 use crate::run::Outcome;
 use crate::time::Timestamp;
@@ -43,6 +43,17 @@ pub struct Commit {
 }
 
 impl Commit {
+    /// What a decision writes, with the events that it notifies of; and what waits for it. Ends
+    /// of deliveries are told by the pages of responses that have them.
+    #[must_use]
+    pub fn of(Decision { units, effects }: Decision) -> (Self, Vec<Effect>) {
+        let told = effects.iter().filter_map(|effect| match effect {
+            Effect::Notify(event) if is_told(&event.what) => Some(Arc::clone(event)),
+            _ => None,
+        });
+        (Self { events: told.collect(), units, ..Self::default() }, effects)
+    }
+
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -75,7 +86,7 @@ impl Writer {
     }
 
     /// Writes a commit; all of it is durable when it returns. Units share one flush, unless one
-    /// is large or forgets something. An empty commit writes nothing.
+    /// is large, or forgets what one before it has written. An empty commit writes nothing.
     ///
     /// After an error it is not known what of it is there: stop, and open the store again.
     pub fn write(&mut self, store: &dyn Store, commit: &Commit) -> Result<(), StoreError> {
@@ -97,12 +108,16 @@ impl Writer {
         }
         let mut gather = Gather::new(self.head, commit, most);
         let mut homes = homes(commit).into_iter();
-        for changes in &commit.units {
-            let searches = searches(changes);
+        let mut written = 0;
+        for (at, changes) in commit.units.iter().enumerate() {
+            let searches = records::searches(changes);
             if searches {
-                // What it searches for must be there to be found.
                 gather.close();
-                gather.flush(store)?;
+                // What it searches for must be there to be found.
+                if records::looks_at_any_of(changes, &commit.units[written..at]) {
+                    gather.flush(store)?;
+                    written = at;
+                }
             }
             let unit = encode(store, changes, homes.next().unwrap_or_default())?;
             let alone = searches || unit.ops.len() > ROOM;
@@ -252,9 +267,9 @@ fn pieces(commit: u64, first_event: u64, inputs: &[u8]) -> Vec<Op> {
         .collect()
 }
 
-/// Whether a unit finds what it deletes by searching the store.
-fn searches(unit: &[Change]) -> bool {
-    unit.iter().any(|change| matches!(change, Change::ForgetRun(_) | Change::ForgetJob(_)))
+/// Whether an event has an entry of its own in the ledger.
+fn is_told(what: &What) -> bool {
+    !matches!(what, What::DeliveryEnded { .. } | What::AttemptEnded { .. })
 }
 
 fn encode(store: &dyn Store, changes: &[Change], events: Vec<usize>) -> Result<Unit, StoreError> {
@@ -302,6 +317,7 @@ fn digest_change(digest: &mut crc32fast::Hasher, change: &Change, ops: &[Op]) {
         }
         Change::ForgetRun(serial) => digest.update(&serial.to_bytes()),
         Change::ForgetJob(removed) => digest.update(&removed.job.to_bytes()),
+        Change::ForgetReplay(id) => digest.update(&id.to_bytes()),
         _ => {
             for op in ops {
                 digest.update(op.key());

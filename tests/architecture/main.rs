@@ -13,7 +13,8 @@ use scan::{Source, line_of};
 
 /// Types and pure functions, below everything else; they may use each other.
 const DOMAIN: &str = "actor bucket bytes calendar client_record command_limit delivery_state forecast id idempotency job \
-     job_diff job_past json label live pause policy rollout run schedule suggest target time";
+     job_diff job_past json keep label live pause policy replay rollout run schedule size \
+     statistics suggest target time";
 
 /// Each top-level module and the others that it may import. `domain` stands for [`DOMAIN`].
 /// Imports point upwards here: a module may name only those in rows above its own.
@@ -24,6 +25,7 @@ const TABLE: &[(&str, &str)] = &[
     ("lock_file", ""),
     ("store", "domain engine lock_file"),
     ("history", "domain engine store"),
+    ("reenact", "domain engine recording store history"),
     ("explain", "domain engine store history"),
     ("node", "domain engine explain recording store history"),
     ("access", ""),
@@ -33,12 +35,12 @@ const TABLE: &[(&str, &str)] = &[
     ("wire", "domain"),
     ("client", "domain handlers lock_file wire"),
     ("server", "domain engine handlers node wire"),
-    ("housekeeping", "domain node"),
+    ("housekeeping", "domain engine store history node"),
     ("api", "domain access engine explain history node"),
     ("remote", "domain api engine explain history node"),
     (
         "cli",
-        "domain engine explain store history node access agent job_files handlers wire client server \
+        "domain engine explain store history node access agent job_files handlers reenact wire client server \
          housekeeping api remote",
     ),
 ];

@@ -9,20 +9,25 @@
 
 #[path = "../common/random.rs"]
 mod random;
+mod replays;
 mod tally;
+mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fleetcron::engine::{
-    Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, Pause, Regroup, Reply, Request,
-    SessionId, Snapshot, What,
+    Apply, CallId, CloseReason, Effect, Engine, Input, NewClient, NewReplay, Pause, Regroup, Reply,
+    Request, SessionId, Snapshot, What,
 };
+use fleetcron::recording::{Found, Recorder, Restored};
+use fleetcron::reenact::{self, Source};
+use fleetcron::store::writer::{Commit, Writer};
 use fleetcron::store::{MemoryStore, records};
 use fleetcron::{
-    Attempt, Calendar, CatchUp, Cause, ClientId, Counts, DeliveryState, JobSpec, Json, Membership,
-    Offline, Outcome, Overlap, OverlapScope, Proof, Rule, Run, Serial, Submission, Target,
-    Timestamp, history,
+    Attempt, Calendar, CatchUp, Cause, ClientId, Counts, DeliveryState, JobName, JobSpec, Json,
+    Membership, Offline, Outcome, Overlap, OverlapScope, Page, Proof, Replay, ReplayKind,
+    ReplayTerms, Rule, Run, RunSelection, Serial, Submission, Target, Timestamp, history,
 };
 use random::Random;
 use tally::Tally;
@@ -47,6 +52,8 @@ struct World {
     now: Timestamp,
     engine: Engine,
     store: MemoryStore,
+    writer: Writer,
+    recorder: Recorder,
     clients: BTreeMap<ClientId, Client>,
     sessions: BTreeMap<SessionId, ClientId>,
     next: u64,
@@ -71,13 +78,15 @@ impl World {
     fn new(seed: u64) -> Self {
         let store = MemoryStore::new();
         let now = Timestamp::from_millis(1_800_000_000_000);
-        let engine = Engine::restore(records::load(&store).unwrap(), now);
+        let (engine, writer, recorder) = start(&store, now);
         let clients = (0..CLIENTS).map(|n| (client_id(n), Client::default())).collect();
         let mut world = Self {
             random: Random(seed),
             now,
             engine,
             store,
+            writer,
+            recorder,
             clients,
             sessions: BTreeMap::new(),
             next: 0,
@@ -110,11 +119,17 @@ impl World {
 
     fn input(&mut self, input: Input) {
         self.deadlines();
+        self.feed(input);
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.recorder.input(self.now, &input);
         self.engine.handle(self.now, input);
     }
 
     fn deadlines(&mut self) {
         while self.engine.next_deadline().is_some_and(|at| at <= self.now) {
+            self.recorder.deadline(self.now);
             self.engine.handle_deadline(self.now);
         }
     }
@@ -126,8 +141,12 @@ impl World {
             if decision.is_empty() {
                 return;
             }
-            records::write(&self.store, &decision.units).unwrap();
-            for effect in decision.effects {
+            let (mut commit, effects) = Commit::of(decision);
+            if !commit.is_empty() {
+                commit.inputs = self.recorder.take();
+            }
+            self.writer.write(&self.store, &commit).unwrap();
+            for effect in effects {
                 self.effect(effect);
             }
         }
@@ -153,10 +172,7 @@ impl World {
                 if client.running.remove(&serial) {
                     let outcome = Outcome::ended(DeliveryState::Cancelled, "asked to stop");
                     client.unacked.insert(serial, outcome.clone());
-                    self.engine.handle(
-                        self.now,
-                        Input::Responded { session, attempt: serial.into(), outcome },
-                    );
+                    self.feed(Input::Responded { session, attempt: serial.into(), outcome });
                 }
             }
             Effect::Close { session, reason } => {
@@ -173,6 +189,8 @@ impl World {
                     "no group named",
                     "no calendar named",
                     "is used by 1 job: few/calendar",
+                    "nothing is to run",
+                    "of the same job is open",
                 ];
                 let expected = known.iter().any(|known| text.contains(known));
                 assert!(expected, "unexpected refusal: {text}");
@@ -205,13 +223,12 @@ impl World {
         self.tally.sent_again += usize::from(!client.sent.insert(serial));
         if self.random.below(300) == 0 {
             self.hang_up(session);
-            self.engine.handle(self.now, Input::Disconnect { session, reason: "network".into() });
+            self.feed(Input::Disconnect { session, reason: "network".into() });
         } else if let Some(outcome) = client.unacked.get(&serial).cloned() {
-            self.engine
-                .handle(self.now, Input::Responded { session, attempt: serial.into(), outcome });
+            self.feed(Input::Responded { session, attempt: serial.into(), outcome });
         } else {
             client.running.insert(serial);
-            self.engine.handle(self.now, Input::Accepted { session, attempt: serial.into() });
+            self.feed(Input::Accepted { session, attempt: serial.into() });
         }
     }
 
@@ -244,18 +261,33 @@ impl World {
         }
     }
 
-    /// The server dies in the middle of a commit: a first part of its units is durable.
+    /// The server dies in the middle of a commit: a first part of its batches is durable. Some
+    /// commits are made large enough to have several.
     fn crash(&mut self) {
+        let many = if self.random.chance(60) { self.random.below(400) } else { 0 };
+        for _ in 0..many {
+            let id = client_id(self.random.below(CLIENTS));
+            if !self.removed.contains(&id) {
+                let submission = Submission::new(Target::One(id), "noop".parse().unwrap());
+                self.ask(Request::Submit(submission));
+            }
+        }
         if self.random.chance(50) {
             let request = self.change();
             self.ask(request);
         }
-        let mut units = self.engine.take().units;
-        let durable = self.random.below(units.len() + 1);
+        let (mut commit, _) = Commit::of(self.engine.take());
+        commit.inputs = self.recorder.take();
+        let durable = self.random.below(5);
+        let parts = self.writer.write_parts(&self.store, &commit, durable).unwrap();
         self.tally.crashes += 1;
-        self.tally.torn += usize::from(durable > 0 && durable < units.len());
-        units.truncate(durable);
-        records::write(&self.store, &units).unwrap();
+        self.tally.torn += usize::from(durable > 0 && durable < parts);
+        if self.tally.crashes.is_multiple_of(3) {
+            tools::is_sound(&self.store);
+        }
+        if self.tally.crashes == 6 {
+            tools::comes_back(&self.store, self.now);
+        }
         self.sessions.clear();
         for client in self.clients.values_mut() {
             client.session = None;
@@ -263,9 +295,11 @@ impl World {
         self.now = self.now.plus(Duration::from_millis(self.random.next() % 40_000));
         let snapshot = records::load(&self.store).unwrap();
         self.check_missed(&snapshot);
+        self.tally.replays_cut += usize::from(!snapshot.replays.is_empty());
         let removed = snapshot.clients.iter().filter(|(record, _)| record.removed_at.is_some());
         self.removed = removed.map(|(record, _)| record.id.clone()).collect();
-        self.engine = Engine::restore(snapshot, self.now);
+        drop(snapshot);
+        (self.engine, self.writer, self.recorder) = start(&self.store, self.now);
         self.see_calendar();
     }
 
@@ -328,7 +362,7 @@ impl World {
     fn change(&mut self) -> Request {
         let job = self.random.below(jobs().len());
         let job = jobs().swap_remove(job).name;
-        match self.random.below(18) {
+        match self.random.below(24) {
             0..4 => Request::TriggerJob(job),
             4 => Request::PauseJob(Pause::new(job)),
             5 => Request::ResumeJob(job),
@@ -342,6 +376,9 @@ impl World {
             10..13 => Request::PutCalendar(calendar(self.random.chance(50))),
             13 => Request::RemoveCalendar("closed".parse().unwrap()),
             14..18 => self.regroup(),
+            18..20 => self.run_again(),
+            20..22 => self.backfill(&job),
+            22 => self.cancel_replay(),
             _ => {
                 let id = client_id(self.random.below(CLIENTS));
                 if self.removed.contains(&id) { Request::Status } else { Request::RemoveClient(id) }
@@ -402,7 +439,7 @@ impl World {
                 busy |= away | self.answer_one(&id);
             }
             self.commit();
-            if !busy {
+            if !busy && !self.wait_for_replays() {
                 return;
             }
         }
@@ -420,9 +457,11 @@ impl World {
             let counts = self.check_responses(run);
             assert_eq!(run.counts, counts, "run {}", run.serial);
         }
+        tools::is_sound(&self.store);
         let snapshot = records::load(&self.store).unwrap();
         assert!(snapshot.open_runs.is_empty());
         self.check_missed(&snapshot);
+        self.check_replays(&runs);
     }
 
     /// What is counted as missed is the sum of the rows, and no row is left out.
@@ -486,6 +525,33 @@ impl World {
         assert_eq!(seen.len(), run.counts.total as usize, "run {}", run.serial);
         counts
     }
+}
+
+/// A server's start on a store.
+fn start(store: &MemoryStore, now: Timestamp) -> (Engine, Writer, Recorder) {
+    let snapshot = records::load(store).unwrap();
+    let how = Restored {
+        found: Found::of(&snapshot),
+        limits: fleetcron::engine::Limits::default(),
+        labels: fleetcron::LabelTrust::default(),
+        drain: fleetcron::engine::DRAIN,
+    };
+    let mut recorder = Recorder::default();
+    recorder.restored(now, &how);
+    let mut engine = how.engine(snapshot, now);
+    let boot = Input::Boot { version: "1".into(), settings: BTreeMap::new() };
+    recorder.input(now, &boot);
+    engine.handle(now, boot);
+    (engine, Writer::open(store).unwrap(), recorder)
+}
+
+/// The same decisions come out once more, every page of the ledger the same.
+fn verify(store: &MemoryStore) -> reenact::Verified {
+    let source = Source { store, base: None };
+    let verified = reenact::verify(source, &mut |_| ()).unwrap();
+    assert_eq!(verified.difference, None, "{verified:?}");
+    assert!(verified.pages > 100 && verified.pages_missing == 0, "{verified:?}");
+    verified
 }
 
 fn all_runs(store: &MemoryStore) -> Vec<Run> {
@@ -567,6 +633,10 @@ fn run(seed: u64) -> Tally {
     }
     world.settle();
     world.check();
+    let verified = verify(&world.store);
+    // A start of which nothing became durable is in no record.
+    assert!((2..=1 + world.tally.crashes as u64).contains(&verified.starts), "{verified:?}");
+    world.tally.cut_short += usize::try_from(verified.cut_short).unwrap();
     world.tally
 }
 

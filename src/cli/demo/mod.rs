@@ -49,7 +49,7 @@ fn settings(args: &DemoArgs) -> Settings {
         listen: any_port,
         http: any_port,
         cache_bytes: 64 * 1_024 * 1_024,
-        keep: Duration::from_secs(90 * 86_400),
+        chores: crate::housekeeping::Chores::default(),
         options: Options::default(),
         admission: crate::server::ADMISSION,
     }

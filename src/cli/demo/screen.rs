@@ -109,7 +109,9 @@ impl Screen {
             )),
             What::Job { .. }
             | What::Calendar { .. }
+            | What::Forgotten { .. }
             | What::Rollout { .. }
+            | What::Replay { .. }
             | What::LateAnswer { .. }
             | What::RunChanged { .. }
             | What::Client { .. }

@@ -42,9 +42,11 @@ impl Tally {
             }
             What::Job { .. }
             | What::Calendar { .. }
+            | What::Forgotten { .. }
             | What::Missed { .. }
             | What::AttemptEnded { .. }
             | What::Rollout { .. }
+            | What::Replay { .. }
             | What::LateAnswer { .. }
             | What::RunChanged { .. }
             | What::Client { .. }

@@ -1,20 +1,27 @@
 //! What a journal's records come to: the commands that were begun and whose ends are not
-//! acknowledged. Pure: no I/O, no time.
+//! acknowledged, and the last of those that are. Pure: no I/O, no time.
 //!
 //! Promises: the same records in the same order come to the same; an end that stands is not
 //! replaced, except by a later attempt at the same run. Imports the records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::record::{Ended, Record, Taken};
+use super::super::RECENT;
+use super::super::recent::once_acknowledged;
+use super::INTERRUPTED;
+use super::record::{self, Acknowledged, Ended, Record, Taken};
 use crate::id::Serial;
-use crate::run::{Attempt, Outcome};
+use crate::run::{Attempt, DeliveryState, Outcome};
 
 /// The commands that a journal knows, each with its latest attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Book {
     entries: BTreeMap<Serial, Entry>,
     live: u64,
+    /// The last that were acknowledged with their ends, and the bytes of their records; the oldest
+    /// first, at most [`RECENT`].
+    recent: VecDeque<(Attempt, Outcome, u64)>,
+    recent_bytes: u64,
 }
 
 /// One command, and the bytes of the record that says how it stands.
@@ -51,9 +58,28 @@ impl Book {
             Record::Acknowledged(acknowledged) => {
                 let later = |entry: &Entry| entry.attempt > acknowledged.attempt;
                 if !self.get(acknowledged.serial).is_some_and(later) {
-                    self.remove(acknowledged.serial);
+                    self.acknowledge(acknowledged.serial);
                 }
             }
+        }
+    }
+
+    /// Moves a command that has ended among the recent ones.
+    fn acknowledge(&mut self, serial: Serial) {
+        let Some(Entry { attempt, standing, .. }) = self.remove(serial) else { return };
+        let outcome = match standing {
+            Standing::Ended(outcome) => once_acknowledged(outcome),
+            // It was cut short, and that was answered.
+            Standing::Taken(_) => Outcome::ended(DeliveryState::Failed, INTERRUPTED),
+        };
+        let attempt = Attempt { serial, number: attempt };
+        let size = recent_records(attempt, &outcome).iter().map(size).sum();
+        self.recent.push_back((attempt, outcome, size));
+        self.recent_bytes += size;
+        if self.recent.len() > RECENT
+            && let Some((_, _, size)) = self.recent.pop_front()
+        {
+            self.recent_bytes -= size;
         }
     }
 
@@ -67,10 +93,10 @@ impl Book {
         }
     }
 
-    fn remove(&mut self, serial: Serial) {
-        if let Some(entry) = self.entries.remove(&serial) {
-            self.live -= entry.size;
-        }
+    fn remove(&mut self, serial: Serial) -> Option<Entry> {
+        let entry = self.entries.remove(&serial)?;
+        self.live -= entry.size;
+        Some(entry)
     }
 
     /// Makes a command stand as it did before: what was to be written about it was not.
@@ -98,13 +124,28 @@ impl Book {
         self.entries.len()
     }
 
+    /// The last that were acknowledged, the oldest first.
+    pub(super) fn recent(&self) -> impl Iterator<Item = (Attempt, &Outcome)> {
+        self.recent.iter().map(|(attempt, outcome, _)| (*attempt, outcome))
+    }
+
     /// Bytes of the records that say how the commands stand.
     pub(super) fn live(&self) -> u64 {
         self.live
     }
 
+    /// Bytes of all records that come to this book.
+    pub(super) fn bytes(&self) -> u64 {
+        self.live + self.recent_bytes
+    }
+
     /// The records that come to this book.
     pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+        let recent = self.recent().flat_map(|(attempt, outcome)| recent_records(attempt, outcome));
+        recent.chain(self.open_records())
+    }
+
+    fn open_records(&self) -> impl Iterator<Item = Record> {
         self.entries().map(|(Attempt { serial, number: attempt }, standing)| match standing {
             Standing::Taken(taken) => Record::Taken(taken.clone()),
             Standing::Ended(outcome) => {
@@ -112,4 +153,19 @@ impl Book {
             }
         })
     }
+}
+
+/// The records that come to a command that is remembered after its acknowledgement.
+fn recent_records(attempt: Attempt, outcome: &Outcome) -> [Record; 2] {
+    let Attempt { serial, number: attempt } = attempt;
+    let outcome = outcome.clone();
+    [
+        Record::Ended(Ended { serial, attempt, outcome }),
+        Record::Acknowledged(Acknowledged { serial, attempt }),
+    ]
+}
+
+/// The bytes of a record. One that cannot be written takes none.
+fn size(record: &Record) -> u64 {
+    record::encode(record, &mut Vec::new()).unwrap_or(0)
 }

@@ -207,7 +207,7 @@ impl Disk {
 
     /// Whether more than half of the file says nothing any more.
     fn is_mostly_dead(&self, book: &Book) -> bool {
-        let live = self.header.len() as u64 + book.live();
+        let live = self.header.len() as u64 + book.bytes();
         live.saturating_mul(2) < self.length
     }
 

@@ -2,11 +2,13 @@
 //!
 //! An append-only file in a directory of its own. A command is written down before it is run, its
 //! end before the answer leaves; both are durable (`fdatasync`) by then. When the server has
-//! acknowledged the answer, that is written down too, and the command is forgotten. So a client
-//! that is started again knows which commands have ended and are not acknowledged, whose answers
-//! it sends once more, and which were cut short: these end as `failed`, or run again where their
-//! owner wants it ([`OnClientCrash`]). A command that was accepted and not
-//! begun is not in the journal: the server sends it again.
+//! acknowledged the answer, that is written down too, and the command no longer counts. So a
+//! client that is started again knows which commands have ended and are not acknowledged, whose
+//! answers it sends once more, and which were cut short: these end as `failed`, or run again where
+//! their owner wants it ([`OnClientCrash`]). A command that was accepted and not
+//! begun is not in the journal: the server sends it again. The last [`RECENT`] that were
+//! acknowledged are remembered with their ends, large results left out: a server that was restored
+//! from a backup sends them again, and gets their answers.
 //!
 //! Promises:
 //!
@@ -15,7 +17,7 @@
 //! - A file whose end was written in part is cut there; bytes damaged in the middle are skipped.
 //!   Both are logged with file and offset, and the damaged file is kept as `journal.damaged`.
 //! - One process at a time, one client a journal.
-//! - Bounded: the records that count have at most [`MAX_BYTES`] when a command begins, to which
+//! - Bounded: beside what is remembered of acknowledged commands, the records that count have at most [`MAX_BYTES`] when a command begins, to which
 //!   the results of those that run may add 16 MiB each; the file is written anew when more than
 //!   half of it is dead. Of a command only its name and times are kept, some 300 bytes, unless it
 //!   may run again: then with its parameters, at most 48 KiB.
@@ -41,6 +43,8 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
 use super::MAX_TAKEN;
+#[cfg(doc)]
+use super::RECENT;
 use crate::id::ClientId;
 use crate::job::OnClientCrash;
 use crate::run::{Attempt, DeliveryState, Outcome};
@@ -55,6 +59,9 @@ pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How many times a command that may run again is begun, at most.
 pub const MAX_TIMES: u32 = 10;
+
+/// Why a command ends that was running when the client ended.
+const INTERRUPTED: &str = "interrupted: the client ended while it ran";
 
 /// The longest result that is kept, in bytes; there is room for the rest of its record.
 const MAX_RESULT: usize = MAX_RECORD - 64 * 1024;
@@ -210,6 +217,8 @@ pub(super) enum Remembered {
     Ended(Attempt, Outcome),
     /// It was cut short, and is to run again.
     Again(CommandFrame),
+    /// It has ended so, and the server has acknowledged it.
+    Acknowledged(Attempt, Outcome),
 }
 
 /// An open journal.
@@ -228,7 +237,8 @@ pub(super) struct Pen {
 }
 
 impl Journal {
-    /// Opens a client's journal, reads it, and gives what it remembers in serial order.
+    /// Opens a client's journal, reads it, and gives what it remembers: what is not acknowledged
+    /// in serial order, then what is, the oldest first.
     pub(super) fn open(
         options: &JournalOptions,
         client: &ClientId,
@@ -313,11 +323,13 @@ fn within_limit(outcome: Outcome) -> Outcome {
 }
 
 fn remembered(book: &Book) -> Vec<Remembered> {
-    let all = book.entries().map(|(attempt, standing)| match standing {
+    let open = book.entries().map(|(attempt, standing)| match standing {
         Standing::Ended(outcome) => Remembered::Ended(attempt, outcome.clone()),
         Standing::Taken(taken) => interrupted(attempt, taken),
     });
-    all.collect()
+    let recent =
+        book.recent().map(|(attempt, outcome)| Remembered::Acknowledged(attempt, outcome.clone()));
+    open.chain(recent).collect()
 }
 
 /// What becomes of a command that was running when the client ended.
@@ -332,6 +344,6 @@ fn interrupted(attempt: Attempt, Taken { times, command }: &Taken) -> Remembered
         return Remembered::Again(command.clone());
     }
     let often = if retry { format!(", {times} times, the most allowed") } else { String::new() };
-    let reason = format!("interrupted: the client ended while it ran{often}");
+    let reason = format!("{INTERRUPTED}{often}");
     Remembered::Ended(attempt, Outcome::ended(DeliveryState::Failed, reason))
 }

@@ -148,6 +148,22 @@ fn only_ended_runs_are_forgotten() {
 }
 
 #[test]
+fn the_run_by_which_serials_go_on_is_not_forgotten() {
+    let mut bench = Bench::new();
+    bench.connect("a", 1, &[]);
+    let (first, last) = (bench.submit("client:a").serial, bench.submit("client:a").serial);
+    bench.succeed(1, first);
+    bench.succeed(1, last);
+    let Reply::Forgetting(runs) = bench.call(Request::ForgetRuns(vec![first, last])) else {
+        panic!("another reply")
+    };
+    assert_eq!(runs, [first]);
+    // With the clock set back, too.
+    bench.restart(at(0));
+    assert!(bench.submit("client:a").serial > last);
+}
+
+#[test]
 fn a_removed_clients_token_is_gone() {
     let mut bench = Bench::new();
     bench.call(Request::RemoveClient("a".parse().unwrap()));

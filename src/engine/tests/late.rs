@@ -129,11 +129,14 @@ fn a_large_result_is_left_out_and_a_late_answer_goes_with_its_run() {
     overrun(&mut bench, 1, serial.into());
     answer(&mut bench, 1, serial.into(), &format!("\"{}\"", "x".repeat(5_000)));
     assert_eq!(noted(&bench, serial).map(|late| late.outcome.result), Some(None));
+    // The latest run of all is not forgotten.
+    bench.submit("client:b");
     bench.call(Request::ForgetRuns(vec![serial]));
     assert_eq!(noted(&bench, serial), None);
 
     let serial = start(&mut bench, limited(1));
     overrun(&mut bench, 1, serial.into());
+    bench.submit("client:b");
     bench.call(Request::ForgetRuns(vec![serial]));
     answer(&mut bench, 1, serial.into(), "1");
     assert_eq!(noted(&bench, serial), None, "a run that is forgotten gets no notes");

@@ -15,6 +15,7 @@ mod policies;
 mod priority;
 mod queue;
 mod repeats;
+mod replays;
 mod resolve;
 mod restart;
 mod rollout;

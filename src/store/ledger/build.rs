@@ -61,8 +61,10 @@ impl Builder {
     pub fn event(&mut self, event: &Event) {
         let Some(kind) = kind(&event.what) else { return };
         let stops = matches!(&event.what, What::Server { change, .. } if change == "stopped");
-        let page = self.begin(kind, event.at, &event.actor, 1);
-        page.fields(&event.what, event.at);
+        // What is told beside the time is told from the time that is written.
+        let at = event.at.max(self.head.last_at);
+        let page = self.begin(kind, at, &event.actor, 1);
+        page.fields(&event.what, at);
         self.head.stopped = stops;
     }
 

@@ -160,6 +160,14 @@ fn times_never_go_back_whatever_the_clock_does() {
 }
 
 #[test]
+fn a_run_is_due_when_it_was_whatever_the_clock_does() {
+    let (store, _) = written(&[event(2, 5_000), event(0, 1_000)]);
+    let found = all(&store);
+    let Item::Event(what) = &found[1].item else { panic!("{found:?}") };
+    assert_eq!((found[1].at, json(what)), (at(5_000), json(&event(0, 1_000).what)));
+}
+
+#[test]
 fn ends_of_deliveries_take_a_number_each() {
     let mut builder = Builder::new(Head { next_event: 10, ..Head::new() }, 3);
     let job = "a".parse().unwrap();

@@ -5,11 +5,10 @@ use crate::engine::Change;
 use crate::id::JobId;
 use crate::job::Job;
 use crate::job_past::{JobRevision, MISSED_KEPT, REVISIONS_KEPT, RemovedJob};
-use crate::store::MAX_OPS;
 
-/// Records of a removed job that one change forgets, at most: with the job's own keys they are
+/// Records of removed jobs that one unit forgets, at most: with the last job's own keys they are
 /// one batch.
-const FORGOTTEN_AT_ONCE: usize = MAX_OPS - 2;
+const FORGOTTEN_AT_ONCE: usize = super::ended::FORGOTTEN_AT_ONCE - 2;
 
 /// The operations of a change of this kind; of others there are none.
 pub(super) fn encode(
@@ -49,12 +48,12 @@ fn keys(removed: &RemovedJob) -> [Vec<u8>; 2] {
     [key::removed(name, *job), key::removal(*removed_at, *job)]
 }
 
-/// The oldest first, and the keys by which the job is found last: until then it is found again.
+/// As many as there is room for, the oldest first, and the keys by which the job is found last: until then it is found again.
 fn forget(store: &dyn Store, ops: &mut Vec<Op>, removed: &RemovedJob) -> Result<(), StoreError> {
     let records = [key::MISSED, key::REVISION]
         .into_iter()
         .flat_map(|kind| walk(store, key::of_job(kind, removed.job), Order::Up));
-    let mut left = FORGOTTEN_AT_ONCE;
+    let Some(mut left) = FORGOTTEN_AT_ONCE.checked_sub(ops.len()) else { return Ok(()) };
     for entry in records {
         if left == 0 {
             return Ok(());

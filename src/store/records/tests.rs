@@ -41,6 +41,9 @@ pub(crate) fn a_run(n: i64, total: u32) -> Run {
         reason: None,
         counts: Counts { total, ..Counts::default() },
         membership: crate::Membership::Open,
+        bytes: 0,
+        forgotten: false,
+        replay_of: None,
     }
 }
 

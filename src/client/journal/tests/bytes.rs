@@ -35,7 +35,7 @@ fn book_of<'a>(records: impl IntoIterator<Item = &'a (usize, Record)>) -> Vec<Re
     for (_, record) in records {
         book.apply(record.clone(), 1);
     }
-    remembered(&book)
+    open_ones(remembered(&book))
 }
 
 fn file_of(bytes: &[u8]) -> tempfile::TempDir {

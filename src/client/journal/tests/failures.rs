@@ -124,7 +124,7 @@ async fn one_that_cannot_be_compacted_is_written_on() {
     watched.lock().unwrap().broken.clear();
     journal.close().await;
     assert_eq!(reopened(&options).await, [cut_short(9)]);
-    assert!(length(directory.path()) < 1_000);
+    assert!(length(directory.path()) < 2_000, "the large results are gone");
 }
 
 #[tokio::test]

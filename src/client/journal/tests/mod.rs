@@ -59,8 +59,15 @@ fn cut_short(n: u64) -> Remembered {
     Remembered::Ended(first(n), Outcome::ended(DeliveryState::Failed, reason))
 }
 
+/// Opens a journal; what it remembers of acknowledged commands is left out.
 fn open(options: &JournalOptions) -> (Journal, Vec<Remembered>) {
-    Journal::open(options, &client()).unwrap()
+    let (journal, remembered) = Journal::open(options, &client()).unwrap();
+    (journal, open_ones(remembered))
+}
+
+fn open_ones(mut remembered: Vec<Remembered>) -> Vec<Remembered> {
+    remembered.retain(|one| !matches!(one, Remembered::Acknowledged(..)));
+    remembered
 }
 
 fn refusal(directory: &Path) -> String {

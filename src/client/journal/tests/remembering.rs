@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::client::RECENT;
 
 #[tokio::test]
 async fn what_was_cut_short_and_what_has_ended_is_remembered() {
@@ -105,6 +106,66 @@ async fn it_is_written_anew_while_it_runs_and_when_it_is_opened() {
     assert!((4..=12).contains(&rewritten), "{rewritten} times, the first one included");
     assert_eq!(reopened(&options).await, [Remembered::Ended(first(7), long)]);
     assert!(length(directory.path()) < 60_000, "most of it was dead");
+}
+
+/// The commands that were acknowledged, as a journal that is opened remembers them.
+async fn acknowledged(options: &JournalOptions) -> Vec<(Attempt, Outcome)> {
+    let (journal, remembered) = Journal::open(options, &client()).unwrap();
+    journal.close().await;
+    let of = |one| match one {
+        Remembered::Acknowledged(attempt, outcome) => Some((attempt, outcome)),
+        _ => None,
+    };
+    remembered.into_iter().filter_map(of).collect()
+}
+
+#[tokio::test]
+async fn the_last_that_were_acknowledged_are_remembered_without_large_results() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = JournalOptions::from(directory.path());
+    let (journal, _) = open(&options);
+    let large = Outcome::succeeded(Json::new(&"x".repeat(300_000)).unwrap());
+    take(&journal, fail(1)).await.unwrap();
+    journal.pen().write(Note::Ended(first(1), large)).await.unwrap();
+    journal.pen().acknowledged(first(1));
+    for n in 2..=4 {
+        take(&journal, fail(n)).await.unwrap();
+        end(&journal, n).await.unwrap();
+    }
+    journal.pen().acknowledged(first(3));
+    journal.pen().acknowledged(first(2));
+    journal.close().await;
+    // Opened three times: it is written anew, and still remembers.
+    for _ in 0..3 {
+        let known = acknowledged(&options).await;
+        let serials: Vec<_> = known.iter().map(|(attempt, _)| *attempt).collect();
+        assert_eq!(serials, [1, 3, 2].map(first));
+        assert_eq!(known[0].1.result, None);
+        assert!(known[0].1.reason.as_ref().unwrap().contains("300002 bytes is not kept"));
+        assert_eq!(known[1].1, done(3));
+        assert_eq!(reopened(&options).await, [Remembered::Ended(first(4), done(4))]);
+    }
+    assert!(length(directory.path()) < 2_000);
+}
+
+#[tokio::test]
+async fn more_than_are_remembered_are_forgotten_and_the_file_is_not_written_anew_for_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let (options, watched) = watched(directory.path());
+    let (journal, _) = open(&options);
+    let all = RECENT as u64 + 300;
+    for n in 0..all {
+        take(&journal, fail(n)).await.unwrap();
+        end(&journal, n).await.unwrap();
+        journal.pen().acknowledged(first(n));
+    }
+    journal.close().await;
+    let rewritten =
+        watched.lock().unwrap().steps.iter().filter(|step| **step == Step::Rewrite).count();
+    assert!(rewritten <= 4, "{rewritten} times");
+    let known: Vec<_> =
+        acknowledged(&options).await.into_iter().map(|(attempt, _)| attempt).collect();
+    assert_eq!(known, (300..all).map(first).collect::<Vec<_>>());
 }
 
 #[tokio::test]

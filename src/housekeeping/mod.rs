@@ -1,0 +1,151 @@
+//! The server's own chores: retention, statistics and the index of the ledger, run by `tokio-cron-scheduler`.
+//!
+//! Promises: a chore that fails is logged and tried again at its next time; it never stops the
+//! node; it works in small steps with pauses, so that no firing waits for it; one round of a chore
+//! begins when the round before it has ended. `tokio-cron-scheduler` serves tens of chores well,
+//! and is not the fleet's timer: it looks every half second, at every job. May import `node` and
+//! what that may import.
+
+mod book;
+mod index;
+mod retention;
+mod statistics;
+mod steps;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+use crate::actor::Actor;
+use crate::node::{CallError, Handle};
+use crate::time::{Clock as _, SystemClock};
+
+pub use retention::Limits;
+use retention::Retention;
+use statistics::Counting;
+use steps::Pace;
+
+/// What to keep and how often to look.
+#[derive(Debug, Clone)]
+pub struct Chores {
+    /// What of the history is kept.
+    pub limits: Limits,
+    /// The time between two rounds of retention. Default 1 minute.
+    pub retention_every: Duration,
+    /// The time between two looks at what is to be counted into the statistics. Default 10
+    /// seconds.
+    pub count_every: Duration,
+    /// The time between two lines of statistics in the log. Default 1 minute.
+    pub statistics_every: Duration,
+    /// The time between two looks for parts of the ledger that can be indexed. Default 10
+    /// seconds.
+    pub index_every: Duration,
+}
+
+impl Default for Chores {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        let limits = Limits::default();
+        let (count_every, index_every) = (Duration::from_secs(10), Duration::from_secs(10));
+        let (retention_every, statistics_every) = (minute, minute);
+        Self { limits, retention_every, count_every, statistics_every, index_every }
+    }
+}
+
+/// The chores at work; they end with [`Housekeeping::stop`].
+pub struct Housekeeping {
+    scheduler: JobScheduler,
+    pace: Pace,
+}
+
+impl std::fmt::Debug for Housekeeping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Housekeeping").finish_non_exhaustive()
+    }
+}
+
+impl Housekeeping {
+    /// Starts the chores.
+    pub async fn start(handle: &Handle, chores: &Chores) -> Result<Self, JobSchedulerError> {
+        let scheduler = JobScheduler::new().await?;
+        let handle = &handle.with_actor(Actor::Chores);
+        let pace = Pace::default();
+        let retention = Retention::new(handle.clone(), chores.limits.clone(), pace.clone());
+        let retention = Arc::new(Mutex::new(retention));
+        scheduler
+            .add(chore(chores.retention_every, move || {
+                let retention = Arc::clone(&retention);
+                async move {
+                    // The round before is still under way.
+                    let Ok(mut retention) = retention.try_lock() else { return Ok(()) };
+                    retention.round(SystemClock.now()).await
+                }
+            })?)
+            .await?;
+        let counting = Arc::new(Mutex::new(Counting::new(handle.clone(), pace.clone())));
+        scheduler
+            .add(chore(chores.count_every, move || {
+                let counting = Arc::clone(&counting);
+                async move {
+                    let Ok(mut counting) = counting.try_lock() else { return Ok(()) };
+                    counting.round(SystemClock.now()).await
+                }
+            })?)
+            .await?;
+        let indexing = Arc::new(Mutex::new(handle.clone()));
+        scheduler
+            .add(chore(chores.index_every, move || {
+                let indexing = Arc::clone(&indexing);
+                async move {
+                    let Ok(handle) = indexing.try_lock() else { return Ok(()) };
+                    index::index(&handle).await
+                }
+            })?)
+            .await?;
+        let statistics = handle.clone();
+        scheduler
+            .add(chore(chores.statistics_every, move || tell_statistics(statistics.clone()))?)
+            .await?;
+        scheduler.start().await?;
+        Ok(Self { scheduler, pace })
+    }
+
+    /// Starts no further chore. One that is at work ends after the step that it is at.
+    pub async fn stop(mut self) -> Result<(), JobSchedulerError> {
+        self.pace.stop();
+        self.scheduler.shutdown().await
+    }
+}
+
+fn chore<F>(
+    every: Duration,
+    work: impl Fn() -> F + Send + Sync + 'static,
+) -> Result<Job, JobSchedulerError>
+where
+    F: Future<Output = Result<(), CallError>> + Send + 'static,
+{
+    let work = Arc::new(work);
+    Job::new_repeated_async(every, move |_, _| {
+        let work = Arc::clone(&work);
+        Box::pin(async move {
+            if let Err(error) = work().await {
+                tracing::warn!(%error, "a chore failed");
+            }
+        })
+    })
+}
+
+async fn tell_statistics(handle: Handle) -> Result<(), CallError> {
+    let status = handle.status().await?;
+    tracing::info!(
+        clients_defined = status.clients_defined,
+        clients_connected = status.clients_connected,
+        jobs = status.jobs,
+        runs_open = status.runs_open,
+        deliveries_open = status.deliveries_open,
+        "statistics"
+    );
+    Ok(())
+}
