@@ -77,11 +77,20 @@ pub fn count(store: &dyn Store, from: u64, end: Option<u64>) -> Result<Delta, St
     Ok(count.finish(end))
 }
 
+/// What is to be known of a run.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    job: Option<JobId>,
+    /// When it was due.
+    at: Timestamp,
+    fired_at: Timestamp,
+}
+
 /// A count under way.
 struct Count<'a> {
     store: &'a dyn Store,
-    /// The runs met so far: their job, and when they were due.
-    runs: HashMap<Serial, Option<(Option<JobId>, Timestamp)>>,
+    /// The runs met so far.
+    runs: HashMap<Serial, Option<Due>>,
     /// Single statistics so far.
     size: usize,
     delta: Delta,
@@ -117,12 +126,12 @@ impl Count<'_> {
     fn event(&mut self, at: Timestamp, what: &What) -> Result<(), StoreError> {
         match what {
             What::RunStarted { serial, .. } => {
-                if let Some((Some(job), due)) = self.run(*serial)? {
-                    self.job(job, at, |it| it.add_fired(at.since(due)));
+                if let Some(Due { job: Some(job), at: due, fired_at }) = self.run(*serial)? {
+                    self.job(job, at, |it| it.add_fired(fired_at.since(due)));
                 }
             }
             What::RunEnded { serial, counts, .. } => {
-                if let Some((Some(job), _)) = self.run(*serial)? {
+                if let Some(Due { job: Some(job), .. }) = self.run(*serial)? {
                     self.job(job, at, |it| it.add_ended(counts));
                 }
             }
@@ -134,7 +143,7 @@ impl Count<'_> {
     /// Counts a page of responses.
     fn rows(&mut self, serial: Serial, no: u32) -> Result<(), StoreError> {
         const WHAT: &str = "page of responses";
-        let Some((job, scheduled_at)) = self.run(serial)? else { return Ok(()) };
+        let Some(Due { job, at: scheduled_at, .. }) = self.run(serial)? else { return Ok(()) };
         let keys = key::page(serial, no, 0)..key::page(serial, no.saturating_add(1), 0);
         for part in walk(self.store, keys, Order::Up) {
             let (key, value) = part?;
@@ -174,15 +183,17 @@ impl Count<'_> {
 
     /// The job of a run and when it was due; `None`: it is not known, somebody has forgotten it
     /// before it was counted.
-    fn run(&mut self, serial: Serial) -> Result<Option<(Option<JobId>, Timestamp)>, StoreError> {
+    fn run(&mut self, serial: Serial) -> Result<Option<Due>, StoreError> {
         if let Some(known) = self.runs.get(&serial) {
             return Ok(*known);
         }
         let run = records::run(self.store, serial)?;
         // What a replay makes up for is as late as the replay wants it.
-        let known = run.map(|run| match run.cause {
-            Cause::Replay | Cause::Backfill => (run.job_id, run.fired_at),
-            _ => (run.job_id, run.scheduled_at),
+        let known = run.map(|run| {
+            // What a replay makes up for is as late as the replay wants it.
+            let made_up = matches!(run.cause, Cause::Replay | Cause::Backfill);
+            let at = if made_up { run.fired_at } else { run.scheduled_at };
+            Due { job: run.job_id, at, fired_at: run.fired_at }
         });
         self.runs.insert(serial, known);
         Ok(known)

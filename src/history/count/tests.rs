@@ -19,7 +19,8 @@ fn written(runs: i64) -> MemoryStore {
     let store = MemoryStore::new();
     let mut writer = Writer::open(&store).unwrap();
     for n in 0..runs {
-        let run = Run { job_id: Some(job()), ended_at: Some(at(n + 50)), ..a_run(n, 3) };
+        let (fired_at, ended_at) = (at(n + 20), Some(at(n + 50)));
+        let run = Run { job_id: Some(job()), fired_at, ended_at, ..a_run(n, 3) };
         let entry = |no: u32| PageEntry {
             client: ClientNo(no * 10),
             at: at(n + 50),

@@ -153,9 +153,11 @@ proptest! {
 
 #[test]
 fn times_never_go_back_whatever_the_clock_does() {
-    let (store, head) = written(&[event(2, 5_000), event(3, 1_000), event(4, 6_000)]);
+    let (store, head) = written(&[event(2, 5_000), event(0, 1_000), event(4, 6_000)]);
     let times: Vec<i64> = all(&store).iter().map(|entry| entry.at.millis()).collect();
     assert_eq!(times, [5_000, 5_000, 6_000]);
+    let Item::Event(what) = &all(&store)[1].item else { panic!() };
+    assert_eq!(json(what), json(&event(0, 1_000).what), "what it tells is as it was");
     assert_eq!(head.last_at, at(6_000));
 }
 
