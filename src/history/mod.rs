@@ -22,8 +22,8 @@ pub use count::{
 };
 pub use events::{
     About, COLUMNS, CsvLines, Cursor, DEFAULT_EVENTS, EventKind, EventOrder, EventPage, EventQuery,
-    EventReader, InvalidCursor, InvalidEventQuery, LOOK_BYTES, LOOK_EVENTS, MAX_EVENTS, MAX_TEXT,
-    Recorded, ResultsShown, UnknownWord, end_state, events, words,
+    EventReader, InvalidCursor, InvalidEventQuery, LOOK_BYTES, LOOK_EVENTS, LOOK_SEARCHED,
+    MAX_EVENTS, MAX_TEXT, Recorded, ResultsShown, UnknownWord, end_state, events, words,
 };
 pub use index::{IndexStep, SEGMENT};
 pub use keep::{

@@ -44,6 +44,9 @@ pub use table::{COLUMNS, CsvLines};
 /// Events after which one look ends.
 pub const LOOK_EVENTS: u64 = 200_000;
 
+/// The same where a text is searched for.
+pub const LOOK_SEARCHED: u64 = 50_000;
+
 /// Bytes, as they are stored, after which one look ends.
 pub const LOOK_BYTES: usize = 32 * 1024 * 1024;
 
@@ -211,7 +214,8 @@ impl EventReader {
             if let Some(stop) = self.entry(store, (before, entry), within)? {
                 return Ok(Some(stop));
             }
-            if self.page.looked_at >= LOOK_EVENTS || self.bytes >= LOOK_BYTES {
+            let most = if self.filter.searches() { LOOK_SEARCHED } else { LOOK_EVENTS };
+            if self.page.looked_at >= most || self.bytes >= LOOK_BYTES {
                 let last = if self.is_newest_first() { numbers.start } else { numbers.end - 1 };
                 return Ok(Some(Stop::At(last)));
             }

@@ -137,13 +137,13 @@ proptest! {
             loop {
                 let page = events(&world.store, &query, None).unwrap();
                 found.extend(numbers(&page.events));
-                pages += 1;
-                if pages % 4 == 0 && pages < 40 {
-                    world.go_on(1);
-                }
                 query.after = page.next;
                 if query.after.is_none() {
                     break;
+                }
+                pages += 1;
+                if pages % 4 == 0 && pages < 40 {
+                    world.go_on(1);
                 }
             }
             if order == EventOrder::Newest {

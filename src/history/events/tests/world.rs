@@ -114,6 +114,8 @@ impl World {
         let actor = match self.random.below(4) {
             0 => Actor::Library,
             1 => Actor::token("ci").unwrap(),
+            // Some do much, to others as well.
+            2 if self.random.chance(50) => Actor::Client(id(ClientNo(3))),
             2 => Actor::Client(id(self.random.client())),
             _ => Actor::Server,
         };
