@@ -128,6 +128,9 @@ impl ClientExplainer {
 
     /// The client's delivery of a run; `None`: the run was not for it.
     fn delivery(&mut self, store: &dyn Store, run: &Run) -> Result<Option<Delivery>, StoreError> {
+        if run.forgotten {
+            return Ok(None);
+        }
         if matches!(&run.target, Target::One(one) if *one != self.client.id) {
             return Ok(None);
         }

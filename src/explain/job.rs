@@ -179,10 +179,18 @@ impl JobExplainer {
         let due = self.expected.peek();
         let run = self.runs.take_up_to(due.as_ref().map(|due| due.serial));
         match (run, due) {
+            // Retention is at it, and a part of it is gone.
+            (Some(run), Some(due)) if run.serial == due.serial && run.forgotten => {
+                self.expected.pass();
+                let (fired_at, ended_at) = (Some(run.fired_at), run.ended_at);
+                let fate = Fate::Forgotten { fired_at, ended_at, ends: Some(run.counts) };
+                Ok(Some(bare(&due, fate)))
+            }
             (Some(run), Some(due)) if run.serial == due.serial => {
                 self.expected.pass();
                 self.ran(store, run, Some(&due)).map(Some)
             }
+            (Some(run), _) if run.forgotten => Ok(None),
             (Some(run), _) => self.ran(store, run, None).map(Some),
             (None, Some(due)) => {
                 self.expected.pass();

@@ -98,7 +98,8 @@ impl Runs {
         if run.job.as_ref() != Some(&self.job) {
             return Ok(None);
         }
-        self.kept.earliest = run.ended_at.into_iter().chain(self.kept.earliest).min();
+        let ended = run.ended_at.filter(|_| !run.forgotten);
+        self.kept.earliest = ended.into_iter().chain(self.kept.earliest).min();
         Ok(Some(run))
     }
 }

@@ -7,9 +7,10 @@ use super::*;
 use crate::actor::Actor;
 use crate::calendar::{Calendar, CalendarRecord};
 use crate::engine::{Change, Event, What};
-use crate::id::JobId;
+use crate::id::{JobId, Serial};
 use crate::job::{Job, JobSpec, JobState};
 use crate::pause::Paused;
+use crate::run::Run;
 use crate::schedule::Rule;
 use crate::store::writer::{Commit, Writer};
 use crate::store::{MemoryStore, records};
@@ -118,4 +119,31 @@ fn what_a_calendar_may_have_closed_is_not_known_if_it_was_changed_since() {
     assert_eq!((sums(&items).calendar, sums(&items).unexplained), (2, 2), "after the change it is");
     let told = |item: &Item| matches!(item, Item::Note(note) if note.note.contains("closed was"));
     assert!(items.iter().any(told), "{items:?}");
+}
+
+#[test]
+fn a_run_of_which_a_part_is_forgotten_is_forgotten_and_others_of_that_kind_are_not_told() {
+    let (store, job) = store(Duration::from_secs(10), JobState::default());
+    begin_ledger(&store);
+    let run = |serial: Serial, cause: &str, forgotten| {
+        let due = serial.time();
+        let json = serde_json::json!({
+            "serial": serial, "job_id": job, "job": "tick", "cause": cause,
+            "command": { "name": "tick" }, "target": "all", "scheduled_at": due, "fired_at": due,
+            "ended_at": due, "counts": { "total": 1, "succeeded": 1 },
+        });
+        let run: Run = serde_json::from_value(json).unwrap();
+        Change::PutRun(Arc::new(Run { forgotten, ..run }))
+    };
+    let units = vec![
+        vec![run(Serial::of_firing(job, at(10)), "scheduled", true)],
+        vec![run(Serial::from_parts(at(12), 7), "trigger", true)],
+        vec![run(Serial::of_firing(job, at(20)), "scheduled", false)],
+        vec![run(Serial::from_parts(at(22), 7), "trigger", false)],
+    ];
+    records::write(&store, &units).unwrap();
+    let items = explain(&store, job, Span { since: at(0), until: at(25) }, at(1_000));
+    let sums = sums(&items);
+    assert_eq!((sums.expected, sums.forgotten, sums.fired, sums.others), (2, 1, 1, 1), "{items:?}");
+    assert_eq!((sums.deliveries.succeeded, sums.problems), (2, 0));
 }

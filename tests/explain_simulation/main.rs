@@ -209,9 +209,12 @@ fn check_forgotten(world: &mut World, tally: &mut Tally) {
         .into_iter()
         .map(|name| (name.clone(), explain(world, &name, span(world))))
         .collect();
-    for serials in old.iter().copied().collect::<Vec<_>>().chunks(50) {
-        world.call(Request::ForgetRuns(serials.to_vec()));
+    // One by one: a batch forgets a bounded number of records.
+    for serial in &old {
+        world.call(Request::ForgetRuns(vec![*serial]));
     }
+    let is_gone = |serial: &Serial| world.store.get(&key::run(*serial)).unwrap().is_none();
+    let old: BTreeSet<Serial> = old.into_iter().filter(is_gone).collect();
     for (name, before) in before {
         let span = Span { since: before.sums.since, until: before.sums.until };
         let sums = explain(world, &name, span).sums;
