@@ -353,11 +353,18 @@ pub struct JobState {
     /// Firings that were due and did not happen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<Missed>,
+    /// Single moments (`at`) that have fired, the latest [`SHOTS_KEPT`]: a definition that is set
+    /// back to one of them does not fire it again, for it would be the same run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shots: Vec<Timestamp>,
     /// Runs in a row that ended with a delivery failed or timed out; counted with
     /// `pause_on_failure` alone.
     #[serde(default, skip_serializing_if = "is_default")]
     pub failures: u32,
 }
+
+/// Single moments of a job that are remembered as fired.
+pub const SHOTS_KEPT: usize = 32;
 
 /// A job as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

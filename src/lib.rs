@@ -187,7 +187,7 @@ pub use idempotency::{
 pub use job::{
     CATCH_UP_WINDOW, CatchUp, Command, DefinitionTooLarge, Job, JobSpec, JobState, JobStatus,
     JobView, MAX_DEFINITION, MAX_DESCRIPTION, MAX_PARAMS, MAX_SPREAD, Missed, Offline,
-    OnClientCrash, Overlap, OverlapScope, ParamsTooLarge,
+    OnClientCrash, Overlap, OverlapScope, ParamsTooLarge, SHOTS_KEPT,
 };
 pub use job_past::{
     InvalidPlace, JobRevision, MISSED_KEPT, MissedRow, Place, REVISIONS_KEPT, RemovedJob,

@@ -267,7 +267,10 @@ fn first_due(mut entry: Entry, now: Timestamp) -> Entry {
         }
         When::Now | When::Every { .. } | When::Cron(_) | When::RRule(_) | When::Any(_) => now,
     };
-    entry.state.next_due = entry.next_after(after);
+    let is_new = |due: &Timestamp| {
+        !(matches!(entry.job.spec.rule.when, When::At(_)) && entry.state.shots.contains(due))
+    };
+    entry.state.next_due = entry.next_after(after).filter(is_new);
     entry
 }
 

@@ -110,6 +110,7 @@ impl Engine {
         for firing in firings {
             let Some(mut entry) = self.jobs.get(firing.job).cloned() else { continue };
             entry.pass(firing.scheduled_at);
+            entry.note_shot(firing.scheduled_at);
             entry.state.last_serial = Some(firing.serial);
             self.standing_changed(firing.job, Some(firing.serial));
             let job = Arc::clone(&entry.job);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::forecast::{self, Outlook};
 use crate::id::{CalendarName, JobId, JobName};
-use crate::job::{Job, JobState, JobView};
+use crate::job::{Job, JobState, JobView, SHOTS_KEPT};
 use crate::keep::Keep;
+use crate::schedule::When;
 use crate::time::Timestamp;
 
 /// A job in memory.
@@ -37,6 +38,16 @@ impl Entry {
         self.state.done_until = Some(occurrence);
         self.state.occurrences = self.state.occurrences.saturating_add(1);
         self.state.next_due = forecast::following(&self.job, occurrence, self.state.occurrences);
+    }
+
+    /// Notes that a single moment has fired.
+    pub(super) fn note_shot(&mut self, occurrence: Timestamp) {
+        if matches!(self.job.spec.rule.when, When::At(_)) {
+            let shots = &mut self.state.shots;
+            shots.push(occurrence);
+            let excess = shots.len().saturating_sub(SHOTS_KEPT);
+            shots.drain(..excess);
+        }
     }
 
     /// Where the job stands, for a forecast; `deliveries` is the size of its target.

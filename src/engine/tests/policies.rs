@@ -72,6 +72,30 @@ fn a_moment_that_passed_while_the_server_was_down_fires_on_start() {
 }
 
 #[test]
+fn a_moment_that_has_fired_does_not_fire_again_when_the_job_is_set_back_to_it() {
+    let mut bench = Bench::new();
+    bench.connect("a", 1, &[]);
+    let hourly = every("once", "client:a", 3_600);
+    let once = |moment| JobSpec { rule: Rule::at(at(moment)), ..hourly.clone() };
+    bench.apply(once(30));
+    bench.wait_until(at(30));
+    let [serial] = bench.sent()[..] else { panic!("it fires") };
+    bench.succeed(1, serial);
+    for restarts in [false, true] {
+        bench.apply(hourly.clone());
+        if restarts {
+            bench.restart(at(40));
+        }
+        bench.apply(once(30));
+        assert_eq!(bench.runs_put().len(), 0, "it would be the same run, which has ended");
+        assert_eq!(bench.state("once").next_due, None);
+    }
+    // Another moment of the past is caught up.
+    bench.apply(once(31));
+    assert_eq!(bench.runs_put().len(), 1);
+}
+
+#[test]
 fn now_fires_at_creation_and_never_again() {
     let mut bench = Bench::new();
     let mut spec = every("hello", "all", 10);
