@@ -116,7 +116,7 @@ async fn the_command_line_itself() {
             (&["serve", "--cache", "1"], 2, &["'1'", "16..=65536"]),
             (&["serve", "--queue-limit", "0"], 2, &["queue of 0 deliveries", "1 to 10000"]),
             (&["serve", "--queue-bytes", "1KiB"], 2, &["queue of 1024 bytes", "48 KiB"]),
-            (&["serve", "--queue-bytes", "1MB"], 2, &["'1MB'", "KiB, MiB or GiB"]),
+            (&["serve", "--queue-bytes", "1MB"], 2, &["'1MB'", "KiB, MiB, GiB or TiB"]),
             (&["serve", "--queue-full", "wait"], 2, &["'wait'", "refuse-newest, drop-oldest"]),
             (&["run", "a", "--to", "all", "--priority", "high"], 2, &["'high'", "urgent, normal"]),
             (&["serve", "--admit-rate", "0"], 2, &["--admit-rate", "'0'", "1..=1000000"]),

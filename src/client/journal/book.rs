@@ -145,7 +145,8 @@ impl Book {
         recent.chain(self.open_records())
     }
 
-    fn open_records(&self) -> impl Iterator<Item = Record> {
+    /// Those of them that say how commands stand that are not acknowledged.
+    pub(super) fn open_records(&self) -> impl Iterator<Item = Record> {
         self.entries().map(|(Attempt { serial, number: attempt }, standing)| match standing {
             Standing::Taken(taken) => Record::Taken(taken.clone()),
             Standing::Ended(outcome) => {

@@ -227,7 +227,13 @@ impl Disk {
             })?;
         }
         let new = self.directory.join(NEW);
-        let written = write_new(&new, &self.header, book)
+        // What is remembered of acknowledged commands is worth less than what counts.
+        let written = write_new(&new, &self.header, book.records())
+            .or_else(|error| {
+                let path = self.path.display();
+                tracing::warn!(%path, %error, "the client's journal leaves out what is acknowledged");
+                write_new(&new, &self.header, book.open_records())
+            })
             .and_then(|(file, length)| fs::rename(&new, &self.path).map(|()| (file, length)));
         let (file, length) = match written {
             Ok(written) => written,
@@ -272,7 +278,11 @@ fn encode(record: &Record, into: &mut Vec<u8>) -> io::Result<u64> {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.0))
 }
 
-fn write_new(path: &Path, header: &[u8], book: &Book) -> io::Result<(File, u64)> {
+fn write_new(
+    path: &Path,
+    header: &[u8],
+    records: impl Iterator<Item = Record>,
+) -> io::Result<(File, u64)> {
     // Removed first, so that what stands there never decides who may read the new one.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -283,7 +293,7 @@ fn write_new(path: &Path, header: &[u8], book: &Book) -> io::Result<(File, u64)>
     writer.write_all(header)?;
     let mut length = header.len() as u64;
     let mut bytes = Vec::new();
-    for record in book.records() {
+    for record in records {
         bytes.clear();
         length += encode(&record, &mut bytes)?;
         writer.write_all(&bytes)?;

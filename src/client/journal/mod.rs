@@ -17,8 +17,10 @@
 //! - A file whose end was written in part is cut there; bytes damaged in the middle are skipped.
 //!   Both are logged with file and offset, and the damaged file is kept as `journal.damaged`.
 //! - One process at a time, one client a journal.
-//! - Bounded: beside what is remembered of acknowledged commands, the records that count have at most [`MAX_BYTES`] when a command begins, to which
-//!   the results of those that run may add 16 MiB each; the file is written anew when more than
+//! - What is remembered of acknowledged commands is left out of the file when there is no room.
+//! - Bounded: beside what is remembered of acknowledged commands, the records that count have at
+//!   most [`MAX_BYTES`] when a command begins, to which the results of those that run may add 16
+//!   MiB each; the file is written anew when more than
 //!   half of it is dead. Of a command only its name and times are kept, some 300 bytes, unless it
 //!   may run again: then with its parameters, at most 48 KiB.
 //! - A command runs at most [`MAX_TIMES`] times, should each time end the client.
