@@ -1,6 +1,6 @@
 //! Sizes as people write them: `70000`, `48KiB`, `10MiB`, `2GiB`, `1TiB`.
 //!
-//! Promises: what [`format`] writes, [`parse`] reads back as the same number. Imports nothing of
+//! Promises: what [`format()`] writes, [`parse`] reads back as the same number. Imports nothing of
 //! fleetcron.
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error as _};

@@ -11,7 +11,7 @@
 //! firing that did not happen is told as [`Fate::Calendar`]: whether the day was closed is not
 //! known any more.
 //!
-//! [`JobExplainer`] and [`ClientExplainer`] read; [`fate`](self::fate) has the decision, which is a
+//! [`JobExplainer`] and [`ClientExplainer`] read; `fate` has the decision, which is a
 //! pure function over what was read.
 
 mod away;
