@@ -124,22 +124,20 @@ async fn a_follower_sees_every_client_until_the_run_has_ended() {
     let first = a.live(&handle, attempt).await.unwrap();
     assert!(first.output(piece(0, "before")));
     let mut seen = handle.output(run.serial, None, true);
-    let only_b = handle.output(run.serial, Some("b".parse().unwrap()), true);
-    let only_b = tokio::spawn(all(only_b));
+    let mut only_b = handle.output(run.serial, Some("b".parse().unwrap()), true);
     assert_eq!(shown(&seen.try_next().await.unwrap().unwrap()), "a before");
     let second = b.live(&handle, attempt).await.unwrap();
     assert!(second.output(piece(0, "hello")) && first.output(piece(6, "after")));
     assert_eq!(shown(&seen.try_next().await.unwrap().unwrap()), "b hello");
     assert_eq!(shown(&seen.try_next().await.unwrap().unwrap()), "a after");
+    assert_eq!(shown(&only_b.try_next().await.unwrap().unwrap()), "b hello");
     for session in [&a, &b] {
         let done = Outcome::succeeded(Json::null());
         handle.responded(session.id, attempt, done).await.unwrap();
     }
     let rest = all(seen).await.unwrap();
     assert_eq!(rest, ["a ended 1", "b ended 1"]);
-    let only_b = only_b.await.unwrap().unwrap();
-    assert_eq!(only_b.last().unwrap(), "b ended 1");
-    assert!(only_b.iter().all(|line| line.starts_with("b ")), "{only_b:?}");
+    assert_eq!(all(only_b).await.unwrap(), ["b ended 1"]);
 }
 
 #[tokio::test]
@@ -152,7 +150,8 @@ async fn each_attempt_is_seen_by_itself() {
     let first = a.command().await;
     let place = a.live(&handle, first).await.unwrap();
     assert!(place.output(piece(0, "one")));
-    let seen = tokio::spawn(all(handle.output(run.serial, None, true)));
+    let mut seen = handle.output(run.serial, None, true);
+    assert_eq!(shown(&seen.try_next().await.unwrap().unwrap()), "a one");
     let failed = Outcome::ended(DeliveryState::Failed, "no");
     handle.responded(a.id, first, failed).await.unwrap();
     let second = a.command().await;
@@ -160,9 +159,8 @@ async fn each_attempt_is_seen_by_itself() {
     assert!(!place.output(piece(3, "late")));
     assert!(a.live(&handle, second).await.unwrap().output(piece(0, "two")));
     handle.responded(a.id, second, Outcome::succeeded(Json::null())).await.unwrap();
-    let seen = seen.await.unwrap().unwrap();
-    let second = ["a two", "a ended 2"];
-    assert!(seen.ends_with(&second.map(String::from)), "{seen:?}");
+    let seen = all(seen).await.unwrap();
+    assert!(seen.ends_with(&["a two", "a ended 2"].map(String::from)), "{seen:?}");
     assert!(!seen.contains(&"a late".to_owned()));
 }
 
