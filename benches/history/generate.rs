@@ -36,6 +36,9 @@ const TOGETHER: usize = 250;
 /// After so many rounds the rare job is triggered.
 const RARE: u64 = 500;
 
+/// A job that fires by its rule, every 10 seconds, for one client.
+pub(crate) const STEADY: &str = "steady";
+
 /// The first moment: the seconds that follow are the rounds.
 pub(crate) const BEGIN: Timestamp = Timestamp::from_millis(1_780_000_000_000);
 
@@ -96,7 +99,7 @@ impl Generator {
             made.input(Input::Connect { call, session, client, proof, taken });
         }
         made.commit();
-        let jobs = (0..2 * JOBS).map(spec).chain([rare()]).collect();
+        let jobs = (0..2 * JOBS).map(spec).chain([rare(), steady()]).collect();
         made.ask(Request::Apply(Apply { jobs, ..Apply::default() }));
         made.commit();
         made
@@ -235,10 +238,17 @@ fn rare() -> JobSpec {
     of_name("rare", "client:c0500")
 }
 
+fn steady() -> JobSpec {
+    with_rule(STEADY, "client:c0007", &json!({ "every": "10s" }))
+}
+
 fn of_name(name: &str, target: &str) -> JobSpec {
+    with_rule(name, target, &json!({ "at": "2099-01-01T00:00:00Z" }))
+}
+
+fn with_rule(name: &str, target: &str, rule: &serde_json::Value) -> JobSpec {
     let job = json!({
-        "name": name, "target": target, "command": "work", "overlap": "allow",
-        "rule": { "at": "2099-01-01T00:00:00Z" },
+        "name": name, "target": target, "command": "work", "overlap": "allow", "rule": rule,
     });
     serde_json::from_value(job).unwrap()
 }

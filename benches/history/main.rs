@@ -1,5 +1,5 @@
-//! What a history of many records costs: pages of it by each kind of filter, an export of all of
-//! it, its bytes on disk, and how fast it comes about.
+//! What a history of many records costs: pages of it by each kind of filter, explanations, an
+//! export of all of it, its bytes on disk, and how fast it comes about.
 //!
 //! `cargo bench --bench history -- --records 10000000`. What the rows mean and what was measured
 //! is in `benches/README.md`. Ends with 1 if a page is slower than promised or has too few events.
@@ -13,6 +13,7 @@
     reason = "a measurement, run by hand: it fails by a panic and prints what it found"
 )]
 
+mod explain;
 mod generate;
 mod measure;
 
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
     let seconds = begun.elapsed().as_secs_f64();
     figures.push(Figure { name: "generated", value: per(events, seconds), unit: "events/s" });
     let sample = measure::Sample::of(&made);
+    let end = made.now;
     drop(made);
 
     let store = open();
@@ -92,9 +94,15 @@ fn main() -> ExitCode {
         unit: "bytes/event",
     });
     let rows = measure::queries(store.as_ref(), &sample);
+    let before = resident();
+    let explained = explain::measure(store.as_ref(), end);
+    figures.push(Figure { name: "resident before explain", value: before, unit: "MiB" });
+    figures.push(Figure { name: "resident after explain", value: resident(), unit: "MiB" });
     figures.extend(export(store.as_ref()));
-    let faults = measure::faults(&rows, events);
+    let mut faults = measure::faults(&rows, events);
+    faults.extend(explain::faults(&explained));
     measure::print(&rows, &without, options.json);
+    explain::print(&explained, options.json);
     for Figure { name, value, unit } in figures {
         if options.json {
             println!("{}", serde_json::json!({ "name": name, "value": value, "unit": unit }));
@@ -140,7 +148,7 @@ fn export(store: &dyn Store) -> [Figure; 3] {
     [
         Figure { name: "exported", value: per(events, seconds), unit: "events/s" },
         Figure { name: "resident before the export", value: before, unit: "MiB" },
-        Figure { name: "resident after it", value: resident(), unit: "MiB" },
+        Figure { name: "resident after the export", value: resident(), unit: "MiB" },
     ]
 }
 
