@@ -14,7 +14,8 @@ use fleetcron::node::{CallError, Fatal, OUTBOUND, ToSession};
 use fleetcron::store::{Batch, Entry, MemoryStore, Order, Store, StoreError};
 use fleetcron::time::{Clock, SystemClock};
 use fleetcron::{
-    CatchUp, Handle, JobSpec, Json, Node, Outcome, Proof, Rule, Submission, Timestamp, TokenHash,
+    CatchUp, Handle, JobSpec, Json, Node, Outcome, Proof, Rule, Run, Serial, Submission, Timestamp,
+    TokenHash,
 };
 use futures_util::{FutureExt, StreamExt, future};
 use tokio::sync::mpsc;
@@ -419,4 +420,64 @@ async fn after_a_jump_forward_by_a_year_missed_firings_follow_their_policy() {
     settled(&handle, &clock, 1).await;
     assert_eq!(fired(&handle, &clock, "skip").await.len(), on_time.len() + 1, "and on it goes");
     node.stop().await.unwrap();
+}
+
+/// The serials of a job's runs, the latest first.
+async fn serials(handle: &Handle, query: &RunQuery) -> Vec<Serial> {
+    handle.runs(query.clone()).await.unwrap().iter().map(|run| run.serial).collect()
+}
+
+#[tokio::test]
+async fn runs_of_a_job_are_found_by_its_name_open_or_ended_and_of_all_that_had_the_name() {
+    let node = Node::start(prepared()).unwrap();
+    let handle = node.handle();
+    let mut expected = Vec::new();
+    for target in ["client:a", "all"] {
+        // The first has nobody to go to, so that its runs end at once.
+        let rule = Rule::now();
+        let mut spec = JobSpec::new(
+            "rare".parse().unwrap(),
+            target.parse().unwrap(),
+            "noop".parse().unwrap(),
+            rule,
+        );
+        spec.overlap = fleetcron::Overlap::Allow;
+        let apply = Apply { jobs: vec![spec], ..Apply::default() };
+        handle.apply(apply).await.unwrap();
+        for _ in 0..3 {
+            handle.trigger("rare".parse().unwrap()).await.unwrap();
+            handle
+                .submit(Submission::new("all".parse().unwrap(), "noop".parse().unwrap()))
+                .await
+                .unwrap();
+        }
+        let query = RunQuery { limit: 1_000, ..RunQuery::default() };
+        let rare = |run: &Run| run.job.as_ref().is_some_and(|job| job.as_str() == "rare");
+        let all = handle.runs(query).await.unwrap();
+        expected = all.into_iter().filter(rare).map(|run| run.serial).collect();
+        if target == "client:a" {
+            assert_eq!(expected.len(), 4);
+            handle.remove("rare".parse().unwrap()).await.unwrap();
+            handle
+                .add_client(NewClient { id: "b".parse().unwrap(), groups: [].into(), token: None })
+                .await
+                .unwrap();
+        }
+    }
+    assert_eq!(expected.len(), 8, "four of the job that was removed, and four that are open");
+    let all = RunQuery { job: Some("rare".parse().unwrap()), limit: 1_000, ..RunQuery::default() };
+    assert_eq!(serials(&handle, &all).await, expected);
+    let some = RunQuery { limit: 3, before: Some(expected[2]), ..all.clone() };
+    assert_eq!(serials(&handle, &some).await, expected[3..6]);
+    let some = RunQuery { after: Some(expected[5]), ..all.clone() };
+    assert_eq!(serials(&handle, &some).await, expected[..5]);
+    let nobody = RunQuery { job: Some("nobody".parse().unwrap()), ..all };
+    assert_eq!(serials(&handle, &nobody).await, []);
+}
+
+/// A new store in memory.
+fn prepared() -> Arc<MemoryStore> {
+    let store = MemoryStore::new();
+    fleetcron::store::prepare(&store).unwrap();
+    Arc::new(store)
 }

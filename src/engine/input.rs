@@ -158,6 +158,17 @@ pub enum Request {
     RunProgress(Serial),
     /// Those of the runs that are open, with counts as they stand.
     OpenRuns(Vec<Serial>),
+    /// The open runs of one job, the newest first, with counts as they stand.
+    OpenRunsOfJob {
+        /// The job, which may be a removed one.
+        job: JobId,
+        /// Only those above this serial.
+        after: Option<Serial>,
+        /// Only those below this serial.
+        before: Option<Serial>,
+        /// The most.
+        limit: usize,
+    },
     /// The open deliveries of a run.
     OpenDeliveries(Serial),
     /// What open deliveries wait for, of [`WAITS`](super::WAITS) at most.
@@ -233,6 +244,7 @@ impl Request {
             | Self::Keeping(_)
             | Self::RunProgress(_)
             | Self::OpenRuns(_)
+            | Self::OpenRunsOfJob { .. }
             | Self::OpenDeliveries(_)
             | Self::Waits(_)
             | Self::GetClient(_)

@@ -27,6 +27,11 @@ impl Engine {
                     .map(|open| open.run.clone())
                     .collect(),
             )),
+            Request::OpenRunsOfJob { job, after, before, limit } => {
+                let serials = self.runs.of_job_between(job, after, before).rev();
+                let runs = serials.filter_map(|serial| self.runs.get(serial));
+                Ok(Reply::Runs(runs.take(limit).map(|open| open.run.clone()).collect()))
+            }
             Request::OpenDeliveries(serial) => Ok(self.open_deliveries_of(serial)),
             Request::Waits(deliveries) => Ok(self.waits(&deliveries)),
             Request::GetClient(id) => Ok(Reply::Client(self.registry.view(self.client(&id)?))),

@@ -389,6 +389,21 @@ impl Runs {
         self.by_job.get(&job).map(|runs| runs.iter().copied().collect()).unwrap_or_default()
     }
 
+    /// The open runs of a job that are above one serial and below another, oldest first.
+    pub(super) fn of_job_between(
+        &self,
+        job: JobId,
+        after: Option<Serial>,
+        before: Option<Serial>,
+    ) -> impl DoubleEndedIterator<Item = Serial> {
+        let within = move |serial: &&Serial| {
+            after.is_none_or(|after| **serial > after)
+                && before.is_none_or(|before| **serial < before)
+        };
+        let runs = self.by_job.get(&job).into_iter();
+        runs.flat_map(|runs| runs.iter()).filter(within).copied()
+    }
+
     /// All open runs, oldest first.
     #[cfg(test)]
     pub(super) fn open_now(&self) -> impl Iterator<Item = &Run> {

@@ -17,6 +17,7 @@ use super::query::{JobQuery, Only, Span};
 use super::runs::Runs;
 use super::sums::Sums;
 use super::{PART, facts};
+use crate::history;
 use crate::id::{ClientId, GroupName, JobId, Serial};
 use crate::run::{Cause, Run};
 use crate::store::page::rows;
@@ -67,10 +68,11 @@ impl JobExplainer {
         span: Span,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        let mut past = Past::read(store, &query.job, live, span)?;
+        let jobs = history::jobs_named(store, &query.job, live, None)?;
+        let mut past = Past::read(store, &jobs, span)?;
         let expected = Expected::new(std::mem::take(&mut past.segments), span);
         let asked = asked(store, query.client.as_ref(), query.group.as_ref())?;
-        let runs = Runs::new(store, &query.job, span, now)?;
+        let runs = Runs::new(store, &query.job, &jobs, span, now)?;
         Ok(Self {
             query,
             now,

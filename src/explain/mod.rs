@@ -25,6 +25,7 @@ mod fate;
 mod item;
 mod job;
 mod ledger;
+mod listed;
 mod meant;
 mod missed;
 mod names;

@@ -8,8 +8,7 @@ use super::expected::{Bound, Ended, Segment};
 use super::fate::Known;
 use super::query::Span;
 use crate::calendar::CalendarRecord;
-use crate::history;
-use crate::id::{CalendarName, JobId, JobName};
+use crate::id::{CalendarName, JobId};
 use crate::job::JobState;
 use crate::job_past::{JobRevision, MissedRow};
 use crate::schedule::{Days, Rule};
@@ -28,16 +27,11 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// Reads what bears on a span. `live` is the job that has the name now.
-    pub(super) fn read(
-        store: &dyn Store,
-        name: &JobName,
-        live: Option<JobId>,
-        span: Span,
-    ) -> Result<Self, StoreError> {
+    /// Reads what bears on a span of some jobs, a later one before an earlier one.
+    pub(super) fn read(store: &dyn Store, jobs: &[JobId], span: Span) -> Result<Self, StoreError> {
         let mut past = Self::default();
         let mut calendars = Calendars { store, known: BTreeMap::new() };
-        for job in history::jobs_named(store, name, live, None)? {
+        for job in jobs.iter().copied() {
             // Before all else: whatever it tells is in what is read after it.
             let state = state(store, job)?;
             let (rows, last) = rows(store, job, span)?;

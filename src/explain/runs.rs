@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::fate::Kept;
+use super::listed::Listed;
 use super::query::Span;
 use super::{LOOKED_AT, PART, ledger, settings};
-use crate::id::{JobName, Serial};
+use crate::id::{JobId, JobName, Serial};
 use crate::run::Run;
 use crate::store::{Order, Store, StoreError, key, records, walk};
 use crate::time::Timestamp;
@@ -20,8 +21,9 @@ pub(super) struct Runs {
     job: JobName,
     /// The text by which a record of a run of the job is known.
     text: String,
-    /// Where to read on.
+    /// Where to read on, if there are no lists of runs by job.
     keys: Range<Vec<u8>>,
+    listed: Option<Listed>,
     ahead: VecDeque<Run>,
     /// What is known of how long runs are kept.
     pub(super) kept: Kept,
@@ -31,6 +33,7 @@ impl Runs {
     pub(super) fn new(
         store: &dyn Store,
         job: &JobName,
+        jobs: &[JobId],
         span: Span,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
@@ -40,6 +43,7 @@ impl Runs {
             job: job.clone(),
             text: format!("\"job\":\"{job}\""),
             keys: first..last,
+            listed: Listed::open(store, jobs.iter().copied(), span)?,
             ahead: VecDeque::new(),
             kept: Kept { since: settings::forgotten_before(store, now)?, earliest: None },
         })
@@ -50,6 +54,18 @@ impl Runs {
     pub(super) fn look(&mut self, store: &dyn Store) -> Result<bool, StoreError> {
         if !self.ahead.is_empty() {
             return Ok(true);
+        }
+        if let Some(listed) = &mut self.listed {
+            let serials = listed.next(store)?;
+            for serial in &serials {
+                let key = key::run(*serial);
+                if let Some(value) = store.get(&key)?
+                    && let Some(run) = self.own(&key, &value)?
+                {
+                    self.ahead.push_back(run);
+                }
+            }
+            return Ok(!self.ahead.is_empty() || serials.is_empty());
         }
         let keys = self.keys.start.clone()..self.keys.end.clone();
         let mut looked_at = 0;

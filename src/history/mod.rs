@@ -41,7 +41,7 @@ pub use responses::{
     MAX_RESPONSES_BYTES, MAX_RESPONSES_COUNT, MAX_RESPONSES_PAGES, ResponsePage, response,
     responses,
 };
-pub use runs::{DEFAULT_RUNS, MAX_RUNS, RUNS_LOOKED_AT, RunQuery, run, runs};
+pub use runs::{DEFAULT_RUNS, MAX_RUNS, RUNS_LOOKED_AT, RunQuery, ended_of_jobs, run, runs};
 pub use statistics::{Told, client_no, statistics};
 
 pub use select::{

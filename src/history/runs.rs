@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{JobName, Serial};
+use crate::id::{JobId, JobName, Serial};
 use crate::run::Run;
 use crate::store::{Order, Store, StoreError, key, records, walk};
 
@@ -14,8 +14,9 @@ pub const DEFAULT_RUNS: usize = 100;
 /// The most runs that a query gives.
 pub const MAX_RUNS: usize = 1_000;
 
-/// The most records that one query looks at. A query for a job that is rarer than one run in so
-/// many gives fewer runs than there are: narrow it with `before`.
+/// The most records that one query looks at. In a store whose ended runs are not listed by job yet
+/// (housekeeping does it once, after an update), a query for a job that is rarer than one run in
+/// so many gives fewer runs than there are: narrow it with `before`.
 pub const RUNS_LOOKED_AT: usize = 100_000;
 
 /// Which runs.
@@ -58,6 +59,37 @@ pub fn run(store: &dyn Store, serial: Serial) -> Result<Option<Run>, StoreError>
 /// Looks at [`RUNS_LOOKED_AT`] records at most, and gives those that it has found by then.
 pub fn runs(store: &dyn Store, query: &RunQuery) -> Result<Vec<Run>, StoreError> {
     runs_within(store, query, RUNS_LOOKED_AT)
+}
+
+/// The ended runs of some jobs, the newest first, found by the list that each job has of them;
+/// `None`: the lists are not complete yet. The query's name is not looked at.
+pub fn ended_of_jobs(
+    store: &dyn Store,
+    jobs: &[JobId],
+    query: &RunQuery,
+) -> Result<Option<Vec<Run>>, StoreError> {
+    if store.get(&key::ended_runs_listed())?.is_none() {
+        return Ok(None);
+    }
+    let limit = query.limit.min(MAX_RUNS);
+    let mut serials = Vec::new();
+    for job in jobs {
+        let Range { mut start, mut end } = key::ended_of(Some(*job));
+        if let Some(after) = query.after {
+            start = key::ended(Some(*job), after.next());
+        }
+        if let Some(before) = query.before {
+            end = key::ended(Some(*job), before);
+        }
+        for entry in walk(store, start..end, Order::Down).take(limit) {
+            serials.push(records::part_of("ended run", &entry?.0, key::ended_in)?.1);
+        }
+    }
+    serials.sort_unstable_by(|a, b| b.cmp(a));
+    serials.truncate(limit);
+    // One that is forgotten meanwhile is not known any more.
+    let known = serials.into_iter().filter_map(|serial| run(store, serial).transpose());
+    known.collect::<Result<_, _>>().map(Some)
 }
 
 pub(super) fn runs_within(

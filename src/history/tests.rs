@@ -8,7 +8,7 @@ use crate::engine::{Change, PageEntry};
 use crate::run::{Counts, DeliveryState, Outcome, Run};
 use crate::store::records::tests::{a_client, a_page, a_run, at, open, serial};
 use crate::store::{MemoryStore, Op, Store, key, records};
-use crate::{ClientNo, JobName, Json};
+use crate::{ClientNo, JobId, JobName, Json};
 
 fn written(units: &[Vec<Change>]) -> MemoryStore {
     let store = MemoryStore::new();
@@ -181,4 +181,36 @@ fn a_missing_piece_of_a_result_and_a_missing_client_are_told_with_their_keys() {
     let store = written(&[vec![a_page(1, 0, vec![(4, succeeded(1))])]]);
     let error = responses(&store, serial(1), 0).unwrap_err().to_string();
     assert!(error.contains("damaged client under key c:00000004"), "{error}");
+}
+
+/// Runs 0 to 99 of two jobs of three runs each in turn, of which the third is no job's; every
+/// second has ended.
+#[test]
+fn the_list_of_a_job_gives_what_a_look_at_all_ended_runs_gives() {
+    let jobs = [1_u8, 2].map(|n| JobId::from_bytes([n; 16]));
+    let run = |n: i64| {
+        let job_id = usize::try_from(n % 3).ok().and_then(|n| jobs.get(n).copied());
+        let ended_at = (n % 2 == 0).then(|| at(n + 10));
+        Change::PutRun(Arc::new(Run { job_id, ended_at, ..a_run(n, 0) }))
+    };
+    let store = written(&[(0..100).map(run).collect()]);
+    let query = RunQuery { limit: MAX_RUNS, ..RunQuery::default() };
+    let all: Vec<Run> = runs(&store, &query).unwrap();
+    let ended = all.iter().filter(|run| run.ended_at.is_some());
+    for of in [&jobs[..1], &jobs[1..], &jobs[..], &[]] {
+        for (after, before, limit) in [(0, 100, 100), (13, 61, 100), (5, 6, 10), (0, 90, 7)] {
+            let (low, high) = (serial(after), serial(before));
+            let query = RunQuery { job: None, after: Some(low), before: Some(high), limit };
+            let expected: Vec<Run> = ended
+                .clone()
+                .filter(|run| run.job_id.is_some_and(|job| of.contains(&job)))
+                .filter(|run| run.serial > low && run.serial < high)
+                .take(limit)
+                .cloned()
+                .collect();
+            assert_eq!(ended_of_jobs(&store, of, &query).unwrap(), Some(expected));
+        }
+    }
+    store.commit(vec![vec![Op::Delete(key::ended_runs_listed())]]).unwrap();
+    assert_eq!(ended_of_jobs(&store, &jobs, &query).unwrap(), None, "an older store");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{CallError, Handle};
 use crate::engine::{Page, Reply, Request, RequestError};
 use crate::history::{self, RunQuery};
-use crate::id::{ClientId, Serial};
+use crate::id::{ClientId, JobName, Serial};
 use crate::idempotency::Submitted;
 use crate::run::{LateAnswer, Response, Run, Submission};
 use crate::store::{Store, StoreError};
@@ -46,8 +46,13 @@ impl Handle {
         })
     }
 
-    /// Runs, newest first.
+    /// Runs, newest first. Those of one job are found by its list of them, however rare they are.
     pub async fn runs(&self, query: RunQuery) -> Result<Vec<Run>, CallError> {
+        if let Some(job) = &query.job
+            && let Some(runs) = self.runs_of_job(job.clone(), &query).await?
+        {
+            return Ok(runs);
+        }
         let mut runs = self.read(move |store| history::runs(store, &query)).await?;
         let open = runs.iter().filter(|run| run.ended_at.is_none()).map(|run| run.serial);
         let open = self.open_runs(open.collect()).await?;
@@ -62,6 +67,38 @@ impl Handle {
             }
         }
         Ok(runs)
+    }
+
+    /// The runs of all jobs that have had a name; `None`: they are not listed by job yet, or it is
+    /// not known which jobs these were.
+    async fn runs_of_job(
+        &self,
+        name: JobName,
+        query: &RunQuery,
+    ) -> Result<Option<Vec<Run>>, CallError> {
+        let named =
+            self.past(name, |store, name, live| history::jobs_named(store, name, live, None));
+        let jobs = match named.await {
+            Ok(jobs) => jobs,
+            Err(CallError::Refused(RequestError::NotFound { .. })) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let limit = query.limit.min(history::MAX_RUNS);
+        let RunQuery { after, before, .. } = *query;
+        // First those that are open: one that ends meanwhile is in both, and none is left out.
+        let mut found = BTreeMap::new();
+        for job in &jobs {
+            let open = Request::OpenRunsOfJob { job: *job, after, before, limit };
+            match self.call(open).await? {
+                Reply::Runs(runs) => found.extend(runs.into_iter().map(|run| (run.serial, run))),
+                other => return Err(CallError::UnexpectedReply(format!("{other:?}"))),
+            }
+        }
+        let query = query.clone();
+        let ended = self.read(move |store| history::ended_of_jobs(store, &jobs, &query)).await?;
+        let Some(ended) = ended else { return Ok(None) };
+        found.extend(ended.into_iter().map(|run| (run.serial, run)));
+        Ok(Some(found.into_values().rev().take(limit).collect()))
     }
 
     /// The response of one client; `None` while its delivery is open, or if the run was not for

@@ -26,7 +26,9 @@ pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
             }
         }
         None if is_empty(store)? => {
-            store.commit(vec![vec![Op::Put(key, FORMAT.to_be_bytes().into())]])
+            let format = Op::Put(key, FORMAT.to_be_bytes().into());
+            // From the first on every run is listed when it ends.
+            store.commit(vec![vec![format, Op::Put(key::ended_runs_listed(), Vec::new())]])
         }
         None => Err(StoreError::corrupt("format", &key, "it is missing, yet there are records")),
     }

@@ -193,6 +193,9 @@ fn derived(key: &[u8], value: &[u8]) -> Result<(), Problem> {
 }
 
 fn fact(key: &[u8], value: &[u8]) -> Result<(), Problem> {
+    if key == key::ended_runs_listed() && !value.is_empty() {
+        return Err(format!("{} bytes, not 0", value.len()));
+    }
     if key != key::format() {
         return Ok(());
     }

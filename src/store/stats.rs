@@ -111,11 +111,11 @@ mod tests {
             .collect();
         let expected = [
             ('?', "unknown", 1, 4, 1),
-            ('m', "facts about the store", 1, 7, 4),
+            ('m', "facts about the store", 2, 18, 4),
             ('r', "runs", 3, 51, 300),
         ];
         assert_eq!(told, expected);
-        assert_eq!((stats.records, stats.bytes, stats.bytes_on_disk), (5, 367, None));
+        assert_eq!((stats.records, stats.bytes, stats.bytes_on_disk), (6, 378, None));
         assert_eq!((stats.oldest_run, stats.newest_run), (Some(serials[1]), Some(serials[0])));
     }
 }

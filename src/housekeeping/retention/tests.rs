@@ -163,7 +163,8 @@ proptest! {
                 // As a store from before runs were listed.
                 let lists = key::all_ended();
                 let lists = store.scan(&lists.start..&lists.end, Order::Up, 1_000).unwrap();
-                let gone = lists.into_iter().map(|(key, _)| crate::store::Op::Delete(key));
+                let keys = lists.into_iter().map(|(key, _)| key).chain([key::ended_runs_listed()]);
+                let gone = keys.map(crate::store::Op::Delete);
                 store.commit(vec![gone.collect()]).unwrap();
             }
             let (age, most, bytes) = global;
