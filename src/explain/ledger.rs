@@ -5,8 +5,8 @@
 
 use std::ops::ControlFlow;
 
-use crate::store::ledger::{self, Entry, entries, head};
-use crate::store::{Order, Store, StoreError, key, records, walk};
+use crate::store::ledger::{self, Entry};
+use crate::store::{Order, Store, StoreError, key, walk};
 use crate::time::Timestamp;
 
 /// Pages that one look forward goes through, at most.
@@ -24,47 +24,18 @@ pub(super) enum Looked {
     Cut,
 }
 
-fn head_of(key: &[u8], value: &[u8]) -> Result<(u64, Timestamp), StoreError> {
-    let first = records::part_of(ledger::WHAT, key, key::event_in)?;
-    let head = head(value).map_err(|problem| StoreError::corrupt(ledger::WHAT, key, problem))?;
-    Ok((first, head.at))
-}
-
 /// When the ledger begins; `None`: it is empty.
 pub(super) fn begins(store: &dyn Store) -> Result<Option<Timestamp>, StoreError> {
-    let all = key::all(key::LEDGER);
-    let first = store.scan(&all.start..&all.end, Order::Up, 1)?;
-    first.first().map(|(key, value)| Ok(head_of(key, value)?.1)).transpose()
+    let first = ledger::first_from(store, 0)?;
+    first.as_ref().map(|page| Ok(ledger::head_of(page)?.1.at)).transpose()
 }
 
 /// The number of the first event of the last page that begins before a moment, or of the first
 /// page: what happens from that moment on is on it or after it.
 fn page_before(store: &dyn Store, moment: Timestamp) -> Result<u64, StoreError> {
-    let all = key::all(key::LEDGER);
-    let last = store.scan(&all.start..&all.end, Order::Down, 1)?;
-    let Some((key, value)) = last.first() else { return Ok(0) };
-    let (mut high, at) = head_of(key, value)?;
-    if at < moment {
-        return Ok(high);
-    }
-    // Every page at or below `low` begins before the moment; none at or above `high` does.
-    let (mut low, mut found) = (0, 0);
-    while low + 1 < high {
-        let middle = low + (high - low) / 2;
-        let end = key::ledger(middle.saturating_add(1));
-        let page = store.scan(&all.start..&end, Order::Down, 1)?;
-        let Some((key, value)) = page.first() else {
-            low = middle;
-            continue;
-        };
-        let (first, at) = head_of(key, value)?;
-        if at < moment {
-            (low, found) = (middle, first);
-        } else {
-            high = first.max(low + 1);
-        }
-    }
-    Ok(found)
+    let begins = ledger::begins_from(store, moment, (0, u64::MAX))?;
+    let before = ledger::last_before(store, begins)?;
+    before.as_ref().map_or(Ok(0), |page| Ok(ledger::head_of(page)?.0))
 }
 
 /// Goes through the entries from one moment to another, both included, on pages that have one of
@@ -78,15 +49,15 @@ pub(super) fn forward(
     let start = key::ledger(page_before(store, from)?);
     let mut pages = walk(store, start..key::all(key::LEDGER).end, Order::Up);
     for entry in pages.by_ref().take(MAX_PAGES) {
-        let (key, value) = entry?;
-        let (first, at) = head_of(&key, &value)?;
+        let page = entry?;
+        let at = ledger::head_of(&page)?.1.at;
         if at > to {
             return Ok(Looked::Whole);
         }
-        if !has_any(&value, texts) {
+        if !has_any(&page.1, texts) {
             continue;
         }
-        for entry in page(first, &key, &value)? {
+        for entry in ledger::entries_of(&page)? {
             if entry.at >= from && entry.at <= to && see(entry).is_break() {
                 return Ok(Looked::Whole);
             }
@@ -108,10 +79,10 @@ pub(super) fn back(
     let end = key::ledger(last.saturating_add(1));
     let mut pages = walk(store, all.start..end, Order::Down);
     for entry in pages.by_ref().take(PAGES_BACK) {
-        let (key, value) = entry?;
-        let (first, at) = head_of(&key, &value)?;
-        if has_any(&value, texts) {
-            for entry in page(first, &key, &value)?.into_iter().rev() {
+        let page = entry?;
+        let at = ledger::head_of(&page)?.1.at;
+        if has_any(&page.1, texts) {
+            for entry in ledger::entries_of(&page)?.into_iter().rev() {
                 if entry.at <= from && entry.at >= to && see(entry).is_break() {
                     return Ok(Looked::Whole);
                 }
@@ -122,11 +93,6 @@ pub(super) fn back(
         }
     }
     Ok(if pages.next().is_some() { Looked::Cut } else { Looked::Whole })
-}
-
-fn page(first: u64, key: &[u8], value: &[u8]) -> Result<Vec<Entry>, StoreError> {
-    let damaged = |problem| StoreError::corrupt(ledger::WHAT, key, problem);
-    entries(first, value).map_err(damaged)?.map(|entry| entry.map_err(damaged)).collect()
 }
 
 /// Whether bytes have one of these texts in them.

@@ -3,7 +3,7 @@
 use super::count::counted;
 use super::index::old_index;
 use crate::store::ledger::{self, PageHead};
-use crate::store::{Batch, Entry, Op, Order, Store, StoreError, key, records, walk};
+use crate::store::{Batch, Op, Order, Store, StoreError, key, walk};
 use crate::time::Timestamp;
 
 /// Pages, pieces of inputs and parts of the index that one batch forgets, at most.
@@ -39,47 +39,26 @@ pub fn old_ledger(
 }
 
 /// The first page that was written at a moment or later, or else the last page, and the number of
-/// its first event. Times in the ledger never go back, so that some forty looks find it.
+/// its first event.
 fn first_page_at(
     store: &dyn Store,
     moment: Timestamp,
 ) -> Result<Option<(u64, PageHead)>, StoreError> {
-    let all = key::all(key::LEDGER);
-    let last = store.scan(&all.start..&all.end, Order::Down, 1)?;
-    let Some(last) = last.into_iter().next() else { return Ok(None) };
-    let last = page(last)?;
-    let (mut low, mut high) = (0, last.0);
-    let mut found = last;
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let next = store.scan(&key::ledger(middle)..&all.end, Order::Up, 1)?;
-        let Some(next) = next.into_iter().next() else { break };
-        let next = page(next)?;
-        if next.1.at >= moment {
-            found = next;
-            high = middle;
-        } else {
-            low = next.0.saturating_add(1);
-        }
+    let Some(last) = ledger::last(store)? else { return Ok(None) };
+    let (last, head) = ledger::head_of(&last)?;
+    let first = ledger::begins_from(store, moment, (0, last))?;
+    match ledger::first_from(store, first)? {
+        Some(page) => ledger::head_of(&page).map(Some),
+        None => Ok(Some((last, head))),
     }
-    Ok(Some(found))
 }
 
 /// The number of the first event of the page that has an event, or would have it.
 fn page_of(store: &dyn Store, event: u64) -> Result<u64, StoreError> {
-    let start = key::all(key::LEDGER).start;
-    let page = store.scan(&start..&key::ledger(event.saturating_add(1)), Order::Down, 1)?;
-    match page.first() {
-        Some((key, _)) => records::part_of(ledger::WHAT, key, key::event_in),
+    match ledger::last_before(store, event.saturating_add(1))? {
+        Some(page) => Ok(ledger::head_of(&page)?.0),
         None => Ok(event),
     }
-}
-
-fn page((key, value): Entry) -> Result<(u64, PageHead), StoreError> {
-    let first = records::part_of(ledger::WHAT, &key, key::event_in)?;
-    let head =
-        ledger::head(&value).map_err(|problem| StoreError::corrupt(ledger::WHAT, &key, problem))?;
-    Ok((first, head))
 }
 
 #[cfg(test)]
@@ -88,7 +67,7 @@ mod tests {
     use crate::engine::{Event, What};
     use crate::statistics::Counted;
     use crate::store::writer::{Commit, Writer};
-    use crate::store::{MemoryStore, ledger::Head};
+    use crate::store::{MemoryStore, ledger::Head, records};
 
     /// A commit with one event and an input at each of the moments.
     fn written(moments: &[i64]) -> MemoryStore {

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::recording::Told;
 use crate::store::ledger::{self, Item};
 use crate::store::writer::Commit;
-use crate::store::{Entry, Order, Store, StoreError, key, records};
+use crate::store::{Entry, Order, Store, StoreError, key};
 use crate::time::Timestamp;
 
 /// Events of a commit that a difference shows, at most.
@@ -125,14 +125,12 @@ fn pages_of(store: &dyn Store, record: &Record) -> Result<Vec<Page>, StoreError>
     let mut pages = Vec::new();
     let end = key::all(key::LEDGER).end;
     for entry in crate::store::walk(store, key::ledger(record.first_event)..end, Order::Up) {
-        let (page_key, value) = entry?;
-        let head = ledger::head(&value)
-            .map_err(|problem| StoreError::corrupt(ledger::WHAT, &page_key, problem))?;
+        let page = entry?;
+        let (first, head) = ledger::head_of(&page)?;
         if head.commit != record.commit {
             break;
         }
-        let first = records::part_of(ledger::WHAT, &page_key, key::event_in)?;
-        pages.push(Page { first, value, part: head.part });
+        pages.push(Page { first, value: page.1, part: head.part });
     }
     Ok(pages)
 }
@@ -178,11 +176,8 @@ fn compare(
 /// The events of pages, each in a line.
 fn told(pages: &[Entry]) -> Result<Vec<String>, StoreError> {
     let mut lines = Vec::new();
-    for (page_key, value) in pages {
-        let first = records::part_of(ledger::WHAT, page_key, key::event_in)?;
-        let corrupt = |problem| StoreError::corrupt(ledger::WHAT, page_key, problem);
-        for entry in ledger::entries(first, value).map_err(corrupt)? {
-            let entry = entry.map_err(corrupt)?;
+    for page in pages {
+        for entry in ledger::entries_of(page)? {
             let what = match &entry.item {
                 Item::Nothing => "nothing".to_owned(),
                 Item::Rows { serial, page, rows, .. } => {

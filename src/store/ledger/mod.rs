@@ -37,11 +37,13 @@
 //! | 6 | any other event | its length and its JSON |
 
 mod build;
+mod find;
 mod parse;
 #[cfg(test)]
 mod tests;
 
 pub use build::{Builder, MAX_PAGE};
+pub use find::{begins_from, entries_of, first_from, head_of, last, last_before};
 pub use parse::{Entry, Item, PageHead, entries, head};
 
 use crate::engine::LedgerEnd;
