@@ -15,7 +15,7 @@ mod steps;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::actor::Actor;
@@ -73,37 +73,19 @@ impl Housekeeping {
         let handle = &handle.with_actor(Actor::Chores);
         let pace = Pace::default();
         let retention = Retention::new(handle.clone(), chores.limits.clone(), pace.clone());
-        let retention = Arc::new(Mutex::new(retention));
-        scheduler
-            .add(chore(chores.retention_every, move || {
-                let retention = Arc::clone(&retention);
-                async move {
-                    // The round before is still under way.
-                    let Ok(mut retention) = retention.try_lock() else { return Ok(()) };
-                    retention.round(SystemClock.now()).await
-                }
-            })?)
-            .await?;
-        let counting = Arc::new(Mutex::new(Counting::new(handle.clone(), pace.clone())));
-        scheduler
-            .add(chore(chores.count_every, move || {
-                let counting = Arc::clone(&counting);
-                async move {
-                    let Ok(mut counting) = counting.try_lock() else { return Ok(()) };
-                    counting.round(SystemClock.now()).await
-                }
-            })?)
-            .await?;
-        let indexing = Arc::new(Mutex::new(handle.clone()));
-        scheduler
-            .add(chore(chores.index_every, move || {
-                let indexing = Arc::clone(&indexing);
-                async move {
-                    let Ok(handle) = indexing.try_lock() else { return Ok(()) };
-                    index::index(&handle).await
-                }
-            })?)
-            .await?;
+        let retention = alone(chores.retention_every, retention, |mut retention| async move {
+            retention.round(SystemClock.now()).await
+        });
+        scheduler.add(retention?).await?;
+        let counting = Counting::new(handle.clone(), pace.clone());
+        let counting = alone(chores.count_every, counting, |mut counting| async move {
+            counting.round(SystemClock.now()).await
+        });
+        scheduler.add(counting?).await?;
+        let indexing = alone(chores.index_every, handle.clone(), |handle| async move {
+            index::index(&handle).await
+        });
+        scheduler.add(indexing?).await?;
         let statistics = handle.clone();
         scheduler
             .add(chore(chores.statistics_every, move || tell_statistics(statistics.clone()))?)
@@ -117,6 +99,28 @@ impl Housekeeping {
         self.pace.stop();
         self.scheduler.shutdown().await
     }
+}
+
+/// A chore with a state of its own; a round that comes while the one before it is under way is
+/// left out.
+fn alone<S: Send + 'static, F>(
+    every: Duration,
+    state: S,
+    round: impl Fn(OwnedMutexGuard<S>) -> F + Copy + Send + Sync + 'static,
+) -> Result<Job, JobSchedulerError>
+where
+    F: Future<Output = Result<(), CallError>> + Send + 'static,
+{
+    let state = Arc::new(Mutex::new(state));
+    chore(every, move || {
+        let state = Arc::clone(&state).try_lock_owned();
+        async move {
+            match state {
+                Ok(state) => round(state).await,
+                Err(_) => Ok(()),
+            }
+        }
+    })
 }
 
 fn chore<F>(
