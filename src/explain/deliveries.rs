@@ -9,7 +9,7 @@ use crate::id::{ClientNo, Serial};
 use crate::json::Json;
 use crate::run::{Counts, DeliveryState, Run};
 use crate::store::page::{Row, StoredResult, rows};
-use crate::store::{Order, Store, StoreError, key, records, walk};
+use crate::store::{Store, StoreError, key, records};
 use crate::time::Timestamp;
 
 const WHAT: &str = "page of responses";
@@ -85,7 +85,7 @@ pub(super) fn summary(
         RoaringBitmap::new()
     };
     let mut summary = Summary::default();
-    'pages: for entry in walk(store, key::of_run(key::PAGE, run.serial), Order::Up) {
+    'pages: for entry in records::pages(store, key::of_run(key::PAGE, run.serial)) {
         let (key, value) = entry?;
         let damaged = |problem| StoreError::corrupt(WHAT, &key, problem);
         for row in rows(&value).map_err(damaged)? {

@@ -21,7 +21,7 @@ use crate::history;
 use crate::id::{ClientId, GroupName, JobId, Serial};
 use crate::run::{Cause, Run};
 use crate::store::page::rows;
-use crate::store::{Order, Store, StoreError, key, records, walk};
+use crate::store::{Store, StoreError, key, records};
 use crate::time::Timestamp;
 
 /// Firings that one answer has, at most; it ends there and says so.
@@ -293,7 +293,7 @@ impl JobExplainer {
     fn one_by_one(&mut self, store: &dyn Store, items: &mut Vec<Item>) -> Result<(), StoreError> {
         let Some((run, pages)) = self.pages.take() else { return Ok(()) };
         let mut start = None;
-        for entry in walk(store, pages.start.clone()..pages.end.clone(), Order::Up) {
+        for entry in records::pages(store, pages.start.clone()..pages.end.clone()) {
             let (key, value) = entry?;
             if items.len() >= PART {
                 start = Some(key);

@@ -145,7 +145,7 @@ impl Count<'_> {
         const WHAT: &str = "page of responses";
         let Some(Due { job, at: scheduled_at, .. }) = self.run(serial)? else { return Ok(()) };
         let keys = key::page(serial, no, 0)..key::page(serial, no.saturating_add(1), 0);
-        for part in walk(self.store, keys, Order::Up) {
+        for part in records::pages(self.store, keys) {
             let (key, value) = part?;
             let damaged = |problem| StoreError::corrupt(WHAT, &key, problem);
             for row in page::rows(&value).map_err(damaged)? {

@@ -264,6 +264,7 @@ pub fn unlisted(store: &dyn Store, after: Option<Serial>) -> Result<Option<Unlis
         let (key, value) = entry?;
         let run: Run = records::read("run", &key, &value)?;
         if let Some(ended) = EndedRun::of(&run)
+            && ended.job.is_some()
             && store.get(&key::ended(ended.job, ended.serial))?.is_none()
         {
             found.runs.push(run.serial);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ClientId, ClientNo, Serial};
 use crate::run::Response;
 use crate::store::page::{self, Row};
-use crate::store::{Order, Store, StoreError, key, records, walk};
+use crate::store::{Store, StoreError, key, records};
 
 /// Pages after which one read stops.
 pub const MAX_RESPONSES_PAGES: usize = 256;
@@ -41,7 +41,7 @@ pub fn responses(
     let mut responses = Vec::new();
     let mut next_page = from_page;
     let (mut pages, mut bytes) = (0, 0);
-    for entry in walk(store, key::pages_from(serial, from_page), Order::Up) {
+    for entry in records::pages(store, key::pages_from(serial, from_page)) {
         let (key, value) = entry?;
         let (page, part) = records::part_of(WHAT, &key, key::page_in)?;
         if part == 0 {
@@ -77,7 +77,7 @@ pub fn response(
     let Some(no) = records::client_no(store, client)? else {
         return Ok(None);
     };
-    for entry in walk(store, key::of_run(key::PAGE, serial), Order::Up) {
+    for entry in records::pages(store, key::of_run(key::PAGE, serial)) {
         let (key, value) = entry?;
         for row in page::rows(&value).map_err(|problem| StoreError::corrupt(WHAT, &key, problem))? {
             let row = row.map_err(|problem| StoreError::corrupt(WHAT, &key, problem))?;

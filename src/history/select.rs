@@ -139,7 +139,7 @@ impl<'a> Chooser<'a> {
         const WHAT: &str = "page of responses";
         let mut chosen = RoaringBitmap::new();
         let mut ended = 0;
-        for entry in walk(self.store, key::of_run(key::PAGE, run.serial), Order::Up) {
+        for entry in records::pages(self.store, key::of_run(key::PAGE, run.serial)) {
             let (key, value) = entry?;
             let damaged = |problem| StoreError::corrupt(WHAT, &key, problem);
             for row in page::rows(&value).map_err(damaged)? {

@@ -9,7 +9,7 @@
 //! | `m` + name | a fact about the store; `m` `format` is the format's number, u32; `m` `settings` the server's settings at its last start, a JSON object of texts | name |
 //! | `j` + job id (16) | the job's definition, JSON of [`Job`](crate::Job) | job id |
 //! | `s` + job id (16) | the job's standing, JSON of [`JobState`](crate::JobState) | job id |
-//! | `r` + serial (16) | a run, JSON of [`Run`](crate::Run) | serial |
+//! | `r` + serial (16) | a run, JSON of [`Run`](crate::Run); behind it, where that is all of its responses, a byte 0 and a small page in the form of `p` | serial |
 //! | `b` + serial (16) + chunk (u32) | the open deliveries among 4,096 clients, see `open_set` | serial, then client number |
 //! | `d` + serial (16) + mark (1) + chunk (u32) | the open deliveries among 4,096 clients that have a [`Mark`](crate::engine::Mark), in the form of `b` | serial, then mark, then client number |
 //! | `p` + serial (16) + page (u32) + part (u16) | responses, see [`page`](super::page) | serial, then the order of recording |
@@ -24,7 +24,7 @@
 //! | `e` + calendar name (text) | a calendar, JSON of [`CalendarRecord`](crate::CalendarRecord) | calendar name |
 //! | `l` + 0 + idempotency key (text) | a submit that is remembered by it, JSON of [`Repeat`](crate::Repeat) | key |
 //! | `l` + 1 + SHA-256 (32) | a submit that is remembered by its content, JSON of the same | hash |
-//! | `t` + 0 + job id (16) + serial (16) | an ended run of the job (of none: zeros), see [`EndedRun`](super::records::EndedRun) | job, then serial |
+//! | `t` + 0 + job id (16) + serial (16) | an ended run of the job, see [`EndedRun`](super::records::EndedRun) | job, then serial |
 //! | `t` + 1 + hour (u32) + job id (16) | the statistics of a job in an hour, a [`Record`](crate::statistics::Record) | hour, then job id |
 //! | `t` + 2 + day (u32) + job id (16) | the same of a day | day, then job id |
 //! | `t` + 3 + hour (u32) + page (u32) | the statistics of 16 clients in an hour, the same | hour, then client number |

@@ -69,7 +69,11 @@ pub const KINDS: &[Kind] = &[
         }
         Ok(())
     }),
-    kind(key::RUN, "runs", |k, v| same::<Run>(k, v, |it| key::run(it.serial))),
+    kind(key::RUN, "runs", |k, v| {
+        let (run, page) = records::split(v);
+        same::<Run>(k, run, |it| key::run(it.serial))?;
+        page.map_or(Ok(()), rows)
+    }),
     kind(key::JOB_STATE, "standings of jobs", |k, v| {
         part(k, key::job_in)?;
         read::<JobState>(v).map(drop)
@@ -227,7 +231,11 @@ fn set(chunk: u32, value: &[u8]) -> Result<(), Problem> {
 
 fn responses(key: &[u8], value: &[u8]) -> Result<(), Problem> {
     part(key, key::page_in)?;
-    for row in page::rows(value).map_err(|problem| problem.to_string())? {
+    rows(value)
+}
+
+fn rows(page: &[u8]) -> Result<(), Problem> {
+    for row in page::rows(page).map_err(|problem| problem.to_string())? {
         let row = row.map_err(|problem| problem.to_string())?;
         if let Some(page::StoredResult::Inline(text)) = row.result {
             row.outcome(Some(text)).map_err(|problem| problem.to_string())?;

@@ -20,6 +20,7 @@ use crate::target::Membership;
 use crate::time::Timestamp;
 
 mod ended;
+mod inline;
 mod past;
 mod replays;
 #[cfg(test)]
@@ -30,6 +31,8 @@ pub use responses::{outcome, result_text};
 mod statistics;
 pub use ended::{EndedRun, ended_run, list};
 pub(super) use ended::{looks_at_any_of, searches};
+pub(crate) use inline::pages;
+pub(super) use inline::{run_of, split};
 pub use replays::{replay, replay_items, replay_job, replay_run};
 pub use statistics::{counted, old_statistics, put_statistics, statistics};
 
@@ -60,17 +63,20 @@ pub fn write(store: &dyn Store, units: &[Vec<Change>]) -> Result<(), StoreError>
 /// left.
 pub fn encode(store: &dyn Store, unit: &[Change]) -> Result<Vec<Op>, StoreError> {
     let mut ops = Vec::with_capacity(unit.len());
+    let inline = run_of(unit);
     for change in unit {
-        encode_change(store, &mut ops, change)?;
+        encode_change(store, &mut ops, change, inline)?;
     }
     Ok(ops)
 }
 
-/// Adds the operations of one change to those of the unit before it.
+/// Adds the operations of one change to those of the unit before it; `inline` is the run whose
+/// page goes into its record, see [`run_of`].
 pub(super) fn encode_change(
     store: &dyn Store,
     ops: &mut Vec<Op>,
     change: &Change,
+    inline: Option<Serial>,
 ) -> Result<(), StoreError> {
     match change {
         Change::PutJob(job) => ops.push(put("job", key::job(job.id), &**job)?),
@@ -92,7 +98,7 @@ pub(super) fn encode_change(
             ops.push(put_set(key::mark(*serial, *mark as u8, *chunk), *chunk, clients)?);
         }
         Change::PutPage { serial, page, entries } => {
-            put_page(ops, *serial, *page, entries)?;
+            put_page(ops, *serial, *page, entries, inline == Some(*serial))?;
         }
         Change::PutClient(client) => {
             ops.push(put("client", key::client(client.no), &**client)?);
@@ -157,8 +163,18 @@ fn put_page(
     serial: Serial,
     page: u32,
     entries: &[PageEntry],
+    inline: bool,
 ) -> Result<(), StoreError> {
     let encoded = page::encode(entries);
+    if inline
+        && page == 0
+        && let ([entry], [part]) = (entries, &encoded.parts[..])
+        && !entry.retried
+        && encoded.outside.is_empty()
+        && inline::append(ops, serial, part)
+    {
+        return Ok(());
+    }
     for (client, text) in encoded.outside {
         for (at, piece) in text.as_bytes().chunks(RESULT_PART).enumerate() {
             let part = part_no(at, "result", || key::result(serial, client, u16::MAX))?;
@@ -372,7 +388,7 @@ pub fn ended(store: &dyn Store, run: &Run) -> Result<Ended, StoreError> {
     let mut ends = Vec::new();
     let (mut pages, mut bytes) = (0, 0);
     let mut clients = RoaringBitmap::new();
-    for entry in walk(store, key::of_run(key::PAGE, run.serial), Order::Up) {
+    for entry in inline::pages(store, key::of_run(key::PAGE, run.serial)) {
         let (key, value) = entry?;
         pages = part_of(WHAT, &key, key::page_in)?.0.saturating_add(1);
         let damaged = |problem| StoreError::corrupt(WHAT, &key, problem);
@@ -408,6 +424,8 @@ pub(crate) fn read<T: DeserializeOwned>(
     key: &[u8],
     value: &[u8],
 ) -> Result<T, StoreError> {
+    // A run's page may lie behind it.
+    let value = if key.first() == Some(&key::RUN) { split(value).0 } else { value };
     serde_json::from_slice(value).map_err(|error| StoreError::corrupt(what, key, error))
 }
 

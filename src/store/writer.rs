@@ -279,9 +279,10 @@ fn encode(store: &dyn Store, changes: &[Change], events: Vec<usize>) -> Result<U
         Change::PutRun(run) => run.job.clone(),
         _ => None,
     });
+    let inline = records::run_of(changes);
     for change in changes {
         let begun = unit.ops.len();
-        records::encode_change(store, &mut unit.ops, change)?;
+        records::encode_change(store, &mut unit.ops, change, inline)?;
         digest_change(&mut digest, change, &unit.ops[begun..]);
         if let Change::PutPage { serial, page, entries } = change
             && let Some(last) = entries.last()

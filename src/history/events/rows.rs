@@ -13,7 +13,7 @@ use crate::engine::{EVENT_RESULT, Event, What, retry_at};
 use crate::id::{ClientNo, Serial};
 use crate::run::Response;
 use crate::store::page::{self, Row, StoredResult};
-use crate::store::{self, Order, Store, StoreError, key, records, walk};
+use crate::store::{self, Store, StoreError, key, records};
 use crate::time::Timestamp;
 
 const WHAT: &str = "page of responses";
@@ -60,7 +60,7 @@ impl EventReader {
         let mut keys = key::pages_from(entry.serial, entry.page);
         keys.end = key::page(entry.serial, entry.page, u16::MAX);
         keys.end.push(0);
-        let parts: Vec<store::Entry> = walk(store, keys, Order::Up).collect::<Result<_, _>>()?;
+        let parts: Vec<store::Entry> = records::pages(store, keys).collect::<Result<_, _>>()?;
         // One that is being forgotten has lost its first part: the places of the rest are not known.
         if parts.first().is_none_or(|(key, _)| key::page_in(key) != Some((entry.page, 0))) {
             return Ok(None);

@@ -8,7 +8,7 @@ use crate::actor::Actor;
 use crate::bytes::{put_bytes, put_varint};
 use crate::history::events::pages;
 use crate::store::ledger::{Entry, Item};
-use crate::store::{Batch, MAX_OPS, Op, Order, Store, StoreError, key, page, records, walk};
+use crate::store::{Batch, MAX_OPS, Op, Store, StoreError, key, page, records};
 
 /// What makes a segment's part of the index: to be written in this order, batch after batch. The
 /// last says that the segment is indexed; until then the others are not looked at.
@@ -121,7 +121,7 @@ impl Lists {
         keys.end = key::page(serial, page, u16::MAX);
         keys.end.push(0);
         let mut no = entry.no;
-        for part in walk(store, keys, Order::Up) {
+        for part in records::pages(store, keys) {
             let (key, value) = part?;
             if no == entry.no && key::page_in(&key) != Some((page, 0)) {
                 // It is being forgotten: where its responses are is not known any more.

@@ -1,6 +1,7 @@
 //! The list of ended runs by job: it tells of each run that has ended what the run is.
 //!
 //! A store from before there was such a list has none of earlier runs until it is said to be whole.
+//! Runs without a job need none; an older version has listed them too.
 
 use super::report::LEFTOVER;
 use super::{Known, Report};
@@ -38,6 +39,7 @@ pub(super) fn check(
         let (key, value) = entry?;
         let Ok(run) = records::read::<Run>(RULE, &key, &value) else { continue };
         if let Some(ended) = EndedRun::of(&run)
+            && ended.job.is_some()
             && store.get(&key::ended(ended.job, ended.serial))?.is_none()
         {
             let problem = format!("ended run {} is not among those of its job", run.serial);

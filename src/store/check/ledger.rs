@@ -86,7 +86,7 @@ fn responses(
         return Ok(());
     }
     let mut found = 0_u32;
-    for entry in walk(store, key::page(serial, no, 0)..key::page_end(serial, no), Order::Up) {
+    for entry in records::pages(store, key::page(serial, no, 0)..key::page_end(serial, no)) {
         let (_, value) = entry?;
         // What cannot be read is told by itself.
         let Ok(rows) = page::rows(&value) else { return Ok(()) };

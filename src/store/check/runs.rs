@@ -73,6 +73,9 @@ pub(super) fn check(
         };
         found.read_open(open, owner, report)?;
         found.read_marks(marks, owner, report)?;
+        if let (_, Some(page)) = records::split(&value) {
+            found.read_rows(&run_key, page, report);
+        }
         found.read_pages(pages, owner, report)?;
         found.read_results(results, owner, report)?;
         read_late(store, late, owner, report)?;

@@ -69,9 +69,9 @@ pub fn ended_run(key: &[u8], value: &[u8]) -> Result<EndedRun, StoreError> {
     Ok(EndedRun { job, serial, ended_at, bytes, deliveries })
 }
 
-/// The operation that lists a run by its job, if it has ended.
+/// The operation that lists a run by its job, if it has one and has ended.
 pub(super) fn index(run: &Run) -> Option<Op> {
-    let ended = EndedRun::of(run)?;
+    let ended = EndedRun::of(run).filter(|ended| ended.job.is_some())?;
     Some(Op::Put(key::ended(ended.job, ended.serial), ended.encode()))
 }
 

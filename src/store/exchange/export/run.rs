@@ -76,7 +76,7 @@ fn open(store: &dyn Store, serial: Serial) -> Result<RoaringBitmap, StoreError> 
 fn ended(store: &dyn Store, serial: Serial) -> Result<(u32, RoaringBitmap), StoreError> {
     let mut clients = RoaringBitmap::new();
     let mut pages = 0;
-    for entry in walk(store, key::of_run(key::PAGE, serial), Order::Up) {
+    for entry in records::pages(store, key::of_run(key::PAGE, serial)) {
         let (key, value) = entry?;
         pages = records::part_of(PAGE, &key, key::page_in)?.0.saturating_add(1);
         for row in rows(&key, &value)? {
@@ -120,7 +120,7 @@ impl<W: Write> Exporter<'_, W> {
 
     fn responses(&mut self, serial: Serial, pages: u32) -> Result<(), Error> {
         let keys = key::of_run(key::PAGE, serial).start..key::page(serial, pages, 0);
-        for entry in walk(self.store, keys, Order::Up) {
+        for entry in records::pages(self.store, keys) {
             let (key, value) = entry?;
             for row in rows(&key, &value)? {
                 let row = row?;
