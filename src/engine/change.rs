@@ -43,6 +43,9 @@ pub enum Change {
         /// The numbers of those whose delivery is open, counted from 0 for client 0.
         open: RoaringBitmap,
     },
+    /// From this serial on an open run for one client may have no [`Change::PutOpen`]: its record
+    /// tells all. Below it each has. Until there is one, it is below every serial.
+    PutBorder(Serial),
     /// Marks on open deliveries of a run, among the same clients; an empty set is deleted.
     PutMarks {
         /// The run.
@@ -176,6 +179,8 @@ pub struct Snapshot {
     pub open_runs: Vec<OpenRunRecord>,
     /// The highest serial of any run.
     pub last_serial: Option<Serial>,
+    /// The last [`Change::PutBorder`]; `None`: below every serial.
+    pub border: Option<Serial>,
     /// Every calendar.
     pub calendars: Vec<CalendarRecord>,
     /// Every submit that is remembered.
@@ -219,4 +224,6 @@ pub struct OpenRunRecord {
     pub bytes: u64,
     /// Of a run with open membership: the numbers of the clients whose delivery has ended.
     pub ended: RoaringBitmap,
+    /// Whether its set of open deliveries is not stored, see [`Change::PutBorder`].
+    pub young: bool,
 }

@@ -22,6 +22,7 @@ use super::rollout::Rollouts;
 use super::runs::{OpenRun, Runs};
 use super::sessions::Sessions;
 use super::spread::Waves;
+use super::young::Young;
 use crate::actor::Actor;
 use crate::id::{ClientId, ClientNo, JobId, Serial};
 use crate::job_past::MissedRow;
@@ -91,6 +92,8 @@ impl Engine {
     /// An engine that goes on from what the store gave back.
     #[must_use]
     pub fn restore(snapshot: Snapshot, now: Timestamp) -> Self {
+        let [last_serial, border] = [snapshot.last_serial, snapshot.border]
+            .map(|serial| serial.unwrap_or(Serial::from_bytes([0; 16])));
         let mut engine = Self {
             now,
             actor: Actor::Server,
@@ -99,7 +102,7 @@ impl Engine {
             started: now,
             jobs: Jobs::default(),
             registry: Registry::default(),
-            runs: Runs::default(),
+            runs: Runs::new(Young::new(border, last_serial)),
             sessions: Sessions::new(),
             held: Held::default(),
             waves: Waves::new(),
@@ -111,7 +114,7 @@ impl Engine {
             replays: Replays::default(),
             withdrawn: Withdrawn::default(),
             to_pump: BTreeSet::new(),
-            last_serial: snapshot.last_serial.unwrap_or(Serial::from_bytes([0; 16])),
+            last_serial,
             deliveries_open: 0,
             ended: Vec::new(),
             clock_jumps: 0,
@@ -281,6 +284,7 @@ impl Engine {
     /// Whoever stores a job's standing by itself closes first: it may tell of firings whose runs
     /// are not yet in a unit.
     pub(super) fn close(&mut self) {
+        let border = self.runs.move_border();
         let mut runs = self.runs.units();
         let mut alone = Vec::new();
         for (id, serial) in std::mem::take(&mut self.standing) {
@@ -299,6 +303,8 @@ impl Engine {
         self.put_replays(&mut runs);
         self.units.extend(runs.into_values());
         self.units.extend(alone);
+        // Last: below it every open run has its set by now.
+        self.units.extend(border.map(|border| vec![border]));
     }
 
     /// How much has been decided and not taken out: units, changed runs and effects. Whoever

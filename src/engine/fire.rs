@@ -279,7 +279,8 @@ impl Engine {
     fn open_deliveries(&mut self, run: Run, targets: &RoaringBitmap) {
         let serial = run.serial;
         let expires_at = run.expires_at;
-        let open = OpenRun::new(run, targets.clone());
+        let young = self.runs.young.begin(&run);
+        let open = OpenRun::new(run, targets.clone(), young);
         let (wide, bytes) = (open.wide, open.bytes());
         self.runs.insert(open, expires_at);
         self.runs.change(serial);

@@ -46,6 +46,7 @@ mod spread;
 #[cfg(test)]
 mod tests;
 mod waits;
+mod young;
 
 use std::time::Duration;
 

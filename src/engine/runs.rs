@@ -7,6 +7,7 @@ use roaring::RoaringBitmap;
 
 use super::change::{CHUNK, Change, Mark, OpenRunRecord, PAGE_BYTES, PageEntry};
 use super::effect::Dispatch;
+use super::young::{Young, chunks};
 use crate::id::{ClientNo, JobId, Serial};
 use crate::run::Run;
 use crate::target::Membership;
@@ -35,6 +36,8 @@ pub(super) struct OpenRun {
     again: BTreeMap<u32, Arc<Dispatch>>,
     marks: BTreeMap<Mark, RoaringBitmap>,
     pub(super) wide: bool,
+    /// Its set of open deliveries is not stored, see [`young`](super::young).
+    young: bool,
     /// Of a run with open membership: all who have or had a delivery of it.
     pub(super) members: RoaringBitmap,
     pages: u32,
@@ -61,12 +64,17 @@ struct Unsaved {
 
 impl OpenRun {
     /// A run that fires now.
-    pub(super) fn new(mut run: Run, open: RoaringBitmap) -> Self {
+    pub(super) fn new(mut run: Run, open: RoaringBitmap, young: bool) -> Self {
         run.bytes = run.own_bytes();
-        let chunks = open.iter().map(|no| no / CHUNK).collect();
-        let unsaved = Unsaved { run: true, chunks, ..Unsaved::default() };
+        let unsaved = Unsaved { run: true, chunks: chunks(&open), ..Unsaved::default() };
         let members = members(&run, &open);
-        Self { members, unsaved, ..Self::from_parts(run, open, 0) }
+        Self { members, unsaved, young, ..Self::from_parts(run, open, 0) }
+    }
+
+    /// It is young no more: its set of open deliveries is to be stored.
+    pub(super) fn grow_up(&mut self) {
+        self.young = false;
+        self.unsaved.chunks = chunks(&self.open);
     }
 
     /// A run as the store gives it back.
@@ -75,8 +83,8 @@ impl OpenRun {
         run.counts = record.counts;
         run.bytes = run.own_bytes() + record.bytes;
         let members = members(&run, &(&record.open | &record.ended));
-        let marks = record.marks;
-        Self { marks, members, ..Self::from_parts(run, record.open, record.pages) }
+        let (marks, young) = (record.marks, record.young);
+        Self { marks, members, young, ..Self::from_parts(run, record.open, record.pages) }
     }
 
     fn from_parts(run: Run, open: RoaringBitmap, pages: u32) -> Self {
@@ -93,6 +101,7 @@ impl OpenRun {
             again: BTreeMap::new(),
             marks: BTreeMap::new(),
             wide,
+            young: false,
             members: RoaringBitmap::new(),
             pages,
             unsaved: Unsaved::default(),
@@ -221,7 +230,9 @@ impl OpenRun {
         if unsaved.run {
             unit.push(Change::PutRun(Arc::new(self.run.clone())));
         }
-        unit.extend(unsaved.chunks.into_iter().map(|chunk| Change::PutOpen {
+        // The record of a young run tells who has not answered.
+        let chunks = if self.young { BTreeSet::new() } else { unsaved.chunks };
+        unit.extend(chunks.into_iter().map(|chunk| Change::PutOpen {
             serial,
             chunk,
             open: of_chunk(&self.open, chunk),
@@ -291,8 +302,9 @@ fn paged(entries: Vec<PageEntry>) -> Vec<Vec<PageEntry>> {
 }
 
 /// Every open run by serial, job and expiry.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Runs {
+    pub(super) young: Young,
     open: BTreeMap<Serial, OpenRun>,
     wide: BTreeSet<Serial>,
     /// Those with open membership.
@@ -303,6 +315,19 @@ pub(super) struct Runs {
 }
 
 impl Runs {
+    /// None so far.
+    pub(super) fn new(young: Young) -> Self {
+        Self {
+            young,
+            open: BTreeMap::new(),
+            wide: BTreeSet::new(),
+            joinable: BTreeSet::new(),
+            by_job: BTreeMap::new(),
+            expiry: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
@@ -310,6 +335,9 @@ impl Runs {
     /// Takes a run in; `expires_at` may be later than the run's own.
     pub(super) fn insert(&mut self, run: OpenRun, expires_at: Option<Timestamp>) {
         let serial = run.run.serial;
+        if run.young {
+            self.young.enter(serial);
+        }
         if run.wide {
             self.wide.insert(serial);
         }
@@ -445,6 +473,7 @@ impl Runs {
 
     fn remove(&mut self, serial: Serial) {
         let Some(run) = self.open.remove(&serial) else { return };
+        self.young.remove(serial);
         self.wide.remove(&serial);
         self.joinable.remove(&serial);
         if let Some(job) = run.run.job_id

@@ -36,13 +36,7 @@ impl Listed {
         let keys = |job: JobId| key::ended(Some(job), first)..key::ended(Some(job), last);
         let lists: BTreeMap<_, _> = jobs.into_iter().map(|job| (job, keys(job))).collect();
         // Before the lists: what ends between the two looks is seen twice rather than not at all.
-        let mut others = BTreeSet::new();
-        let mut keys = key::all(key::OPEN);
-        while let Some((open, _)) = store.scan(&keys.start..&keys.end, Order::Up, 1)?.pop() {
-            let serial = records::part_of("open deliveries", &open, key::serial_in)?;
-            keys.start = key::of_run(key::OPEN, serial).end;
-            others.insert(serial);
-        }
+        let mut others: BTreeSet<Serial> = records::open_serials(store)?.into_iter().collect();
         for entry in walk(store, key::all_forgetting(), Order::Up) {
             const WHAT: &str = "run that is being forgotten";
             others.insert(records::part_of(WHAT, &entry?.0, key::forgetting_in)?);

@@ -160,15 +160,10 @@ fn copy(from: &dyn Store, to: &MemoryStore) -> Result<(), StoreError> {
             put(entry?, false)?;
         }
     }
-    let mut last_open = None;
-    for entry in walk(from, key::all(key::OPEN), Order::Up) {
-        let (key, _) = entry?;
-        let serial = records::part_of("open deliveries", &key, key::serial_in)?;
-        if last_open.replace(serial) != Some(serial) {
-            for kind in [key::RUN, key::PAGE, key::RESULT, key::LATE] {
-                for entry in walk(from, key::of_run(kind, serial), Order::Up) {
-                    put(entry?, false)?;
-                }
+    for serial in records::open_serials(from)? {
+        for kind in [key::RUN, key::PAGE, key::RESULT, key::LATE] {
+            for entry in walk(from, key::of_run(kind, serial), Order::Up) {
+                put(entry?, false)?;
             }
         }
     }

@@ -3,10 +3,23 @@
 //! Imports the store's trait, keys and staging.
 
 use super::{Op, Order, Store, StoreError, key, staging};
+use crate::id::Serial;
 
 /// The format that this version reads and writes. It changes with any change of
 /// [`key`](super::key) or of a value's form that an older version would misread.
-pub const FORMAT: u32 = 1;
+///
+/// Format 1 had every response in a page of its own, and a set of open deliveries of every open
+/// run. What is written so is read as ever; a store becomes one of format 2 when it is opened.
+pub const FORMAT: u32 = 2;
+
+/// The formats before it that this version reads.
+const BEFORE: u32 = 1;
+
+/// Whether what is written in a store of this format can be taken in.
+#[must_use]
+pub fn is_known(format: u32) -> bool {
+    (BEFORE..=FORMAT).contains(&format)
+}
 
 /// Makes an opened store ready: checks its format, gives a new store one, and completes or drops
 /// a large unit that a crash has cut short. Does nothing when there is nothing to do.
@@ -22,6 +35,13 @@ pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
             })?;
             match u32::from_be_bytes(bytes) {
                 FORMAT => staging::recover(store),
+                BEFORE => {
+                    staging::recover(store)?;
+                    let format = Op::Put(key, FORMAT.to_be_bytes().into());
+                    // Every open run has a set of open deliveries so far.
+                    let border = above_all(store)?.to_bytes();
+                    store.commit(vec![vec![format, Op::Put(key::border(), border.to_vec())]])
+                }
                 found => Err(StoreError::UnknownFormat { found, known: FORMAT }),
             }
         }
@@ -32,6 +52,14 @@ pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
         }
         None => Err(StoreError::corrupt("format", &key, "it is missing, yet there are records")),
     }
+}
+
+/// The serial above those of all runs.
+fn above_all(store: &dyn Store) -> Result<Serial, StoreError> {
+    let runs = key::all(key::RUN);
+    let last = store.scan(&runs.start..&runs.end, Order::Down, 1)?;
+    let last = last.first().and_then(|(key, _)| key::serial_in(key));
+    Ok(last.map_or(Serial::from_bytes([0; 16]), Serial::next))
 }
 
 fn is_empty(store: &dyn Store) -> Result<bool, StoreError> {
@@ -55,8 +83,20 @@ mod tests {
         store.commit(vec![vec![staged, format]]).unwrap();
         let before = all(&store);
         let error = prepare(&store).unwrap_err().to_string();
-        assert!(error.contains("format 7") && error.contains("format 1"), "{error}");
+        assert!(error.contains("format 7") && error.contains("format 2"), "{error}");
         assert_eq!(all(&store), before);
+    }
+
+    #[test]
+    fn a_store_of_the_format_before_becomes_one_of_this_format() {
+        let store = MemoryStore::new();
+        let before = vec![Op::Put(key::format(), BEFORE.to_be_bytes().into())];
+        store.commit(vec![before]).unwrap();
+        let run = Serial::from_bytes([7; 16]);
+        store.commit(vec![vec![Op::Put(key::run(run), b"{}".to_vec())]]).unwrap();
+        prepare(&store).unwrap();
+        assert_eq!(store.get(&key::format()).unwrap(), Some(FORMAT.to_be_bytes().into()));
+        assert_eq!(store.get(&key::border()).unwrap(), Some(run.next().to_bytes().to_vec()));
     }
 
     #[test]

@@ -30,6 +30,7 @@
 //! | `t` + 3 + hour (u32) + page (u32) | the statistics of 16 clients in an hour, the same | hour, then client number |
 //! | `t` + 4 + day (u32) + page (u32) | the same of a day | day, then client number |
 //! | `m` + `statistics` | up to where the ledger is counted in them, JSON of [`Counted`](crate::statistics::Counted) | |
+//! | `m` + `border` | the serial (16) from which on an open run for one client may have no `b` key | |
 //! | `m` + `ended runs` | there once every ended run has its `t` 0 key: stores from before do not have them | |
 //! | `m` + `forgetting ` + serial (16) | a run of which a part is forgotten, and the rest is still to be | serial |
 //! | `g` + event (u64) | a page of the ledger, under the number of its first event, see [`ledger`](super::ledger) | event number |
@@ -50,7 +51,8 @@
 //! key goes first.
 //!
 //! A run's page is one key (part 0) unless its responses are too many bytes for one value. An
-//! ended run has no `b` and no `d` keys; an open one has at least one `b`.
+//! ended run has no `b` and no `d` keys; an open one has at least one `b`, unless it is for one client
+//! and its serial is not below the border: then its target is who has not answered.
 //!
 //! A removed job has no `j` and `s` keys, and keeps its `v` and `x` keys for as long as its `n` and
 //! `o` keys are there. No job's name has a byte 0.
@@ -137,6 +139,12 @@ pub fn format() -> Vec<u8> {
 #[must_use]
 pub fn settings() -> Vec<u8> {
     of(META, &[b"settings"])
+}
+
+/// The key of the serial from which on open runs for one client have no set of open deliveries.
+#[must_use]
+pub fn border() -> Vec<u8> {
+    of(META, &[b"border"])
 }
 
 /// The key of the page of the ledger that begins with an event.

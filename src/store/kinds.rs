@@ -8,7 +8,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{FORMAT, MAX_VALUE, key, ledger, open_set, page, records};
+use super::{FORMAT, MAX_VALUE, is_known, key, ledger, open_set, page, records};
 use crate::bytes::Reader;
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
@@ -200,12 +200,15 @@ fn fact(key: &[u8], value: &[u8]) -> Result<(), Problem> {
     if key == key::ended_runs_listed() && !value.is_empty() {
         return Err(format!("{} bytes, not 0", value.len()));
     }
+    if key == key::border() && value.len() != 16 {
+        return Err(format!("{} bytes, not 16", value.len()));
+    }
     if key != key::format() {
         return Ok(());
     }
     let bytes = value.try_into().map_err(|_| format!("{} bytes, not 4", value.len()))?;
     match u32::from_be_bytes(bytes) {
-        FORMAT => Ok(()),
+        known if is_known(known) => Ok(()),
         found => Err(format!("format {found}; this version knows format {FORMAT}")),
     }
 }

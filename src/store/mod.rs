@@ -44,7 +44,7 @@ pub(crate) mod sample;
 
 pub use self::sled::{CACHE_BYTES, SledOptions, SledStore, Step};
 pub use error::StoreError;
-pub use format::{FORMAT, prepare};
+pub use format::{FORMAT, is_known, prepare};
 pub use left::AsOpened;
 pub use memory::MemoryStore;
 pub use stats::{KindStats, StoreStats, stats};

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::page::{self, RESULT_PART};
 use super::{MAX_VALUE, Op, Order, Store, StoreError, key, open_set, prepare, staging, walk};
 use crate::client_record::{ClientRecord, Presence};
-use crate::engine::{Change, Mark, OpenRunRecord, PageEntry, Snapshot};
+use crate::engine::{Change, Mark, PageEntry, Snapshot};
 use crate::id::{ClientId, ClientNo, JobId, Serial};
 use crate::job::{Job, JobState};
 use crate::run::{Counts, DeliveryState, Run};
@@ -21,6 +21,7 @@ use crate::time::Timestamp;
 
 mod ended;
 mod inline;
+mod open;
 mod past;
 mod replays;
 #[cfg(test)]
@@ -33,6 +34,8 @@ pub use ended::{EndedRun, ended_run, list};
 pub(super) use ended::{looks_at_any_of, searches};
 pub(crate) use inline::pages;
 pub(super) use inline::{run_of, split};
+pub use open::open_clients;
+pub(crate) use open::open_serials;
 pub use replays::{replay, replay_items, replay_job, replay_run};
 pub use statistics::{counted, old_statistics, put_statistics, statistics};
 
@@ -93,6 +96,9 @@ pub(super) fn encode_change(
         }
         Change::PutOpen { serial, chunk, open } => {
             ops.push(put_set(key::open(*serial, *chunk), *chunk, open)?);
+        }
+        Change::PutBorder(serial) => {
+            ops.push(Op::Put(key::border(), serial.to_bytes().to_vec()));
         }
         Change::PutMarks { serial, mark, chunk, clients } => {
             ops.push(put_set(key::mark(*serial, *mark as u8, *chunk), *chunk, clients)?);
@@ -219,8 +225,9 @@ pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
     Ok(Snapshot {
         jobs: load_jobs(store)?,
         clients: load_clients(store)?,
-        open_runs: load_open_runs(store)?,
+        open_runs: open::load(store)?,
         last_serial,
+        border: open::border(store)?,
         calendars: load_all(store, "calendar", key::CALENDAR)?,
         repeats: load_all(store, "remembered submit", key::REPEAT)?,
         settings: get(store, "settings", &key::settings())?.unwrap_or_default(),
@@ -277,48 +284,6 @@ fn load_clients(store: &dyn Store) -> Result<Vec<(ClientRecord, Presence)>, Stor
             Ok((client, presence))
         })
         .collect()
-}
-
-fn load_open_runs(store: &dyn Store) -> Result<Vec<OpenRunRecord>, StoreError> {
-    const WHAT: &str = "open deliveries";
-    let mut found: Vec<(Serial, RoaringBitmap)> = Vec::new();
-    for entry in walk(store, key::all(key::OPEN), Order::Up) {
-        let (key, value) = entry?;
-        let serial = part_of(WHAT, &key, key::serial_in)?;
-        let chunk = part_of(WHAT, &key, key::chunk_in)?;
-        if found.last().is_none_or(|(last, _)| *last != serial) {
-            found.push((serial, RoaringBitmap::new()));
-        }
-        if let Some((_, open)) = found.last_mut() {
-            open_set::decode(chunk, &value, open)
-                .map_err(|problem| StoreError::corrupt(WHAT, &key, problem))?;
-        }
-    }
-    found
-        .into_iter()
-        .map(|(serial, open)| {
-            let run = run(store, serial)?
-                .ok_or_else(|| StoreError::corrupt("run", &key::run(serial), "it is missing"))?;
-            let Ended { pages, counts, bytes, tried, clients, ends } = ended(store, &run)?;
-            let tried = tried.into_iter().filter(|(no, ..)| open.contains(no.0)).collect();
-            let marks = marks(store, serial)?;
-            let ended = clients;
-            Ok(OpenRunRecord { run, open, marks, tried, ends, pages, counts, bytes, ended })
-        })
-        .collect()
-}
-
-/// The clients whose delivery of a run is open.
-pub fn open_clients(store: &dyn Store, serial: Serial) -> Result<RoaringBitmap, StoreError> {
-    const WHAT: &str = "open deliveries";
-    let mut open = RoaringBitmap::new();
-    for entry in walk(store, key::of_run(key::OPEN, serial), Order::Up) {
-        let (key, value) = entry?;
-        let chunk = part_of(WHAT, &key, key::chunk_in)?;
-        open_set::decode(chunk, &value, &mut open)
-            .map_err(|problem| StoreError::corrupt(WHAT, &key, problem))?;
-    }
-    Ok(open)
 }
 
 /// The marks on a run's open deliveries.

@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use super::BackupFileError as Error;
 use super::ops;
-use crate::store::{FORMAT, Op, key};
+use crate::store::{FORMAT, Op, is_known, key};
 use crate::time::Timestamp;
 
 /// The number of the form that is written.
@@ -226,7 +226,7 @@ impl<R: Read> Reader<R> {
             return Err(Error::Form { found: form, known: BACKUP_FORM });
         }
         let format = number_u32(&fields[MAGIC.len() + 4..]);
-        if format != FORMAT {
+        if !is_known(format) {
             return Err(Error::StoreFormat { found: format, known: FORMAT });
         }
         let begun_at = Timestamp::from_millis(number_u64(&fields[MAGIC.len() + 8..]).cast_signed());

@@ -72,6 +72,14 @@ pub(super) fn check(
             outside: BTreeMap::new(),
         };
         found.read_open(open, owner, report)?;
+        if found.open.is_empty()
+            && run.as_ref().is_ok_and(|run| run.ended_at.is_none())
+            && let Ok(open) = records::open_clients(store, serial)
+        {
+            // It is young: its record tells who has not answered.
+            found.registered(&run_key, &open, report);
+            found.open = open;
+        }
         found.read_marks(marks, owner, report)?;
         if let (_, Some(page)) = records::split(&value) {
             found.read_rows(&run_key, page, report);

@@ -13,7 +13,7 @@ use super::reader::Reader;
 use crate::engine::{MAX_CALENDARS, MAX_CLIENTS, MAX_JOBS};
 use crate::id::{CalendarName, ClientId, JobId, JobName};
 use crate::idempotency::MAX_REPEATS;
-use crate::store::{FORMAT, Store};
+use crate::store::{FORMAT, Store, is_known};
 
 mod job;
 mod run;
@@ -231,7 +231,7 @@ impl<'a> Plan<'a> {
                 "the export has version {found}, this version of fleetcron knows version {EXPORT_VERSION}"
             ));
         }
-        if header.store_format != FORMAT {
+        if !is_known(header.store_format) {
             let found = header.store_format;
             return wrong(format!(
                 "the export is of a store of format {found}, this version of fleetcron knows format {FORMAT}"

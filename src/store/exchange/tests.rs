@@ -90,7 +90,7 @@ fn each_line_says_what_it_is_in_names() {
         text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}"))
     };
     assert!(
-        line(r#"{"record":"header","version":1,"store_format":1,"fleetcron":""#).contains("at")
+        line(r#"{"record":"header","version":1,"store_format":2,"fleetcron":""#).contains("at")
     );
     assert!(line(r#"{"record":"client","id":"web-0""#).contains(r#""token":""#));
     assert!(line(r#"{"record":"job","id":""#).contains(r#""params":{"a":[1],"z":1.5}"#));
@@ -184,7 +184,7 @@ fn refused(from: &str, to: &str, words: &str) {
 fn lines_that_are_wrong_are_named() {
     refused(r#""version":1"#, r#""version":2"#, "line 1: the export has version 2");
     refused(
-        r#""store_format":1"#,
+        r#""store_format":2"#,
         r#""store_format":9"#,
         "line 1: the export is of a store of format 9",
     );

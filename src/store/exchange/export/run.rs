@@ -16,7 +16,7 @@ use crate::engine::Mark;
 use crate::id::{ClientId, ClientNo, Serial};
 use crate::run::{LateAnswer, Response, Run};
 use crate::store::page::{self, Row};
-use crate::store::{Order, Store, StoreError, key, open_set, records, walk};
+use crate::store::{Order, Store, StoreError, key, records, walk};
 
 const PAGE: &str = "page of responses";
 
@@ -39,7 +39,7 @@ fn moment(store: &dyn Store, serial: Serial) -> Result<Option<Moment>, Error> {
         if attempt > 0 {
             std::thread::sleep(PAUSE);
         }
-        let mut open = open(store, serial)?;
+        let mut open = records::open_clients(store, serial)?;
         let Some(run) = records::run(store, serial)? else { return Ok(None) };
         if run.forgotten {
             // Retention takes it away part by part.
@@ -58,18 +58,6 @@ fn moment(store: &dyn Store, serial: Serial) -> Result<Option<Moment>, Error> {
     }
     let problem = "its deliveries do not add up; fleetcron store check tells more";
     Err(StoreError::corrupt("run", &key::run(serial), problem).into())
-}
-
-fn open(store: &dyn Store, serial: Serial) -> Result<RoaringBitmap, StoreError> {
-    const WHAT: &str = "open deliveries";
-    let mut clients = RoaringBitmap::new();
-    for entry in walk(store, key::of_run(key::OPEN, serial), Order::Up) {
-        let (key, value) = entry?;
-        let chunk = records::part_of(WHAT, &key, key::chunk_in)?;
-        open_set::decode(chunk, &value, &mut clients)
-            .map_err(|problem| StoreError::corrupt(WHAT, &key, problem))?;
-    }
-    Ok(clients)
 }
 
 /// The page after the last, and the clients whose delivery has ended.
