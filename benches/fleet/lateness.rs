@@ -13,7 +13,7 @@ use fleetcron::{JobSpec, Overlap, Rule, Timestamp};
 use super::firings::{self, Firings};
 use super::load::{self, Load};
 use super::moment::WallClock;
-use super::options::{JobArgs, Options};
+use super::options::{JobArgs, Note, Options};
 use super::report::Figure;
 use super::server::Server;
 
@@ -74,7 +74,7 @@ fn counts(fleet: &Firings, cron: &Firings) -> [Figure; 4] {
 /// The firings, and the share of a core that the server took for them.
 pub(crate) async fn by_the_server(server: &Server, args: &JobArgs) -> (Firings, f64) {
     server.define(CLIENTS).await;
-    let load = Load::start(&server.listen, CLIENTS);
+    let load = Load::start(&server.listen, CLIENTS, Note::Firings);
     let clock = WallClock::watch();
     let begin = clock.whole_second_in(DEFINING);
     let jobs: Vec<JobSpec> = (0..args.jobs).map(|n| job(n, begin, args.seconds)).collect();
