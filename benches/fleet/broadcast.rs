@@ -108,8 +108,7 @@ struct Look {
 
 /// The raw side.
 fn raw(seconds: u32) -> Measured {
-    let (clients, open, seconds) =
-        (CLIENTS.to_string(), OPEN.to_string(), seconds.to_string());
+    let (clients, open, seconds) = (CLIENTS.to_string(), OPEN.to_string(), seconds.to_string());
     let args = ["raw-server", "--clients", &clients, "--open", &open, "--seconds", &seconds];
     let mut server = Part::start(&args);
     let listen = server.line();
@@ -125,12 +124,12 @@ fn raw(seconds: u32) -> Measured {
     Measured { server: told.processor * 1e6 / as_float(told.commands), clients, executed, told }
 }
 
-/// Bytes of all files in a directory.
+/// Bytes of all files in a directory; one that goes meanwhile counts as nothing.
 pub(crate) fn size(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
-    let size = |entry: std::fs::DirEntry| match entry.file_type().unwrap().is_dir() {
-        true => self::size(&entry.path()),
-        false => entry.metadata().unwrap().len(),
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => self::size(&entry.path()),
+        found => found.map_or(0, |found| found.len()),
     };
     entries.map(size).sum()
 }

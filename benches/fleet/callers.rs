@@ -110,11 +110,7 @@ fn request(args: &CallerArgs, address: &str, client: usize) -> String {
 }
 
 /// Reads one answer with its body; whether it says that the run was made.
-async fn answer(
-    stream: &mut BufReader<TcpStream>,
-    line: &mut String,
-    body: &mut Vec<u8>,
-) -> bool {
+async fn answer(stream: &mut BufReader<TcpStream>, line: &mut String, body: &mut Vec<u8>) -> bool {
     line.clear();
     stream.read_line(line).await.unwrap();
     let created = line.starts_with(CREATED);

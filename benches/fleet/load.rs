@@ -3,6 +3,7 @@
 //!
 //! They are those of the client library, as a user of it has them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::firings::Notes;
 use super::moment::WallClock;
 use super::options::{ClientArgs, Note};
 use super::process::Part;
-use super::taken::Taken;
+use super::taken::{Taken, Tally};
 
 /// The command that the clients handle.
 pub(crate) const COMMAND: &str = "note";
@@ -41,14 +42,17 @@ pub(crate) fn token(number: usize) -> String {
 pub(crate) async fn clients(args: &ClientArgs) {
     let firings = Arc::new(Notes::new(WallClock::watch()));
     let taken = Arc::new(Taken::new(args.clients));
+    let tally = Arc::new(Tally::default());
     let mut handles = Vec::new();
     for number in 0..args.clients {
-        let builder = Client::builder(&args.address, name(number).parse().unwrap())
-            .token(token(number))
+        let of_all = args.first + number;
+        let builder = Client::builder(&args.address, name(of_all).parse().unwrap())
+            .token(token(of_all))
             .backoff(BACKOFF.0, BACKOFF.1);
         let builder = match args.note {
             Note::Firings => noting_firings(builder, &firings),
             Note::Runs => noting_runs(builder, &taken, number),
+            Note::Count => counting(builder, &tally),
         };
         handles.push(builder.start().unwrap());
     }
@@ -60,6 +64,7 @@ pub(crate) async fn clients(args: &ClientArgs) {
     match args.note {
         Note::Firings => firings.print(),
         Note::Runs => taken.print(),
+        Note::Count => tally.print(),
     }
 }
 
@@ -81,6 +86,14 @@ fn noting_runs(builder: ClientBuilder, taken: &Arc<Taken>, number: usize) -> Cli
     })
 }
 
+fn counting(builder: ClientBuilder, tally: &Arc<Tally>) -> ClientBuilder {
+    let tally = Arc::clone(tally);
+    builder.on(COMMAND, move |_: Context, _: Value| {
+        tally.count();
+        std::future::ready(Ok(()))
+    })
+}
+
 /// The process of the clients, as the benchmark sees it.
 pub(crate) struct Load {
     part: Part,
@@ -89,8 +102,14 @@ pub(crate) struct Load {
 impl Load {
     /// Starts it, and waits until all clients are connected.
     pub(crate) fn start(address: &str, clients: usize, note: Note) -> Self {
-        let (clients, note) = (clients.to_string(), note.name());
-        let args = ["clients", "--address", address, "--clients", &clients, "--note", note];
+        Self::of(address, 0..clients, note)
+    }
+
+    /// The same for these of all clients.
+    pub(crate) fn of(address: &str, clients: Range<usize>, note: Note) -> Self {
+        let (first, clients) = (clients.start.to_string(), clients.len().to_string());
+        let numbers = ["--first", &first, "--clients", &clients, "--note", note.name()];
+        let args = [&["clients", "--address", address][..], &numbers[..]].concat();
         let mut part = Part::start(&args);
         assert_eq!(part.line(), CONNECTED, "the clients are connected");
         Self { part }

@@ -18,7 +18,10 @@ mod broadcast;
 mod callers;
 mod capture;
 mod cron_scheduler;
+mod fanout;
 mod firings;
+mod growth;
+mod idle;
 mod lateness;
 mod load;
 mod moment;
@@ -27,10 +30,13 @@ mod options;
 mod pace;
 mod process;
 mod raw_server;
+mod replay;
 mod report;
 mod retention;
 mod server;
+mod stored;
 mod stores;
+mod storm;
 mod submit;
 mod taken;
 mod timer_loop;
@@ -53,6 +59,12 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "submit", run: submit::run },
     Benchmark { name: "lateness", run: lateness::run },
     Benchmark { name: "retention", run: retention::run },
+    Benchmark { name: "stored", run: stored::run },
+    Benchmark { name: "idle", run: idle::run },
+    Benchmark { name: "fanout", run: fanout::run },
+    Benchmark { name: "storm", run: storm::run },
+    Benchmark { name: "replay", run: replay::run },
+    Benchmark { name: "soak-growth", run: growth::run },
 ];
 
 fn main() -> ExitCode {
@@ -98,6 +110,8 @@ fn in_part(part: &Part) -> ExitCode {
             Part::RawServer(args) => raw_server::run(args).await,
             Part::Node(args) => node_part::run(args).await,
             Part::Callers(args) => callers::run(args).await,
+            Part::StoreAlone(args) => stored::alone(args),
+            Part::Fanout(args) => fanout::measure(args),
         }
     });
     ExitCode::SUCCESS

@@ -5,7 +5,6 @@
 //! what that came to. Then it goes on a little while its commits are taken down for the store
 //! alone to do.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 

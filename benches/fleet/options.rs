@@ -9,11 +9,15 @@ use super::BENCHMARKS;
 
 /// Measure the server and its clients as processes, each beside a baseline.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(name = "fleet", max_term_width = 100)]
 pub(crate) struct Options {
     /// Short: for a first look, not for figures to quote.
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Ten million jobs in `stored`, too: takes some 20 GiB of memory, 10 of disk, and long.
+    #[arg(long, conflicts_with = "quick")]
+    pub(crate) full: bool,
     /// Only this benchmark.
     #[arg(long, value_name = "NAME", value_parser = names())]
     pub(crate) only: Option<String>,
@@ -58,6 +62,12 @@ pub(crate) enum Part {
     /// Callers over HTTP.
     #[command(hide = true)]
     Callers(CallerArgs),
+    /// A store that is opened and read.
+    #[command(hide = true)]
+    StoreAlone(StoreArgs),
+    /// An engine with many clients.
+    #[command(hide = true)]
+    Fanout(FanoutArgs),
 }
 
 /// What the clients note of each command.
@@ -67,6 +77,8 @@ pub(crate) enum Note {
     Firings,
     /// The serial.
     Runs,
+    /// Only that there was one more.
+    Count,
 }
 
 /// What a node's own load is.
@@ -86,6 +98,7 @@ impl Note {
         match self {
             Self::Firings => "firings",
             Self::Runs => "runs",
+            Self::Count => "count",
         }
     }
 }
@@ -107,6 +120,9 @@ pub(crate) struct ClientArgs {
     /// Where the server listens.
     #[arg(long)]
     pub(crate) address: String,
+    /// The number of the first.
+    #[arg(long)]
+    pub(crate) first: usize,
     /// How many clients there are.
     #[arg(long)]
     pub(crate) clients: usize,
@@ -147,6 +163,28 @@ pub(crate) struct NodeArgs {
     /// And for how many more, the commits of which are taken down.
     #[arg(long)]
     pub(crate) captured_seconds: u32,
+}
+
+/// What the reader of a store is told.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// The store's directory.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Its cache, in MiB.
+    #[arg(long)]
+    pub(crate) cache: u64,
+}
+
+/// What the engine with many clients is told.
+#[derive(Debug, Args)]
+pub(crate) struct FanoutArgs {
+    /// Clients.
+    #[arg(long)]
+    pub(crate) clients: u64,
+    /// Commands for all of them.
+    #[arg(long)]
+    pub(crate) commands: u32,
 }
 
 /// What the callers over HTTP are told.

@@ -110,8 +110,8 @@ impl Pace {
             let (runs, deliveries) = scheduler.open().await;
             let ended = submitted.len() as u64 * self.clients - deliveries;
             match first.take_if(|(_, since, _)| since.elapsed() >= self.measured) {
-                Some((before, since, begin)) => {
-                    break (ended - before, since.elapsed(), (begin, look()));
+                Some((before, since, looked)) => {
+                    break (ended - before, since.elapsed(), (looked, look()));
                 }
                 None if first.is_none() && begun.elapsed() >= self.warm_up => {
                     first = Some((ended, Instant::now(), look()));

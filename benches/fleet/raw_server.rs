@@ -178,7 +178,8 @@ fn acknowledge(raw: &Raw, received: &mut BytesMut, gathered: &mut BytesMut) {
         if let Some(rest) = frame.strip_prefix(RESPONSE) {
             let serial: &[u8; SERIAL] = rest.first_chunk().expect("a serial");
             raw.runs.lock().unwrap()[serial].fetch_sub(1, Ordering::Relaxed);
-            let before = if ack.is_empty() { br#"{"ack":{"serials":[""#.as_slice() } else { b",\"" };
+            let before =
+                if ack.is_empty() { br#"{"ack":{"serials":[""#.as_slice() } else { b",\"" };
             ack.extend_from_slice(before);
             ack.extend_from_slice(serial);
             ack.push(b'"');

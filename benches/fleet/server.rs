@@ -38,9 +38,14 @@ impl Server {
 
     /// Starts one on what there is in `data` of a directory, with further arguments.
     pub(crate) fn start_on(directory: TempDir, more: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", directory, more)
+    }
+
+    /// The same, with the address at which it listens for clients.
+    pub(crate) fn start_at(listen: &str, directory: TempDir, more: &[&str]) -> Self {
         let data = directory.path().join("data");
         let mut child = Command::new(env!("CARGO_BIN_EXE_fleetcron"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "json"])
+            .args(["serve", "--listen", listen, "--http", "127.0.0.1:0", "--log", "json"])
             .arg("--data")
             .arg(&data)
             .args(stores::SERVE)
@@ -80,7 +85,11 @@ impl Server {
             let token = Some(load::token(number));
             remote.add_client(ClientRequest { id, groups: [].into(), token }).await.unwrap();
         };
-        stream::iter(0..clients).map(define).buffer_unordered(AT_ONCE).for_each(async |()| {}).await;
+        stream::iter(0..clients)
+            .map(define)
+            .buffer_unordered(AT_ONCE)
+            .for_each(async |()| {})
+            .await;
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use fleetcron::store::{SledOptions, SledStore, Store};
+use fleetcron::store::{CACHE_BYTES, SledOptions, SledStore, Store};
 
 /// Commands a second that a server on this kind of store should do, each a durable run.
 pub(crate) const UNICAST_TARGET: f64 = 20_000.0;
@@ -13,5 +13,11 @@ pub(crate) const SERVE: &[&str] = &[];
 
 /// A store of this kind.
 pub(crate) fn open(path: &Path) -> Box<dyn Store> {
-    Box::new(SledStore::open(path, SledOptions::default()).unwrap())
+    open_with(path, CACHE_BYTES)
+}
+
+/// The same with as large a cache, in bytes.
+pub(crate) fn open_with(path: &Path, cache_bytes: u64) -> Box<dyn Store> {
+    let options = SledOptions { cache_bytes, ..SledOptions::default() };
+    Box::new(SledStore::open(path, options).unwrap())
 }

@@ -35,9 +35,13 @@ pub(crate) fn run(options: &Options) -> Vec<Figure> {
     let together = format!("submit.1 caller, {TOGETHER} together / bare store");
     let handle = format!("submit.{CALLERS} callers by the handle / bare store");
     vec![
-        Figure::new(format!("submit.{CALLERS} callers over HTTP / bare store"), http.rate(), "per s")
-            .beside(bare_each.rate)
-            .at_least(TARGET_HTTP),
+        Figure::new(
+            format!("submit.{CALLERS} callers over HTTP / bare store"),
+            http.rate(),
+            "per s",
+        )
+        .beside(bare_each.rate)
+        .at_least(TARGET_HTTP),
         Figure::new("submit.HTTP server processor", server, "us/submit"),
         Figure::new("submit.HTTP callers processor", callers, "us/submit"),
         Figure::new("submit.HTTP p99", http.p99_ms(), "ms"),

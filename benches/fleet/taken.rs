@@ -3,8 +3,27 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fleetcron::Serial;
+
+/// Counts executions where there are too many to note.
+#[derive(Default)]
+pub(crate) struct Tally {
+    executed: AtomicU64,
+}
+
+impl Tally {
+    /// A client executes a run.
+    pub(crate) fn count(&self) {
+        self.executed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    pub(crate) fn print(&self) {
+        println!("{}", self.executed.load(Ordering::Relaxed));
+    }
+}
 
 /// Notes the serials that the clients execute, and prints them when all is over.
 pub(crate) struct Taken {
