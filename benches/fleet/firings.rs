@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
-use std::io::Read as _;
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use fleetcron::Timestamp;
 
 use super::moment::WallClock;
 use super::options::JobArgs;
+use super::process::Part;
 
 /// Above this many microseconds of drift the clock was set: timers cannot have known of it.
 const MAX_DRIFT: i64 = 1_000;
@@ -103,13 +102,6 @@ impl Firings {
 /// Runs a scheduler in a process of its own, and takes what it printed.
 pub(crate) fn in_process(part: &str, args: &JobArgs) -> Firings {
     let (jobs, seconds) = (args.jobs.to_string(), args.seconds.to_string());
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([part, "--jobs", &jobs, "--seconds", &seconds])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut text = String::new();
-    child.stdout.take().expect("it is piped").read_to_string(&mut text).unwrap();
-    assert!(child.wait().unwrap().success(), "{part} has failed");
+    let text = Part::start(&[part, "--jobs", &jobs, "--seconds", &seconds]).end();
     Firings::parse(&text, args.jobs as usize * args.seconds as usize)
 }

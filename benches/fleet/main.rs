@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench fleet -- --quick`. What the columns mean and what was measured so far is
 //! in `benches/README.md`. Ends with 1 if a benchmark found a fault, such as a firing that did not
-//! come, and with 2 if it could not be begun.
+//! come, or with `--strict` if a target is missed, and with 2 if it could not be begun.
 //!
 //! Imports the library's public interface only.
 
@@ -14,16 +14,33 @@
     reason = "a measurement, run by hand: it fails by a panic and prints what it found"
 )]
 
+mod broadcast;
+mod callers;
+mod capture;
 mod cron_scheduler;
+mod fanout;
 mod firings;
+mod growth;
+mod idle;
 mod lateness;
 mod load;
 mod moment;
+mod node_part;
 mod options;
+mod pace;
+mod process;
+mod raw_server;
+mod replay;
 mod report;
 mod retention;
 mod server;
+mod stored;
+mod stores;
+mod storm;
+mod submit;
+mod taken;
 mod timer_loop;
+mod unicast;
 
 use std::process::ExitCode;
 
@@ -37,8 +54,17 @@ struct Benchmark {
 }
 
 const BENCHMARKS: &[Benchmark] = &[
+    Benchmark { name: "broadcast", run: broadcast::run },
+    Benchmark { name: "unicast", run: unicast::run },
+    Benchmark { name: "submit", run: submit::run },
     Benchmark { name: "lateness", run: lateness::run },
     Benchmark { name: "retention", run: retention::run },
+    Benchmark { name: "stored", run: stored::run },
+    Benchmark { name: "idle", run: idle::run },
+    Benchmark { name: "fanout", run: fanout::run },
+    Benchmark { name: "storm", run: storm::run },
+    Benchmark { name: "replay", run: replay::run },
+    Benchmark { name: "soak-growth", run: growth::run },
 ];
 
 fn main() -> ExitCode {
@@ -49,7 +75,7 @@ fn main() -> ExitCode {
     }
     let wanted =
         |benchmark: &&Benchmark| options.only.as_ref().is_none_or(|only| only == benchmark.name);
-    let mut faults = Vec::new();
+    let (mut faults, mut missed) = (Vec::new(), Vec::new());
     for benchmark in BENCHMARKS.iter().filter(wanted) {
         let repeats = (1..=options.repeats).map(|n| {
             eprintln!("{}: {n} of {}", benchmark.name, options.repeats);
@@ -57,6 +83,7 @@ fn main() -> ExitCode {
         });
         let rows = report::rows(&repeats.collect::<Vec<_>>());
         faults.extend(rows.iter().filter_map(report::Row::fault));
+        missed.extend(rows.iter().filter_map(report::Row::missed));
         if options.json {
             report::print_json(&rows);
         } else {
@@ -66,7 +93,10 @@ fn main() -> ExitCode {
     for fault in &faults {
         eprintln!("fault: {fault}");
     }
-    ExitCode::from(u8::from(!faults.is_empty()))
+    for missed in &missed {
+        eprintln!("target missed: {missed}");
+    }
+    ExitCode::from(u8::from(!faults.is_empty() || options.strict && !missed.is_empty()))
 }
 
 /// The benchmark has started itself to be one part of a measurement.
@@ -77,6 +107,11 @@ fn in_part(part: &Part) -> ExitCode {
             Part::Clients(args) => load::clients(args).await,
             Part::CronScheduler(args) => cron_scheduler::fire(args).await,
             Part::TimerLoop(args) => timer_loop::fire(args).await,
+            Part::RawServer(args) => raw_server::run(args).await,
+            Part::Node(args) => node_part::run(args).await,
+            Part::Callers(args) => callers::run(args).await,
+            Part::StoreAlone(args) => stored::alone(args),
+            Part::Fanout(args) => fanout::measure(args),
         }
     });
     ExitCode::SUCCESS

@@ -11,11 +11,76 @@ pub(crate) struct Figure {
     value: f64,
     baseline: Option<f64>,
     must_be_zero: bool,
+    targets: Vec<Target>,
+}
+
+/// What a figure should come to.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    of: Of,
+    bound: f64,
+    /// It is the least and not the most.
+    least: bool,
+}
+
+/// What a target is about.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Value,
+    Ratio,
+}
+
+impl Target {
+    /// Whether the medians meet it; a figure that was not to be had does not.
+    fn is_met(self, value: f64, ratio: Option<f64>) -> bool {
+        let found = match self.of {
+            Of::Value => value,
+            Of::Ratio => ratio.unwrap_or(f64::NAN),
+        };
+        if self.least { found >= self.bound } else { found <= self.bound }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let of = match self.of {
+            Of::Value => "",
+            Of::Ratio => "ratio ",
+        };
+        let sign = if self.least { ">=" } else { "<=" };
+        write!(f, "{of}{sign} {}", self.bound)
+    }
 }
 
 impl Figure {
     pub(crate) fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), unit, value, baseline: None, must_be_zero: false }
+        let (name, targets) = (name.into(), Vec::new());
+        Self { name, unit, value, baseline: None, must_be_zero: false, targets }
+    }
+
+    /// The value should be at least that.
+    pub(crate) fn at_least(self, bound: f64) -> Self {
+        self.target(Of::Value, bound, true)
+    }
+
+    /// The value should be at most that.
+    pub(crate) fn at_most(self, bound: f64) -> Self {
+        self.target(Of::Value, bound, false)
+    }
+
+    /// The value should be at least that part of the baseline.
+    pub(crate) fn ratio_at_least(self, bound: f64) -> Self {
+        self.target(Of::Ratio, bound, true)
+    }
+
+    /// The value should be at most so many times the baseline.
+    pub(crate) fn ratio_at_most(self, bound: f64) -> Self {
+        self.target(Of::Ratio, bound, false)
+    }
+
+    fn target(mut self, of: Of, bound: f64, least: bool) -> Self {
+        self.targets.push(Target { of, bound, least });
+        self
     }
 
     /// With what the baseline came to.
@@ -46,6 +111,7 @@ pub(crate) struct Row {
     min: f64,
     max: f64,
     must_be_zero: bool,
+    targets: Vec<Target>,
 }
 
 impl Row {
@@ -64,7 +130,30 @@ impl Row {
             min: values.iter().copied().fold(f64::INFINITY, f64::min),
             max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             must_be_zero: first.must_be_zero,
+            targets: first.targets.clone(),
         }
+    }
+
+    /// Whether every target is met; `None`: there is none.
+    fn is_met(&self) -> Option<bool> {
+        let met = || self.targets.iter().all(|target| target.is_met(self.value, self.ratio));
+        (!self.targets.is_empty()).then(met)
+    }
+
+    /// The targets in words; none: a dash.
+    fn target(&self) -> String {
+        let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
+        if targets.is_empty() { "-".to_owned() } else { targets.join(", ") }
+    }
+
+    /// What is short of its target.
+    pub(crate) fn missed(&self) -> Option<String> {
+        let missed = self.is_met() == Some(false);
+        let ratio = self.ratio.map(|ratio| format!(", ratio {}", number(ratio)));
+        missed.then(|| {
+            let (value, ratio) = (number(self.value), ratio.unwrap_or_default());
+            format!("{}: {value} {}{ratio}; target {}", self.name, self.unit, self.target())
+        })
     }
 
     /// What is wrong in any of the repeats.
@@ -93,9 +182,10 @@ pub(crate) fn rows(repeats: &[Vec<Figure>]) -> Vec<Row> {
 pub(crate) fn print_json(rows: &[Row]) {
     for row in rows {
         let Row { name, unit, value, baseline, ratio, repeats, min, max, .. } = row;
+        let targets: Vec<String> = row.targets.iter().map(ToString::to_string).collect();
         let object = json!({
             "name": name, "value": value, "unit": unit, "baseline": baseline, "ratio": ratio,
-            "repeats": repeats, "min": min, "max": max,
+            "repeats": repeats, "min": min, "max": max, "target": targets, "met": row.is_met(),
         });
         println!("{object}");
     }
@@ -105,7 +195,9 @@ pub(crate) fn print_json(rows: &[Row]) {
 pub(crate) fn print_table(rows: &[Row]) {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["what", "value", "unit", "baseline", "ratio", "repeats", "min", "max"]);
+    table.set_header([
+        "what", "value", "unit", "baseline", "ratio", "repeats", "min", "max", "target", "met",
+    ]);
     for row in rows {
         let or_dash = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
         table.add_row([
@@ -117,6 +209,8 @@ pub(crate) fn print_table(rows: &[Row]) {
             row.repeats.to_string(),
             number(row.min),
             number(row.max),
+            row.target(),
+            row.is_met().map_or("-", |met| if met { "yes" } else { "NO" }).to_owned(),
         ]);
     }
     for column in [1, 3, 4, 5, 6, 7] {

@@ -14,7 +14,7 @@ use fleetcron::{ClientNo, Counts, DeliveryState, Json, Outcome, Run, Serial, Tim
 use serde_json::json;
 
 use super::firings::Firings;
-use super::lateness::{self, JOBS, SECONDS, SECONDS_QUICK};
+use super::lateness::{self, CLIENTS, JOBS, SECONDS, SECONDS_QUICK};
 use super::options::{JobArgs, Options};
 use super::report::Figure;
 use super::server::{Server, directory};
@@ -96,7 +96,7 @@ fn measure(args: &JobArgs, old: usize, keeps: &[&str]) -> Measured {
     let data = directory.path().join("data");
     fill(&data, old);
     let server = Server::start_on(directory, keeps);
-    let (firings, processor) = runtime.block_on(lateness::by_the_server(&server, args));
+    let (firings, processor) = runtime.block_on(lateness::by_the_server(&server, args, CLIENTS));
     let directory = server.end();
     let left = left(&data);
     drop(directory);

@@ -1,14 +1,20 @@
 //! The server as a process, on a directory of its own beside the build.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use fleetcron::access::{self, Access};
 use fleetcron::api::message::ClientRequest;
 use fleetcron::remote::Remote;
+use futures_util::{StreamExt as _, stream};
 use tempfile::TempDir;
 
-use super::load;
+use super::process::processor_seconds;
+use super::{load, stores};
+
+/// Clients that are defined at once.
+const AT_ONCE: usize = 64;
 
 /// A running server. It ends, and its data with it, when this is dropped.
 pub(crate) struct Server {
@@ -32,11 +38,17 @@ impl Server {
 
     /// Starts one on what there is in `data` of a directory, with further arguments.
     pub(crate) fn start_on(directory: TempDir, more: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", directory, more)
+    }
+
+    /// The same, with the address at which it listens for clients.
+    pub(crate) fn start_at(listen: &str, directory: TempDir, more: &[&str]) -> Self {
         let data = directory.path().join("data");
         let mut child = Command::new(env!("CARGO_BIN_EXE_fleetcron"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "json"])
+            .args(["serve", "--listen", listen, "--http", "127.0.0.1:0", "--log", "json"])
             .arg("--data")
             .arg(&data)
+            .args(stores::SERVE)
             .args(more)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
@@ -60,24 +72,38 @@ impl Server {
         Remote::new(&self.access.server, &self.access.token).unwrap()
     }
 
+    /// Where its HTTP interface is, and the token that opens it.
+    pub(crate) fn access(&self) -> (&str, &str) {
+        (&self.access.server, &self.access.token)
+    }
+
     /// Defines as many clients.
     pub(crate) async fn define(&self, clients: usize) {
-        let remote = self.remote();
-        for number in 0..clients {
+        let remote = &self.remote();
+        let define = |number| async move {
             let id = load::name(number).parse().unwrap();
             let token = Some(load::token(number));
             remote.add_client(ClientRequest { id, groups: [].into(), token }).await.unwrap();
-        }
+        };
+        stream::iter(0..clients)
+            .map(define)
+            .buffer_unordered(AT_ONCE)
+            .for_each(async |()| {})
+            .await;
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The directory of its store.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.as_ref().expect("it is there while the server is").path().join("data")
     }
 
     /// The processor time that it has used, in seconds.
     pub(crate) fn processor_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // After the name in brackets, user and system time are the 12th and 13th field, in ticks
-        // of 10 ms on every Linux.
-        let (_, fields) = stat.rsplit_once(')').unwrap();
-        let ticks = |n| fields.split_whitespace().nth(n).unwrap().parse::<f64>().unwrap();
-        (ticks(11) + ticks(12)) / 100.0
+        processor_seconds(self.id())
     }
 }
 

@@ -30,6 +30,7 @@ mod forecast;
 mod heat;
 mod history;
 mod jobs;
+mod open_files;
 mod output;
 mod pauses;
 mod progress;

@@ -10,13 +10,13 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use super::error::CliError;
 use super::service::{Service, Settings};
-use super::{Done, Verdict, signals};
+use super::{Done, Verdict, open_files, signals};
 use crate::bucket::{InvalidRate, Rate};
-use crate::engine::{DRAIN, Limits, QUEUE_DELIVERIES, QueueFull};
+use crate::engine::{DRAIN, Limits, MAX_CLIENTS, QUEUE_DELIVERIES, QueueFull};
 use crate::housekeeping::{Chores, Limits as Keeps};
 use crate::label::LabelTrust;
 use crate::node::Options;
-use crate::server::ADMISSION;
+use crate::server::{ADMISSION, CONNECTIONS};
 use crate::size;
 use crate::time::duration;
 
@@ -65,6 +65,11 @@ pub(super) struct ServeArgs {
     /// keys. Default: none; labels set by `clients label` always count.
     #[arg(long, value_name = "all|KEY,KEY")]
     trust_labels: Option<LabelTrust>,
+    /// The most clients that hold a connection; one more is refused, and told when to come again.
+    /// The server allows itself the open files that they need, as far as the system's hard limit
+    /// lets it.
+    #[arg(long, value_name = "N", default_value_t = CONNECTIONS, value_parser = connections)]
+    max_connections: usize,
     /// How many clients may connect in a second; those above it are told when to come again.
     #[arg(long, value_name = "PER_SECOND", default_value_t = ADMISSION.per_second(), value_parser = clap::value_parser!(u32).range(RATES))]
     admit_rate: u32,
@@ -112,6 +117,15 @@ fn retention_every(text: &str) -> Result<Duration, String> {
     if times.contains(&every) { Ok(every) } else { Err("write 1s to 1d".to_owned()) }
 }
 
+/// Numbers of connections that make sense: no registry holds more clients.
+fn connections(text: &str) -> Result<usize, String> {
+    let most = MAX_CLIENTS as usize;
+    text.parse()
+        .ok()
+        .filter(|number| (1..=most).contains(number))
+        .ok_or_else(|| format!("write 1 to {most}"))
+}
+
 impl ServeArgs {
     /// The settings as the ledger tells of them, by their flags.
     fn told(&self) -> BTreeMap<String, String> {
@@ -135,6 +149,7 @@ impl ServeArgs {
             ("keep-inputs", duration::format(self.keep_inputs)),
             ("retention-every", duration::format(self.retention_every)),
             ("trust-labels", trust),
+            ("max-connections", self.max_connections.to_string()),
             ("admit-rate", self.admit_rate.to_string()),
             ("admit-burst", self.admit_burst.to_string()),
             ("drain-rate", self.drain_rate.to_string()),
@@ -171,19 +186,29 @@ impl ServeArgs {
         };
         let retention_every = self.retention_every;
         let chores = Chores { limits: keeps, retention_every, ..Chores::default() };
-        let Self { data, listen, http, queue, .. } = self;
+        let Self { data, listen, http, max_connections, queue, .. } = self;
         let limits = Limits::default()
             .with_queue(queue.queue_limit, queue.queue_bytes, queue.queue_full)
             .map_err(|error| CliError::Usage(error.to_string()))?;
         let options =
             Options { labels, limits, drain, settings: told, record_inputs: !self.no_recording };
-        Ok(Settings { data, listen, http, cache_bytes, chores, options, admission })
+        Ok(Settings {
+            data,
+            listen,
+            http,
+            cache_bytes,
+            chores,
+            options,
+            admission,
+            max_connections,
+        })
     }
 }
 
 /// Serves until a signal comes or the server cannot go on.
 pub(super) async fn execute(args: ServeArgs) -> Done {
     let settings = args.settings()?;
+    open_files::allow(settings.max_connections);
     let mut signals = signals::Signals::listen()?;
     let mut service = Service::start(&settings).await?;
     tokio::select! {

@@ -36,6 +36,8 @@ pub(super) struct Settings {
     pub(super) options: Options,
     /// How many clients may connect in a second and at once.
     pub(super) admission: Rate,
+    /// How many clients may hold a connection.
+    pub(super) max_connections: usize,
 }
 
 /// A running server.
@@ -69,6 +71,7 @@ impl Service {
         let http = tokio::spawn(api::serve(listener, router, http_stop.clone()));
         let server = Server::builder(handle.clone())
             .admission(settings.admission)
+            .max_connections(settings.max_connections)
             .bind(settings.listen)
             .await
             .map_err(|error| CliError::Server(format!("--listen: {error}")))?;

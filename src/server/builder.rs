@@ -35,6 +35,9 @@ pub const ADMISSION: Rate = match Rate::new(2_000, 1_000) {
     Err(_) => panic!("the default rate of admission is not valid"),
 };
 
+/// The most clients that hold a connection, of a server that is told nothing else.
+pub const CONNECTIONS: usize = 10_000;
+
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -83,7 +86,7 @@ impl<F: Fleet> ServerBuilder<F> {
                 write_timeout: Duration::from_secs(30),
                 drain: Duration::from_secs(10),
                 max_frame: MAX_FRAME,
-                max_connections: 10_000,
+                max_connections: CONNECTIONS,
                 max_greeting: 1_024,
                 max_calls: 64,
                 live: true,
@@ -160,7 +163,7 @@ impl<F: Fleet> ServerBuilder<F> {
         self
     }
 
-    /// The most clients that hold a connection. Default 10,000.
+    /// The most clients that hold a connection. Default [`CONNECTIONS`]: 10,000.
     pub fn max_connections(mut self, most: usize) -> Self {
         self.limits.max_connections = most.min(Semaphore::MAX_PERMITS);
         self

@@ -35,7 +35,7 @@ use crate::node::Handle;
 use crate::wire::encode;
 
 pub use auth::{Authenticator, Denied, NOT_KNOWN, TokenAuthenticator};
-pub use builder::{ADMISSION, ServerBuilder, StartError};
+pub use builder::{ADMISSION, CONNECTIONS, ServerBuilder, StartError};
 pub use fleet::Fleet;
 pub use listener::Accept;
 pub use shared::Caller;

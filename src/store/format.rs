@@ -38,9 +38,7 @@ pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
                 BEFORE => {
                     staging::recover(store)?;
                     let format = Op::Put(key, FORMAT.to_be_bytes().into());
-                    // Every open run has a set of open deliveries so far.
-                    let border = above_all(store)?.to_bytes();
-                    store.commit(vec![vec![format, Op::Put(key::border(), border.to_vec())]])
+                    store.commit(vec![vec![format, border_above_all(store)?]])
                 }
                 found => Err(StoreError::UnknownFormat { found, known: FORMAT }),
             }
@@ -54,12 +52,13 @@ pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
     }
 }
 
-/// The serial above those of all runs.
-fn above_all(store: &dyn Store) -> Result<Serial, StoreError> {
+/// What tells that every open run so far has a set of open deliveries.
+pub(super) fn border_above_all(store: &dyn Store) -> Result<Op, StoreError> {
     let runs = key::all(key::RUN);
     let last = store.scan(&runs.start..&runs.end, Order::Down, 1)?;
     let last = last.first().and_then(|(key, _)| key::serial_in(key));
-    Ok(last.map_or(Serial::from_bytes([0; 16]), Serial::next))
+    let border = last.map_or(Serial::from_bytes([0; 16]), Serial::next);
+    Ok(Op::Put(key::border(), border.to_bytes().to_vec()))
 }
 
 fn is_empty(store: &dyn Store) -> Result<bool, StoreError> {

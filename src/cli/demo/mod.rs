@@ -52,6 +52,7 @@ fn settings(args: &DemoArgs) -> Settings {
         chores: crate::housekeeping::Chores::default(),
         options: Options::default(),
         admission: crate::server::ADMISSION,
+        max_connections: crate::server::CONNECTIONS,
     }
 }
 

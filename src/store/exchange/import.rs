@@ -17,6 +17,7 @@ use super::plan;
 use super::reader::Reader;
 use crate::engine::Change;
 use crate::id::{ClientId, ClientNo, JobId};
+use crate::store::format::border_above_all;
 use crate::store::fresh::Fresh;
 use crate::store::{Order, SledOptions, SledStore, Store, StoreError, key, records};
 
@@ -61,6 +62,7 @@ pub fn import(
     let fresh = Fresh::create(directory)?;
     fresh.put_format()?;
     let imported = import_into(&mut file, fresh.store()?, options)?;
+    fresh.store()?.commit(vec![vec![border_above_all(fresh.store()?)?]])?;
     fresh.finish()?;
     Ok(imported)
 }
