@@ -3,7 +3,7 @@
 //! Nothing of it costs a delivery that succeeds more than a comparison: a connection is looked at
 //! as a whole for what it has not taken in time, and a run as a whole for what runs too long.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::change::{Mark, PageEntry};
@@ -11,7 +11,6 @@ use super::core::Engine;
 use super::effect::Effect;
 use super::event::What;
 use super::input::SessionId;
-use super::sessions::Session;
 use super::spread;
 use crate::id::{ClientId, ClientNo, Serial};
 use crate::policy::{DeliveryMode, Retry};
@@ -44,21 +43,21 @@ pub fn retry_at(
 /// When connections and runs want to be looked at for what takes too long.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
-    accept: BTreeSet<(Timestamp, SessionId)>,
+    /// Connections by when they are looked at. What has become of them meanwhile is seen then: one
+    /// that has ended, or is to be looked at at another time, is passed over.
+    accept: BTreeMap<Timestamp, Vec<SessionId>>,
     run: BTreeSet<(Timestamp, Serial)>,
 }
 
 impl Deadlines {
-    /// A connection has ended that was to be looked at.
-    pub(super) fn forget(&mut self, session: SessionId, at: Option<Timestamp>) {
-        if let Some(at) = at {
-            self.accept.remove(&(at, session));
-        }
+    /// A connection wants to be looked at.
+    pub(super) fn look_at(&mut self, session: SessionId, at: Timestamp) {
+        self.accept.entry(at).or_default().push(session);
     }
 
     /// The first of all.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        let accept = self.accept.first().map(|(at, _)| *at);
+        let accept = self.accept.keys().next().copied();
         accept.into_iter().chain(self.run.first().map(|(at, _)| *at)).min()
     }
 }
@@ -78,7 +77,7 @@ impl Engine {
         let accept_by = self.now.plus(policy.timeout.accept());
         let Some(link) = self.sessions.get_mut(&session) else { return };
         if let Some(at) = link.sent(serial, attempt, accept_by) {
-            self.deadlines.accept.insert((at, session));
+            self.deadlines.look_at(session, at);
         }
         if policy.delivery == DeliveryMode::AtMostOnce
             && let Some(run) = self.runs.change(serial)
@@ -89,15 +88,7 @@ impl Engine {
 
     /// Forgets a delivery of a connection that has ended; tells whether it had been sent.
     pub(super) fn forget_sent(&mut self, session: SessionId, serial: Serial) -> bool {
-        let sent = self.sessions.get_mut(&session).is_some_and(|link| link.forget(serial));
-        self.unwatch(session);
-        sent
-    }
-
-    /// Does not look at a connection any more whose client has taken all.
-    pub(super) fn unwatch(&mut self, session: SessionId) {
-        let at = self.sessions.get_mut(&session).and_then(Session::unwatch);
-        self.deadlines.forget(session, at);
+        self.sessions.get_mut(&session).is_some_and(|link| link.forget(serial))
     }
 
     /// A client has begun to run a delivery: its time runs from now on. A client that returns
@@ -106,7 +97,7 @@ impl Engine {
         let Attempt { serial, number } = attempt;
         let Some(link) = self.sessions.get(&session) else { return };
         let no = link.client;
-        if link.in_flight.get(&serial).is_none_or(|sent| sent.attempt != number) {
+        if link.in_flight.get(serial).is_none_or(|sent| sent.attempt != number) {
             return;
         }
         let Some(run) = self.runs.get_mut(serial) else { return };
@@ -119,11 +110,13 @@ impl Engine {
 
     /// Ends the attempts whose time is up.
     pub(super) fn end_overdue(&mut self) {
-        while let Some((at, session)) = self.deadlines.accept.first().copied()
-            && at <= self.now
+        while let Some(first) = self.deadlines.accept.first_entry()
+            && *first.key() <= self.now
         {
-            self.deadlines.accept.pop_first();
-            self.end_not_taken(session, at);
+            let (at, sessions) = first.remove_entry();
+            for session in sessions {
+                self.end_not_taken(session, at);
+            }
         }
         while let Some((at, serial)) = self.deadlines.run.first().copied()
             && at <= self.now
@@ -142,7 +135,9 @@ impl Engine {
         let (late, next) = link.overdue(now);
         link.watched = next;
         let no = link.client;
-        self.deadlines.accept.extend(next.map(|at| (at, session)));
+        if let Some(at) = next {
+            self.deadlines.look_at(session, at);
+        }
         for serial in late {
             let Some(run) = self.runs.get(serial) else { continue };
             let limit = duration::format(run.run.policy.timeout.accept());

@@ -407,7 +407,7 @@ impl Engine {
         }
         let session = self.registry.get(no).and_then(|client| client.session);
         let link = session.and_then(|id| self.sessions.get(&id));
-        let sent = link.is_some_and(|link| link.in_flight.contains_key(&serial));
+        let sent = link.is_some_and(|link| link.in_flight.contains(serial));
         Some(if sent { DeliveryState::Sent } else { DeliveryState::Queued })
     }
 

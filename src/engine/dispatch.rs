@@ -158,7 +158,7 @@ impl Engine {
         }
         // In a rollout it has its turn to wait for, too.
         if let Some(link) = self.sessions.get_mut(&session).filter(|_| !in_rollout) {
-            link.waiting.insert((run.run.policy.priority, serial));
+            link.waiting.insert(run.run.policy.priority, serial);
         }
         if let (Offline::Latest, Some(job)) = (run.run.offline, run.run.job_id)
             && let Some(earlier) = latest.insert(job, serial)
@@ -171,11 +171,10 @@ impl Engine {
     /// A connection has ended: what had been sent waits for the client's return.
     pub(super) fn disconnect(&mut self, session: SessionId, reason: String) {
         let Some(link) = self.sessions.remove(&session) else { return };
-        self.deadlines.forget(session, link.watched);
         self.drain.leave(link.turn);
         let no = link.client;
-        for serial in link.in_flight.keys() {
-            self.runs.took_along(*serial, no);
+        for (serial, _) in link.in_flight.iter() {
+            self.runs.took_along(serial, no);
         }
         let Some(client) = self.registry.get(no) else { return };
         if client.session != Some(session) {
@@ -183,8 +182,8 @@ impl Engine {
         }
         let id = client.record.id.clone();
         self.registry.disconnect(no);
-        let untaken = link.in_flight.iter().filter(|(_, sent)| sent.accept_by.is_some());
-        self.begin_queue(no, untaken.map(|(serial, _)| *serial).collect());
+        let untaken = link.in_flight.iter().filter(|(_, sent)| sent.accept_by().is_some());
+        self.begin_queue(no, untaken.map(|(serial, _)| serial).collect());
         self.held.stir_all();
         self.replays.stir_all();
         self.rollouts.left(no);
@@ -203,7 +202,6 @@ impl Engine {
         if link.taken(attempt) {
             let no = link.client;
             self.runs.accept(attempt.serial, no);
-            self.unwatch(session);
         }
     }
 
@@ -250,12 +248,17 @@ impl Engine {
         let Some(link) = self.sessions.get_mut(&session) else { return false };
         let no = link.client;
         let Some(serial) = link.next_to_send() else { return false };
+        self.send(session, no, serial);
+        true
+    }
+
+    /// Sends a delivery over a connection.
+    pub(super) fn send(&mut self, session: SessionId, no: ClientNo, serial: Serial) {
         if let Some(run) = self.runs.get_mut(serial) {
             let dispatch = run.dispatch(no);
             self.effect(Effect::Send { session, dispatch });
             self.note_sent(session, no, serial);
         }
-        true
     }
 
     /// Ends a run: at once where nobody has it yet, by asking where a client has it.
@@ -341,7 +344,7 @@ impl Engine {
         for no in clients {
             let session = self.registry.get(ClientNo(no)).and_then(|client| client.session);
             let sent = session.filter(|id| {
-                self.sessions.get(id).is_some_and(|link| link.in_flight.contains_key(&serial))
+                self.sessions.get(id).is_some_and(|link| link.in_flight.contains(serial))
             });
             match sent {
                 Some(session) if ask => self.effect(Effect::Cancel { session, serial }),

@@ -359,10 +359,11 @@ impl Engine {
             else {
                 continue;
             };
-            if let Some(link) = self.sessions.get_mut(&session) {
-                link.waiting.insert((class, serial));
+            if self.sessions.get_mut(&session).is_some_and(|link| link.offer(class, serial)) {
+                self.send(session, ClientNo(no), serial);
+            } else {
+                self.pump(session);
             }
-            self.pump(session);
         }
     }
 

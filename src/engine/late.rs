@@ -50,7 +50,7 @@ impl Engine {
         let link = session.and_then(|id| self.sessions.get(&id));
         let has = run.accepted.contains(no.0)
             || run.took_along.contains(no.0)
-            || link.is_some_and(|link| link.in_flight.contains_key(&serial));
+            || link.is_some_and(|link| link.in_flight.contains(serial));
         if has {
             self.withdrawn.put(serial, no, run.attempt(no));
         }

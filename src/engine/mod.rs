@@ -21,6 +21,7 @@ mod effect;
 mod event;
 mod fire;
 mod forecast;
+mod in_flight;
 mod input;
 mod jobs;
 mod keep;

@@ -18,7 +18,7 @@ impl Engine {
                 let link = client
                     .and_then(|client| client.session)
                     .and_then(|session| self.sessions.get(&session));
-                link.is_some_and(|link| link.in_flight.contains_key(&serial))
+                link.is_some_and(|link| link.in_flight.contains(serial))
             })
             .count() as u64;
         progress.in_flight = progress.sent + progress.accepted;

@@ -84,7 +84,7 @@ impl Engine {
     #[must_use]
     pub fn in_flight(&self, session: SessionId, attempt: Attempt) -> Option<&ClientId> {
         let session = self.sessions.get(&session)?;
-        let sent = session.in_flight.get(&attempt.serial)?;
+        let sent = session.in_flight.get(attempt.serial)?;
         let client = self.registry.get(session.client)?;
         (sent.attempt == attempt.number).then_some(&client.record.id)
     }

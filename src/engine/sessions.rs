@@ -1,9 +1,10 @@
 //! The connections: what each has been sent, and what waits for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::SessionId;
+use super::in_flight::{InFlight, Sent, Waiting};
 use crate::id::{ClientNo, Serial};
 use crate::policy::Priority;
 use crate::run::Attempt;
@@ -22,46 +23,45 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) client: ClientNo,
-    /// Not sent yet; the lowest serial of the highest class is next.
-    pub(super) waiting: BTreeSet<(Priority, Serial)>,
+    /// Not sent yet.
+    pub(super) waiting: Waiting,
     /// Sent.
-    pub(super) in_flight: BTreeMap<Serial, InFlight>,
-    /// When it is looked at for deliveries that were not taken in time; `None` while all are.
+    pub(super) in_flight: Sent,
+    /// When it is looked at for deliveries that were not taken in time; `None`: there were none.
     pub(super) watched: Option<Timestamp>,
-    /// How many of those sent the client has not taken.
-    untaken: usize,
     /// The last of those that had waited for its return; `None`: all of them have left.
     old: Option<Serial>,
     /// Its place in the line of those that have old ones to get.
     pub(super) turn: Option<u64>,
 }
 
-/// A delivery that was sent over a connection.
-#[derive(Debug)]
-pub(super) struct InFlight {
-    /// Which attempt.
-    pub(super) attempt: u32,
-    /// Until when the client must have taken it; `None`: it has.
-    pub(super) accept_by: Option<Timestamp>,
-}
-
 impl Session {
     pub(super) fn new(client: ClientNo) -> Self {
         Self {
             client,
-            waiting: BTreeSet::new(),
-            in_flight: BTreeMap::new(),
+            waiting: Waiting::default(),
+            in_flight: Sent::default(),
             watched: None,
-            untaken: 0,
             old: None,
             turn: None,
         }
     }
 
+    /// Takes note of a delivery; tells whether it is to be sent at once. Otherwise it waits.
+    pub(super) fn offer(&mut self, class: Priority, serial: Serial) -> bool {
+        let at_once = self.waiting.is_empty()
+            && self.old.is_none_or(|old| old < serial)
+            && self.has_room_for(class);
+        if !at_once {
+            self.waiting.insert(class, serial);
+        }
+        at_once
+    }
+
     /// Takes the next delivery to send, if the window has room for its class.
     pub(super) fn next_to_send(&mut self) -> Option<Serial> {
         let (class, _) = self.waiting.first()?;
-        if !self.has_room_for(*class) {
+        if !self.has_room_for(class) {
             return None;
         }
         self.waiting.pop_first().map(|(_, serial)| serial)
@@ -69,7 +69,7 @@ impl Session {
 
     /// Notes that all that waits has waited for the client's return; tells how many these are.
     pub(super) fn all_is_old(&mut self) -> u64 {
-        self.old = self.waiting.iter().map(|(_, serial)| *serial).max();
+        self.old = self.waiting.highest();
         self.waiting.len() as u64
     }
 
@@ -77,7 +77,7 @@ impl Session {
     /// has room for it.
     pub(super) fn can_send_old(&self) -> bool {
         let Some((class, next)) = self.waiting.first() else { return false };
-        self.old.is_some_and(|old| *next <= old) && self.has_room_for(*class)
+        self.old.is_some_and(|old| next <= old) && self.has_room_for(class)
     }
 
     fn has_room_for(&self, class: Priority) -> bool {
@@ -93,8 +93,7 @@ impl Session {
         attempt: u32,
         accept_by: Timestamp,
     ) -> Option<Timestamp> {
-        self.in_flight.insert(serial, InFlight { attempt, accept_by: Some(accept_by) });
-        self.untaken += 1;
+        self.in_flight.put(serial, attempt, Some(accept_by));
         if self.watched.is_some_and(|at| at <= accept_by) {
             return None;
         }
@@ -106,7 +105,7 @@ impl Session {
     /// deliveries of nearly the same time are looked at together.
     pub(super) fn overdue(&self, now: Timestamp) -> (Vec<Serial>, Option<Timestamp>) {
         let waits =
-            self.in_flight.iter().filter_map(|(serial, sent)| Some((*serial, sent.accept_by?)));
+            self.in_flight.iter().filter_map(|(serial, sent)| Some((serial, sent.accept_by()?)));
         let (late, coming): (Vec<_>, Vec<_>) = waits.partition(|(_, by)| *by <= now);
         let next = coming.iter().map(|(_, by)| *by).min();
         let late = late.into_iter().map(|(serial, _)| serial).collect();
@@ -115,37 +114,20 @@ impl Session {
 
     /// Notes that the client returned with an attempt.
     pub(super) fn holds(&mut self, serial: Serial, attempt: u32) {
-        self.in_flight.insert(serial, InFlight { attempt, accept_by: None });
+        self.in_flight.put(serial, attempt, None);
     }
 
     /// Notes that the client has taken an attempt; tells whether it had been sent.
     pub(super) fn taken(&mut self, attempt: Attempt) -> bool {
         let Attempt { serial, number } = attempt;
-        let Some(sent) = self.in_flight.get_mut(&serial).filter(|sent| sent.attempt == number)
-        else {
-            return false;
-        };
-        if sent.accept_by.take().is_some() {
-            self.untaken -= 1;
-        }
-        true
+        let sent = self.in_flight.get_mut(serial).filter(|sent| sent.attempt == number);
+        sent.map(InFlight::take).is_some()
     }
 
     /// Forgets a delivery that has ended; tells whether it had been sent.
     pub(super) fn forget(&mut self, serial: Serial) -> bool {
-        for class in Priority::ALL {
-            self.waiting.remove(&(class, serial));
-        }
-        let sent = self.in_flight.remove(&serial);
-        if sent.as_ref().is_some_and(|sent| sent.accept_by.is_some()) {
-            self.untaken -= 1;
-        }
-        sent.is_some()
-    }
-
-    /// Whether it is to be looked at though the client has taken all; it is not any longer.
-    pub(super) fn unwatch(&mut self) -> Option<Timestamp> {
-        self.watched.take_if(|_| self.untaken == 0)
+        self.waiting.remove(serial);
+        self.in_flight.remove(serial).is_some()
     }
 }
 
