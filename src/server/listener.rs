@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use super::fleet::Fleet;
-use super::session::{self, RETRY_FULL, refused, shown};
+use super::session::{self, refused, shown};
 use super::shared::Shared;
 use crate::wire::{ServerFrame, encode};
 
@@ -19,6 +19,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a refusal of a connection that is not even heard may take.
 pub(super) const REFUSING: Duration = Duration::from_secs(1);
+
+/// The least time after which one comes again that was not heard.
+const UNHEARD_AGAIN: Duration = Duration::from_millis(500);
 
 /// Where connections come from.
 pub trait Accept: Send + 'static {
@@ -72,9 +75,17 @@ fn refuse_unheard<F: Fleet>(shared: &Shared<F>, stream: TcpStream, peer: SocketA
     }
 }
 
+/// When a connection that was not heard is to come again: each at another time, after 0.5 to 2.5 s,
+/// by its port, for who it is nobody has asked.
+fn unheard_again(peer: Option<SocketAddr>) -> Duration {
+    // Ports of one machine follow each other.
+    let share = peer.map_or(0, |peer| u64::from(peer.port().wrapping_mul(40_503)) % 2_000);
+    UNHEARD_AGAIN + Duration::from_millis(share)
+}
+
 pub(super) fn too_many_greeting<F>(shared: &Shared<F>, peer: Option<SocketAddr>) -> ServerFrame {
     let most = shared.limits.max_greeting;
     let reason = format!("{most} connections are without a hello, the most allowed");
     tracing::warn!(client = "-", peer = %shown(peer), %reason, "refused a connection");
-    refused(&reason, Some(RETRY_FULL))
+    refused(&reason, Some(unheard_again(peer)))
 }

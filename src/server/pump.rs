@@ -123,7 +123,8 @@ struct Inbound<'a, F> {
     shared: &'a Shared<F>,
     caller: &'a Caller,
     session: SessionId,
-    replies: mpsc::Sender<ReplyFrame>,
+    /// Boxed: a channel's first block has room for many, and most connections never have one.
+    replies: mpsc::Sender<Box<ReplyFrame>>,
     /// Commands of the client that run; they end with the connection.
     calls: JoinSet<()>,
     inflow: Inflow,
@@ -189,7 +190,8 @@ impl<F: Fleet> Inbound<'_, F> {
                 fleet.responded(self.session, attempt, response.into_outcome()).await
             }
             ClientFrame::Call(call) => {
-                self.on_call(call).await;
+                // Boxed as what is rare: the connection's own memory has no room for it.
+                Box::pin(self.on_call(call)).await;
                 Ok(())
             }
             ClientFrame::Heartbeat(_) => Ok(()),
@@ -222,19 +224,20 @@ impl<F: Fleet> Inbound<'_, F> {
             let replies = self.replies.clone();
             self.calls.spawn(async move {
                 // A connection that has ended needs no reply.
-                let _ = replies.send(reply(id, running.await)).await;
+                let _ = replies.send(Box::new(reply(id, running.await))).await;
             });
             return;
         };
         // As above. A client that does not read its replies is not read either.
-        let _ = self.replies.send(ReplyFrame { id, result: None, error: Some(problem) }).await;
+        let reply = ReplyFrame { id, result: None, error: Some(problem) };
+        let _ = self.replies.send(Box::new(reply)).await;
     }
 }
 
 struct Outbound<'a, W> {
     limits: &'a Limits,
     messages: mpsc::Receiver<ToSession>,
-    ready: mpsc::Receiver<ReplyFrame>,
+    ready: mpsc::Receiver<Box<ReplyFrame>>,
     writer: &'a mut FrameWriter<W>,
     acks: Vec<Attempt>,
 }
@@ -255,7 +258,7 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
             let beat = Instant::now() + self.limits.heartbeat;
             let first = tokio::select! {
                 message = self.messages.recv() => self.on_message(message),
-                Some(reply) = self.ready.recv() => self.on_reply(reply),
+                Some(reply) = self.ready.recv() => self.on_reply(*reply),
                 () = sleep_until(beat) => self.push(&ServerFrame::Heartbeat(Empty {})),
             };
             let gathered = match first {
@@ -278,7 +281,7 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
             if let Ok(message) = self.messages.try_recv() {
                 self.on_message(Some(message))?;
             } else if let Ok(reply) = self.ready.try_recv() {
-                self.on_reply(reply)?;
+                self.on_reply(*reply)?;
             } else {
                 break;
             }

@@ -34,7 +34,7 @@ const TELL: Duration = Duration::from_secs(1);
 /// the last frame reaches it.
 const LINGER: usize = 256 * 1024;
 /// How long clients stay away from a server that is full.
-pub(super) const RETRY_FULL: Duration = Duration::from_secs(5);
+const RETRY_FULL: Duration = Duration::from_secs(5);
 /// How long clients stay away from a server that stops.
 pub(super) const RETRY_STOPPING: Duration = Duration::from_secs(1);
 
@@ -87,9 +87,10 @@ pub(super) async fn run<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin>(
         peer,
     };
     let serving = async {
-        match session.greet().await {
+        // Begin and end are boxed: most of a connection's life, their memory is not needed.
+        match Box::pin(session.greet()).await {
             Ok(hello) => session.with_client(hello, greeting).await,
-            Err(refusal) => session.refuse(None, refusal).await,
+            Err(refusal) => Box::pin(session.refuse(None, refusal)).await,
         }
     };
     tokio::select! {
@@ -131,9 +132,9 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
 
     async fn with_client(&mut self, hello: Hello, greeting: OwnedSemaphorePermit) {
         let caller = Caller { client: hello.client.clone(), peer: self.peer };
-        let admitted = match admit(self.shared, self.peer, hello).await {
+        let admitted = match Box::pin(admit(self.shared, self.peer, hello)).await {
             Ok(admitted) => admitted,
-            Err(refusal) => return self.refuse(Some(&caller), refusal).await,
+            Err(refusal) => return Box::pin(self.refuse(Some(&caller), refusal)).await,
         };
         drop(greeting);
         tracing::info!(client = %caller.client, peer = %shown(self.peer), "connected");
@@ -143,7 +144,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
         let Admitted { session, max_running, outbound, _permit } = admitted;
         let end = self.serve(&caller, session, max_running, outbound).await;
         // The node is told before the last words: they may take a while.
-        let told = self.shared.fleet.disconnected(session, end.reason.clone()).await;
+        let told = Box::pin(self.shared.fleet.disconnected(session, end.reason.clone())).await;
         if told.is_err() {
             tracing::debug!(client = %caller.client, "the node has stopped before the connection");
         }
@@ -152,7 +153,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
             hook(&caller, &end.reason);
         }
         if let Some(bye) = end.bye {
-            self.last_words(&ServerFrame::Bye(bye)).await;
+            Box::pin(self.last_words(&ServerFrame::Bye(bye))).await;
         }
     }
 

@@ -14,7 +14,7 @@ use super::frame::Frame;
 use super::{HEADER, MAX_FRAME};
 
 /// Room for one read at first; doubled while reads fill it, up to [`MAX_READ`].
-const MIN_READ: usize = 2 * 1024;
+const MIN_READ: usize = 512;
 /// The most room for one read.
 const MAX_READ: usize = 64 * 1024;
 /// A drained buffer above this is given back.

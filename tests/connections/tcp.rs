@@ -49,7 +49,7 @@ async fn a_connection_beyond_those_without_a_hello_is_refused_unheard() {
     let stream = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
     let frame = timeout(LONG, FrameReader::new(stream).next::<ServerFrame>()).await.unwrap();
     let Ok(Some(ServerFrame::Refused(refused))) = frame else { panic!("{frame:?}") };
-    assert_eq!(refused.retry_after_ms, Some(5_000));
+    assert!(refused.retry_after_ms.is_some_and(|ms| (500..2_500).contains(&ms)), "{refused:?}");
     server.shutdown().await;
 }
 
