@@ -42,6 +42,7 @@ mod taken;
 mod timer_loop;
 mod unicast;
 
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -77,11 +78,17 @@ fn main() -> ExitCode {
         |benchmark: &&Benchmark| options.only.as_ref().is_none_or(|only| only == benchmark.name);
     let (mut faults, mut missed) = (Vec::new(), Vec::new());
     for benchmark in BENCHMARKS.iter().filter(wanted) {
-        let repeats = (1..=options.repeats).map(|n| {
+        let repeat = |n| {
             eprintln!("{}: {n} of {}", benchmark.name, options.repeats);
             (benchmark.run)(&options)
-        });
-        let rows = report::rows(&repeats.collect::<Vec<_>>());
+        };
+        // What one could not measure keeps nobody from the figures of the others.
+        let repeats = catch_unwind(|| (1..=options.repeats).map(repeat).collect::<Vec<_>>());
+        let Ok(repeats) = repeats else {
+            faults.push(format!("{}: it broke off; see above", benchmark.name));
+            continue;
+        };
+        let rows = report::rows(&repeats);
         faults.extend(rows.iter().filter_map(report::Row::fault));
         missed.extend(rows.iter().filter_map(report::Row::missed));
         if options.json {

@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::capture::{self, Capturing};
 use super::options::{NodeArgs, NodeLoad};
-use super::pace::{Pace, submission};
+use super::pace::{Pace, Paced, submission};
 use super::process::{Part, processor_seconds};
 use super::{load, stores};
 
@@ -52,6 +52,20 @@ pub(crate) struct Told {
     pub(crate) left_open: u64,
     /// Commands in what was taken down.
     pub(crate) captured: u64,
+}
+
+impl From<Paced<f64>> for Told {
+    /// Of a load at whose begin and end the processor time was looked at.
+    fn from(paced: Paced<f64>) -> Self {
+        Self {
+            rate: paced.rate(),
+            commands: paced.deliveries,
+            processor: paced.looks.1 - paced.looks.0,
+            submitted: paced.submitted,
+            left_open: paced.left_open,
+            captured: 0,
+        }
+    }
 }
 
 /// Runs the node and its load.
@@ -106,15 +120,7 @@ async fn unicast(handle: &Handle, args: &NodeArgs, measured: Duration) -> Told {
     let callers = CALLERS * 4;
     let pace = Pace { open: OPEN, callers, clients: 1, warm_up: WARM_UP, measured };
     let next = |number| to_one(number, args.clients);
-    let paced = pace.keep(handle, next, || processor_seconds(std::process::id())).await;
-    Told {
-        rate: paced.rate(),
-        commands: paced.deliveries,
-        processor: paced.looks.1 - paced.looks.0,
-        submitted: paced.submitted,
-        left_open: paced.left_open,
-        captured: 0,
-    }
+    pace.keep(handle, next, || processor_seconds(std::process::id())).await.into()
 }
 
 fn to_one(number: usize, clients: usize) -> fleetcron::Submission {

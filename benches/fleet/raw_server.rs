@@ -72,15 +72,7 @@ pub(crate) async fn run(args: &RawArgs) {
         measured: Duration::from_secs(args.seconds.into()),
     };
     let look = || processor_seconds(std::process::id());
-    let paced = pace.keep(&raw, |_| submission("all"), look).await;
-    let told = Told {
-        rate: paced.rate(),
-        commands: paced.deliveries,
-        processor: paced.looks.1 - paced.looks.0,
-        submitted: paced.submitted,
-        left_open: paced.left_open,
-        captured: 0,
-    };
+    let told: Told = pace.keep(&raw, |_| submission("all"), look).await.into();
     println!("{}", serde_json::to_string(&told).unwrap());
 }
 
