@@ -97,9 +97,7 @@ pub(super) fn encode_change(
         Change::PutOpen { serial, chunk, open } => {
             ops.push(put_set(key::open(*serial, *chunk), *chunk, open)?);
         }
-        Change::PutBorder(serial) => {
-            ops.push(Op::Put(key::border(), serial.to_bytes().to_vec()));
-        }
+        Change::PutBorder(at) => ops.push(Op::Put(key::border(), at.to_bytes().to_vec())),
         Change::PutMarks { serial, mark, chunk, clients } => {
             ops.push(put_set(key::mark(*serial, *mark as u8, *chunk), *chunk, clients)?);
         }
