@@ -222,14 +222,26 @@ impl ClientBuilder {
     /// about what it says of itself and about the journal, which is read here: with a large one,
     /// this blocks for a moment.
     pub fn start(self) -> Result<ClientHandle, StartError> {
+        let (handle, client) = self.unspawned()?;
+        tokio::spawn(client);
+        Ok(handle)
+    }
+
+    /// The client as a future, for whoever wants to run it on a task of his own. It ends when the
+    /// client does. Dropped before, it takes the client away at once with all commands that run,
+    /// as the end of its process would.
+    pub fn unspawned(
+        self,
+    ) -> Result<(ClientHandle, impl Future<Output = ()> + Send + 'static), StartError> {
         self.handlers.check()?;
         let facts = self.facts()?;
         let mut intake = Intake::default();
-        let mut journal = None;
+        let (mut journal, mut writing) = (None, None);
         if let Some(options) = &self.journal {
-            let (opened, remembered) = Journal::open(options, &self.client)?;
-            intake.remember(remembered);
-            journal = Some(opened);
+            let opened = Journal::open(options, &self.client)?;
+            intake.remember(opened.remembered);
+            journal = Some(opened.journal);
+            writing = opened.writing;
         }
         let (calls, requests) = mpsc::channel(CALLS);
         let (state, watched) = watch::channel(State::Connecting);
@@ -257,8 +269,14 @@ impl ClientBuilder {
             feeds: Feeds::new(self.live),
             jobs: JoinSet::new(),
         };
-        tokio::spawn(driver.run());
-        Ok(handle)
+        // Together, so that the one ends with the other.
+        let client = async move {
+            match writing {
+                None => driver.run().await,
+                Some(writing) => _ = futures_util::future::join(driver.run(), writing).await,
+            }
+        };
+        Ok((handle, client))
     }
 }
 

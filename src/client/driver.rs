@@ -187,18 +187,20 @@ impl Driver {
         loop {
             self.begin_ready();
             tokio::select! {
+                // In a fixed order, so that the same events lead to the same.
+                biased;
                 output = &mut future => return Some(output),
                 Some(done) = self.jobs.join_next() => {
                     if let Some(serial) = self.take_done(done) {
                         self.feeds.end(serial);
                     }
                 }
+                () = self.stop.cancelled() => return None,
                 Some(request) = self.calls.recv() => {
                     let error = CallError::NotConnected { command: request.command };
                     // Nobody waits for the answer any more: nothing to do.
                     let _ = request.answer.send(Err(error));
                 }
-                () = self.stop.cancelled() => return None,
             }
         }
     }

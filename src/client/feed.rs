@@ -145,6 +145,7 @@ impl Feeds {
             match ready {
                 None => news.await,
                 Some(at) => tokio::select! {
+                    biased;
                     () = news => {}
                     () = sleep_until(Instant::from_std(at)) => {}
                 },

@@ -258,7 +258,10 @@ impl Core {
 
     /// Tells every connection that the node stops.
     pub(super) fn close_all(&mut self) {
-        for (_, outbound) in self.outbound.drain() {
+        let mut all: Vec<_> = self.outbound.drain().collect();
+        // In the order of their numbers, so that a stop is the same each time.
+        all.sort_unstable_by_key(|(session, _)| *session);
+        for (_, outbound) in all {
             // A full channel closes all the same when its sender is dropped here.
             let _ = outbound.try_send(ToSession::Close(CloseReason::Stopping));
         }

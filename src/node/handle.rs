@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
@@ -31,7 +32,10 @@ use crate::store::{Batch, Store};
 #[derive(Clone)]
 pub struct Handle {
     pub(super) inbox: mpsc::Sender<Letter>,
-    pub(super) loop_thread: std::thread::Thread,
+    /// Wakes whoever drives the node.
+    pub(super) waker: Waker,
+    /// Whether what it reads and computes is done where it is asked, for there are no threads.
+    pub(super) blocks: bool,
     pub(super) store: Arc<dyn Store>,
     pub(super) events: broadcast::Sender<Arc<Event>>,
     pub(super) live: LiveBoard,
@@ -254,7 +258,7 @@ impl Handle {
     /// Makes the node look at its clock and its inbox. Only needed after a clock of one's own was
     /// set.
     pub fn wake(&self) {
-        self.loop_thread.unpark();
+        self.waker.wake_by_ref();
     }
 
     /// Writes something that is worked out from what is stored, such as an index or statistics,
@@ -274,7 +278,7 @@ impl Handle {
 
     pub(super) async fn send(&self, letter: Letter) -> Result<(), CallError> {
         self.inbox.send(letter).await.map_err(|_| CallError::Stopped)?;
-        self.loop_thread.unpark();
+        self.waker.wake_by_ref();
         Ok(())
     }
 }

@@ -20,20 +20,23 @@ mod replay;
 mod rollout;
 mod run_loop;
 mod statistics;
+mod stepped;
 mod tools;
+mod turns;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::task::Waker;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::core::{Beginning, Core};
 use self::entropy::Entropy;
 use self::link::Letter;
-use self::run_loop::Loop;
+use self::run_loop::{Loop, Unpark};
 use self::tools::Tools;
 use crate::actor::Actor;
 use crate::bucket::Rate;
@@ -55,6 +58,7 @@ pub use tools::{ByteStream, READINGS};
 pub use crate::store::exchange::ExportQuery;
 pub use crate::store::{KindStats, StoreStats};
 pub use statistics::Uncounted;
+pub use stepped::{Stepped, Turn};
 
 /// Events that a slow watcher may be behind before it loses the oldest.
 pub const EVENTS: usize = 4_096;
@@ -173,46 +177,20 @@ impl Node {
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Self, StartError> {
-        // What commits while a backup is taken is noted beneath all that follows.
-        let tee = Arc::new(Tee::new(store));
-        let store: Arc<dyn Store> = tee.clone();
-        let snapshot = records::load(store.as_ref())?;
-        let now = clock.now();
-        let Options { labels, limits, drain, settings, record_inputs } = options;
-        let how = Restored { limits, labels, drain, found: Found::of(&snapshot) };
-        let engine = how.engine(snapshot, now);
-        let beginning = Beginning { now, recorded: record_inputs.then_some(how), settings };
-        let events = broadcast::Sender::new(EVENTS);
-        let live = LiveBoard::default();
-        let core = Core::new(engine, Entropy::new()?, events.clone(), live.clone(), beginning);
-        let (inbox, letters) = mpsc::channel(INBOX);
+        let entropy = Entropy::new()?;
+        let Assembled { core, letters, mut handle } =
+            assemble(store, Arc::clone(&clock), options, entropy)?;
         let (end, ended) = oneshot::channel();
-        let tools = Tools::new(tee, Arc::clone(&clock));
-        let loop_store = Arc::clone(&store);
+        let store = Arc::clone(&handle.store);
         let thread = std::thread::Builder::new().name("node".into()).spawn(move || {
-            let result = Loop::new(core, letters, clock, loop_store).and_then(Loop::run);
+            let result = Loop::new(core, letters, clock, store).and_then(Loop::run);
             if let Err(error) = &result {
                 tracing::error!(%error, "the node has ended");
             }
             // Nobody waits for the end: it has been logged.
             let _ = end.send(result);
         })?;
-        let loop_thread = thread.thread().clone();
-        let sessions = Arc::new(AtomicU64::new(1));
-        let (forecasts, explanations) = (forecast::places(), explain::places());
-        let actor = Actor::Library;
-        let handle = Handle {
-            inbox,
-            loop_thread,
-            store,
-            events,
-            live,
-            sessions,
-            forecasts,
-            tools,
-            explanations,
-            actor,
-        };
+        handle.waker = Waker::from(Arc::new(Unpark(thread.thread().clone())));
         Ok(Self { handle, ended })
     }
 
@@ -233,4 +211,48 @@ impl Node {
         let _ = self.handle.send(Letter::Stop).await;
         self.ended().await
     }
+}
+
+/// The parts of a node that is not driven yet.
+struct Assembled {
+    core: Core,
+    letters: mpsc::Receiver<Letter>,
+    /// The way to it; its waker is still to be set.
+    handle: Handle,
+}
+
+/// Reads a store and puts a node on it together.
+fn assemble(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    entropy: Entropy,
+) -> Result<Assembled, StoreError> {
+    // What commits while a backup is taken is noted beneath all that follows.
+    let tee = Arc::new(Tee::new(store));
+    let store: Arc<dyn Store> = tee.clone();
+    let snapshot = records::load(store.as_ref())?;
+    let now = clock.now();
+    let Options { labels, limits, drain, settings, record_inputs } = options;
+    let how = Restored { limits, labels, drain, found: Found::of(&snapshot) };
+    let engine = how.engine(snapshot, now);
+    let beginning = Beginning { now, recorded: record_inputs.then_some(how), settings };
+    let events = broadcast::Sender::new(EVENTS);
+    let live = LiveBoard::default();
+    let core = Core::new(engine, entropy, events.clone(), live.clone(), beginning);
+    let (inbox, letters) = mpsc::channel(INBOX);
+    let handle = Handle {
+        inbox,
+        waker: Waker::noop().clone(),
+        blocks: false,
+        store,
+        events,
+        live,
+        sessions: Arc::new(AtomicU64::new(1)),
+        forecasts: forecast::places(),
+        tools: Tools::new(tee, clock),
+        explanations: explain::places(),
+        actor: Actor::Library,
+    };
+    Ok(Assembled { core, letters, handle })
 }

@@ -157,6 +157,9 @@ impl Handle {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, CallError> {
+        if self.blocks {
+            return Ok(work());
+        }
         match tokio::task::spawn_blocking(work).await {
             Ok(result) => Ok(result),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

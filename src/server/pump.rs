@@ -257,6 +257,8 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
             }
             let beat = Instant::now() + self.limits.heartbeat;
             let first = tokio::select! {
+                // As in what is gathered after it.
+                biased;
                 message = self.messages.recv() => self.on_message(message),
                 Some(reply) = self.ready.recv() => self.on_reply(*reply),
                 () = sleep_until(beat) => self.push(&ServerFrame::Heartbeat(Empty {})),

@@ -18,7 +18,6 @@ use super::shared::{Caller, Shared};
 use crate::command_limit::CommandLimit;
 use crate::engine::{RequestError, SessionId};
 use crate::node::{CallError, OUTBOUND, ToSession};
-use crate::time::{Clock as _, SystemClock};
 use crate::wire::{
     ClientFrame, FrameReader, FrameWriter, Hello, MAX_HELLO, Refused, ServerFrame, VERSION,
     Welcome, WireError, together,
@@ -94,6 +93,7 @@ pub(super) async fn run<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin>(
         }
     };
     tokio::select! {
+        biased;
         () = serving => {}
         () = shared.abort.cancelled() => {}
     }
@@ -112,6 +112,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
         self.reader.set_max(limits.max_frame.min(MAX_HELLO));
         self.writer.set_max(limits.max_frame);
         let frame = tokio::select! {
+            biased;
             frame = timeout(limits.hello_timeout, self.reader.next()) => frame,
             () = self.shared.stopping.cancelled() => return Err(stopping()),
         };
@@ -170,7 +171,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
             version: VERSION,
             heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
             max_frame: limits.max_frame,
-            server_time: Some(SystemClock.now()),
+            server_time: Some(self.shared.clock.now()),
             live: limits.live,
             max_running,
         });
@@ -261,6 +262,7 @@ fn tell_deferred<F: Fleet>(shared: &Arc<Shared<F>>) {
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
         tokio::select! {
+            biased;
             () = sleep(TELL) => {}
             () = shared.stopping.cancelled() => {}
         }

@@ -26,12 +26,15 @@
 //! - A command runs at most [`MAX_TIMES`] times, should each time end the client.
 //!
 //! Nothing here blocks the runtime, but for the opening: the file is written on a thread of its
-//! own, and commands that come at once share a flush.
+//! own, and commands that come at once share a flush. (One on a [`Medium`] of the caller's has no
+//! thread.)
 //!
 //! Imports the domain types, the wire and the lock file.
 
 mod book;
 mod disk;
+mod files;
+mod medium;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -42,6 +45,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use super::MAX_TAKEN;
@@ -53,8 +58,11 @@ use crate::run::{Attempt, DeliveryState, Outcome};
 use crate::wire::CommandFrame;
 use book::{Book, Standing};
 use disk::Disk;
+use files::Files;
 use record::{MAX_RECORD, Taken};
 use writer::{Note, Request, Writer};
+
+pub use medium::Medium;
 
 /// The most bytes of records that count, unless set otherwise: 64 MiB.
 pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -82,10 +90,22 @@ enum Step {
 /// Told of each step, which it may let fail; for tests.
 type Probe = Arc<dyn Fn(Step) -> io::Result<()> + Send + Sync>;
 
+/// Where a journal is.
+#[derive(Clone)]
+enum Place {
+    /// In this directory.
+    Directory(PathBuf),
+    /// On a medium of the caller's, which is opened so.
+    Medium(OpenMedium),
+}
+
+/// Opens a medium.
+type OpenMedium = Arc<dyn Fn() -> Box<dyn Medium> + Send + Sync>;
+
 /// Where a journal is, and how much it may hold.
 #[derive(Clone)]
 pub struct JournalOptions {
-    directory: PathBuf,
+    place: Place,
     max_bytes: u64,
     max_entries: usize,
     probe: Option<Probe>,
@@ -94,8 +114,17 @@ pub struct JournalOptions {
 impl JournalOptions {
     /// A journal in this directory, which is made when missing, with the default limits.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        let directory = directory.into();
-        Self { directory, max_bytes: MAX_BYTES, max_entries: MAX_TAKEN, probe: None }
+        Self::at(Place::Directory(directory.into()))
+    }
+
+    /// A journal on a medium of the caller's, for simulations: it has no thread, but is written by
+    /// the client's own task.
+    pub fn on_medium(open: impl Fn() -> Box<dyn Medium> + Send + Sync + 'static) -> Self {
+        Self::at(Place::Medium(Arc::new(open)))
+    }
+
+    fn at(place: Place) -> Self {
+        Self { place, max_bytes: MAX_BYTES, max_entries: MAX_TAKEN, probe: None }
     }
 
     /// The most bytes of records that count with which a further command is begun. Beyond it,
@@ -124,8 +153,12 @@ impl<P: AsRef<Path>> From<P> for JournalOptions {
 
 impl std::fmt::Debug for JournalOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let directory = match &self.place {
+            Place::Directory(directory) => Some(directory),
+            Place::Medium(_) => None,
+        };
         f.debug_struct("JournalOptions")
-            .field("directory", &self.directory)
+            .field("directory", &directory)
             .field("max_bytes", &self.max_bytes)
             .field("max_entries", &self.max_entries)
             .finish_non_exhaustive()
@@ -230,6 +263,14 @@ pub(super) struct Journal {
     closed: oneshot::Receiver<()>,
 }
 
+/// A journal that was opened.
+pub(super) struct Opened {
+    pub(super) journal: Journal,
+    pub(super) remembered: Vec<Remembered>,
+    /// Writes it; `None`: it has a thread for that.
+    pub(super) writing: Option<BoxFuture<'static, ()>>,
+}
+
 /// The way to write into a journal. Cheap to clone; the journal stays open while there is one.
 #[derive(Debug, Clone)]
 pub(super) struct Pen {
@@ -240,25 +281,44 @@ pub(super) struct Pen {
 
 impl Journal {
     /// Opens a client's journal, reads it, and gives what it remembers: what is not acknowledged
-    /// in serial order, then what is, the oldest first.
+    /// in serial order, then what is, the oldest first. One that has no thread is written by the
+    /// future, which ends when the journal has been closed.
     pub(super) fn open(
         options: &JournalOptions,
         client: &ClientId,
-    ) -> Result<(Self, Vec<Remembered>), JournalError> {
-        let (disk, book) = Disk::open(options, client)?;
+    ) -> Result<Opened, JournalError> {
+        let medium = match &options.place {
+            Place::Directory(directory) => Box::new(Files::open(directory.clone())?),
+            Place::Medium(open) => open(),
+        };
+        let (disk, book) = Disk::open(medium, options.probe.clone(), client)?;
         let remembered = remembered(&book);
         let (max_bytes, max_entries) = (options.max_bytes, options.max_entries);
         let writer = Writer { disk, book, max_bytes, max_entries };
         let (requests, asked) = mpsc::unbounded_channel();
         let (closing, closed) = oneshot::channel();
-        let write = move || {
-            writer.run(asked);
-            // The client may have ended without waiting.
-            let _ = closing.send(());
+        let journal = Self { pen: Pen { requests }, closed };
+        let writing = match options.place {
+            Place::Directory(_) => {
+                let write = move || {
+                    writer.run(asked);
+                    // The client may have ended without waiting.
+                    let _ = closing.send(());
+                };
+                let thread = thread::Builder::new().name("fleetcron-journal".into());
+                thread.spawn(write).map_err(JournalError::Thread)?;
+                None
+            }
+            Place::Medium(_) => {
+                let write = async move {
+                    writer.serve(asked).await;
+                    // As above.
+                    let _ = closing.send(());
+                };
+                Some(write.boxed())
+            }
         };
-        let thread = thread::Builder::new().name("fleetcron-journal".into());
-        thread.spawn(write).map_err(JournalError::Thread)?;
-        Ok((Self { pen: Pen { requests }, closed }, remembered))
+        Ok(Opened { journal, remembered, writing })
     }
 
     pub(super) fn pen(&self) -> &Pen {

@@ -61,13 +61,16 @@ impl Writer {
     /// Runs until nobody can ask for anything any more.
     pub(super) fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
         let mut batch = Vec::new();
-        while let Some(first) = requests.blocking_recv() {
-            batch.push(first);
-            while batch.len() < GROUP
-                && let Ok(next) = requests.try_recv()
-            {
-                batch.push(next);
-            }
+        while requests.blocking_recv_many(&mut batch, GROUP) > 0 {
+            self.commit(batch.drain(..));
+        }
+    }
+
+    /// The same without a thread.
+    pub(super) async fn serve(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        let mut batch = Vec::new();
+        while requests.recv_many(&mut batch, GROUP).await > 0 {
+            self.disk.before_write().await;
             self.commit(batch.drain(..));
         }
     }

@@ -40,7 +40,7 @@ fn book_of<'a>(records: impl IntoIterator<Item = &'a (usize, Record)>) -> Vec<Re
 
 fn file_of(bytes: &[u8]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join(disk::FILE), bytes).unwrap();
+    fs::write(directory.path().join(files::FILE), bytes).unwrap();
     directory
 }
 
@@ -59,7 +59,7 @@ async fn cut_at_any_byte_it_stands_as_it_did_after_a_whole_record() {
         let mut after = book_of(whole());
         after.push(cut_short(9));
         assert_eq!(reopened(&options).await, after, "what comes after it can be read: {cut}");
-        assert!(!directory.path().join(disk::DAMAGED).exists(), "{cut}");
+        assert!(!directory.path().join(files::DAMAGED).exists(), "{cut}");
     }
 }
 
@@ -72,8 +72,8 @@ async fn damage_in_the_middle_is_skipped_and_the_damaged_file_kept() {
     let options = JournalOptions::from(directory.path());
     let expected = [cut_short(1), Remembered::Again(retry(3))];
     assert_eq!(reopened(&options).await, expected);
-    assert_eq!(fs::read(directory.path().join(disk::DAMAGED)).unwrap(), bytes);
-    let (_, scan) = read(&fs::read(directory.path().join(disk::FILE)).unwrap());
+    assert_eq!(fs::read(directory.path().join(files::DAMAGED)).unwrap(), bytes);
+    let (_, scan) = read(&fs::read(directory.path().join(files::FILE)).unwrap());
     assert!(scan.damaged.is_empty(), "it was written anew");
     assert_eq!(reopened(&options).await, expected);
 }
@@ -110,11 +110,11 @@ fn what_is_no_journal_is_refused_and_not_touched() {
         let file = directory.path().display().to_string();
         let (_, told) = message.split_once(&file).unwrap();
         assert_eq!(told, problem);
-        assert_eq!(fs::read(directory.path().join(disk::FILE)).unwrap(), bytes);
+        assert_eq!(fs::read(directory.path().join(files::FILE)).unwrap(), bytes);
     }
     let directory = file_of(&other);
-    let error = Journal::open(&directory.path().into(), &"web-02".parse().unwrap()).unwrap_err();
-    let file = directory.path().join(disk::FILE);
+    let error = Journal::open(&directory.path().into(), &"web-02".parse().unwrap()).err().unwrap();
+    let file = directory.path().join(files::FILE);
     let told = format!("the journal {} is that of client web-01, not of web-02", file.display());
     assert_eq!(error.to_string(), told);
 }

@@ -74,7 +74,7 @@ async fn what_cannot_be_written_down_is_not_run_and_says_why() {
         let (journal, _) = open(&options);
         assert!(around(&journal, 1).await.0);
         watched.lock().unwrap().broken = vec![step, Step::Rewrite];
-        let path = directory.path().join(disk::FILE);
+        let path = directory.path().join(files::FILE);
         for n in [2, 3] {
             let (ran, outcome) = around(&journal, n).await;
             assert!(!ran, "{step:?}");
@@ -144,7 +144,7 @@ async fn a_directory_that_is_removed_is_told_and_one_that_comes_back_is_used() {
     take(&journal, fail(3)).await.unwrap();
     let error = refusal(&directory);
     assert!(error.contains("is in use by process"), "it is locked again: {error}");
-    fs::remove_file(directory.join(disk::FILE)).unwrap();
+    fs::remove_file(directory.join(files::FILE)).unwrap();
     take(&journal, fail(4)).await.unwrap();
     journal.close().await;
     assert_eq!(reopened(&options).await, [1, 3, 4].map(cut_short), "nothing of it was lost");

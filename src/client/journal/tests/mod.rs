@@ -61,7 +61,7 @@ fn cut_short(n: u64) -> Remembered {
 
 /// Opens a journal; what it remembers of acknowledged commands is left out.
 fn open(options: &JournalOptions) -> (Journal, Vec<Remembered>) {
-    let (journal, remembered) = Journal::open(options, &client()).unwrap();
+    let Opened { journal, remembered, .. } = Journal::open(options, &client()).unwrap();
     (journal, open_ones(remembered))
 }
 
@@ -71,7 +71,7 @@ fn open_ones(mut remembered: Vec<Remembered>) -> Vec<Remembered> {
 }
 
 fn refusal(directory: &Path) -> String {
-    Journal::open(&directory.into(), &client()).unwrap_err().to_string()
+    Journal::open(&directory.into(), &client()).err().unwrap().to_string()
 }
 
 /// Opens a journal, and closes it again.
@@ -90,7 +90,7 @@ async fn end(journal: &Journal, n: u64) -> Result<(), NotJournalled> {
 }
 
 fn length(directory: &Path) -> u64 {
-    fs::metadata(directory.join(disk::FILE)).unwrap().len()
+    fs::metadata(directory.join(files::FILE)).unwrap().len()
 }
 
 /// Options with which every step is noted, and fails while `broken` says so.

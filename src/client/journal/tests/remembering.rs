@@ -38,7 +38,7 @@ async fn only_what_may_run_again_keeps_its_parameters() {
     take(&journal, secret(OnClientCrash::Fail)).await.unwrap();
     take(&journal, secret(OnClientCrash::Retry)).await.unwrap();
     journal.close().await;
-    let text = fs::read(directory.path().join(disk::FILE)).unwrap();
+    let text = fs::read(directory.path().join(files::FILE)).unwrap();
     let text = String::from_utf8_lossy(&text);
     assert!(text.contains("retry-secret") && !text.contains("fail-secret"), "{text}");
 }
@@ -110,7 +110,7 @@ async fn it_is_written_anew_while_it_runs_and_when_it_is_opened() {
 
 /// The commands that were acknowledged, as a journal that is opened remembers them.
 async fn acknowledged(options: &JournalOptions) -> Vec<(Attempt, Outcome)> {
-    let (journal, remembered) = Journal::open(options, &client()).unwrap();
+    let Opened { journal, remembered, .. } = Journal::open(options, &client()).unwrap();
     journal.close().await;
     let of = |one| match one {
         Remembered::Acknowledged(attempt, outcome) => Some((attempt, outcome)),
