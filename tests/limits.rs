@@ -1,6 +1,10 @@
 //! How much runs at once, over a whole system: command line, server and client.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod common;
+
+use std::path::Path;
 
 use fleetcron::Serial;
 use fleetcron::client::Context;
@@ -8,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use common::fleet::{Record, answer, bare, connect, ended, work};
-use common::server::Server;
+use common::server::{Place, Process, Server};
 use common::{within, write};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,4 +77,45 @@ async fn a_job_file_sets_a_limit_and_is_refused_where_it_cannot_hold() {
         assert_eq!(ran.code, 2, "{ran:?}");
         assert!(ran.stderr.contains(problem), "{}", ran.stderr);
     }
+}
+
+/// Starts a server after what a shell does first, and gives its soft limit of open files when it
+/// serves.
+async fn open_files_after(first: &str, home: &Path) -> (Process, u64) {
+    let addresses = ["serve", "--data", "data", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    let args = [&addresses[..], &["--max-connections", "3000", "--log", "json"]].concat();
+    let process = Process::start_after(home, first, &args);
+    process.stderr.json("serving", &[]).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.pid())).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let soft = line.split_whitespace().next().unwrap().parse().unwrap();
+    (process, soft)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_allows_itself_the_open_files_that_its_connections_need() {
+    const WARNING: &str = "the system allows fewer open files than --max-connections may need";
+    let home = tempfile::tempdir().unwrap();
+    let (process, soft) = open_files_after("ulimit -Sn 64", home.path()).await;
+    // Beside the clients' there are those of HTTP, 4,096 at most, and a few files.
+    assert!(soft >= 3_000 + 4_096, "{soft}");
+    assert!(!process.stderr.text().contains(WARNING));
+
+    let home = tempfile::tempdir().unwrap();
+    let (process, soft) = open_files_after("ulimit -Sn 64; ulimit -Hn 500", home.path()).await;
+    assert_eq!(soft, 500, "as far as the system lets it");
+    assert!(process.stderr.text().contains(WARNING));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_clients_are_let_in_than_a_server_is_told() {
+    let place = Place::new();
+    let server = place.start_with(&["--max-connections", "1"]).await;
+    for id in ["one", "two"] {
+        server.define(id, &[]).await;
+    }
+    let _first = connect(bare(&server.listen, "one")).await;
+    let _second = bare(&server.listen, "two").start().unwrap();
+    let refused = server.log().json("refused a connection", &[("client", "two")]).await;
+    assert_eq!(refused["reason"], "1 connections are open, the most allowed", "{refused}");
 }
