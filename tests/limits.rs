@@ -1,5 +1,7 @@
 //! How much runs at once, over a whole system: command line, server and client.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 mod common;
 
 use std::path::Path;
