@@ -14,6 +14,15 @@ pub const FORMAT: u32 = 1;
 /// A store of an unknown format is refused with [`StoreError::UnknownFormat`], and nothing is
 /// written to it.
 pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
+    if known(store)? {
+        return staging::recover(store);
+    }
+    store.commit(vec![vec![Op::Put(key::format(), FORMAT.to_be_bytes().into())]])
+}
+
+/// Whether a store has the format of this version; false: it is empty and has none yet. One of
+/// another format is refused.
+pub(super) fn known(store: &dyn Store) -> Result<bool, StoreError> {
     let key = key::format();
     match store.get(&key)? {
         Some(value) => {
@@ -21,13 +30,11 @@ pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
                 StoreError::corrupt("format", &key, format!("{} bytes, not 4", value.len()))
             })?;
             match u32::from_be_bytes(bytes) {
-                FORMAT => staging::recover(store),
+                FORMAT => Ok(true),
                 found => Err(StoreError::UnknownFormat { found, known: FORMAT }),
             }
         }
-        None if is_empty(store)? => {
-            store.commit(vec![vec![Op::Put(key, FORMAT.to_be_bytes().into())]])
-        }
+        None if is_empty(store)? => Ok(false),
         None => Err(StoreError::corrupt("format", &key, "it is missing, yet there are records")),
     }
 }
