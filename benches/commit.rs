@@ -1,15 +1,18 @@
-//! What group commit is worth: durable submissions a second through a node on sled, from many
-//! callers at once against one caller who waits for each; and one command to many clients.
+//! What group commit is worth: durable submissions a second through a node on each kind of store,
+//! from many callers at once against one caller who waits for each; and one command to many
+//! clients.
 //!
 //! `cargo bench --bench commit`. Rounds are interleaved and the median ratio is what counts: the
 //! absolute figures are the machine's.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement, run by hand")]
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fleetcron::engine::NewClient;
 use fleetcron::node::{OUTBOUND, ToSession};
+use fleetcron::store::{StoreKind, open_at};
 use fleetcron::{Handle, Json, Node, Outcome, Proof, Submission};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
@@ -40,9 +43,9 @@ async fn add_client(handle: &Handle, id: &str) {
 }
 
 /// Submissions a second, each durable when it counts, to a client that is away.
-async fn submissions(count: u32, callers: usize) -> f64 {
+async fn submissions(kind: StoreKind, count: u32, callers: usize) -> f64 {
     let directory = tempfile::tempdir().unwrap();
-    let node = Node::open(directory.path()).unwrap();
+    let node = open(kind, directory.path());
     let handle = node.handle();
     for n in 0..8 {
         add_client(&handle, &format!("c{n}")).await;
@@ -82,21 +85,33 @@ async fn answering_client(handle: Handle, id: String) {
     }
 }
 
+fn open(kind: StoreKind, directory: &Path) -> Node {
+    Node::start(open_at(directory, Some(kind).into()).unwrap()).unwrap()
+}
+
 #[tokio::main]
 async fn main() {
-    let mut alone = Vec::new();
-    let mut together = Vec::new();
+    let mut alone = [Vec::new(), Vec::new()];
+    let mut together = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
-        alone.push(submissions(ALONE, 1).await);
-        together.push(submissions(TOGETHER, CALLERS).await);
+        for (n, kind) in StoreKind::ALL.into_iter().enumerate() {
+            alone[n].push(submissions(kind, ALONE, 1).await);
+            together[n].push(submissions(kind, TOGETHER, CALLERS).await);
+        }
     }
-    let ratio = median(together.iter().zip(&alone).map(|(many, one)| many / one).collect());
-    println!("submissions/s, 1 caller: {:.0}", median(alone));
-    println!("submissions/s, {CALLERS} callers: {:.0}", median(together));
-    println!("ratio, median of {ROUNDS} rounds: {ratio:.1}");
+    for (kind, (alone, together)) in StoreKind::ALL.into_iter().zip(alone.into_iter().zip(together))
+    {
+        let ratio = median(together.iter().zip(&alone).map(|(many, one)| many / one).collect());
+        println!("{kind}: submissions/s, 1 caller: {:.0}", median(alone));
+        println!("{kind}: submissions/s, {CALLERS} callers: {:.0}", median(together));
+        println!("{kind}: ratio, median of {ROUNDS} rounds: {ratio:.1}");
+        broadcasts(kind).await;
+    }
+}
 
+async fn broadcasts(kind: StoreKind) {
     let directory = tempfile::tempdir().unwrap();
-    let node = Node::open(directory.path()).unwrap();
+    let node = open(kind, directory.path());
     let handle = node.handle();
     let ids: Vec<String> = (0..CLIENTS).map(|n| format!("c{n}")).collect();
     stream::iter(&ids).for_each_concurrent(256, |id| add_client(&handle, id)).await;
@@ -110,5 +125,8 @@ async fn main() {
     for _ in 0..ROUNDS {
         took.push(broadcast(&handle).await.as_secs_f64() * 1_000.0);
     }
-    println!("one command to {CLIENTS} clients and back, all durable: {:.0} ms", median(took));
+    println!(
+        "{kind}: one command to {CLIENTS} clients and back, all durable: {:.0} ms",
+        median(took)
+    );
 }

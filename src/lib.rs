@@ -96,7 +96,7 @@
 //! | [`schedule`], [`time`] | rules, cron expressions, time zones; times and durations as text |
 //! | [`engine`] | all decisions, without I/O: inputs in, changes and effects out |
 //! | [`recording`] | what the engine is told, as it is recorded |
-//! | [`store`] | the trait, sled and memory behind it, the key layout, the ledger, the conformance suite |
+//! | [`store`] | the trait; sled, fjall and memory behind it, the key layout, the ledger, the conformance suite |
 //! | [`reenact`] | the engine's decisions made once more: verified, or with other definitions |
 //! | [`node`] | the loop that owns engine and store, and its [`Handle`] |
 //! | [`history`] | events of the ledger, runs, responses and the past of jobs, read from the store |
@@ -161,6 +161,7 @@ pub mod server;
 pub mod size;
 pub mod statistics;
 pub mod store;
+mod store_kind;
 pub mod suggest;
 mod target;
 pub mod time;

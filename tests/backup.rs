@@ -13,6 +13,7 @@ use std::time::Duration;
 use fleetcron::client::{ClientBuilder, ClientHandle, Context};
 use fleetcron::engine::Page;
 use fleetcron::remote::Remote;
+use fleetcron::store::{StoreKind, kind_at};
 use fleetcron::{DeliveryState, JobSpec, Response, Run, Serial};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
@@ -197,7 +198,9 @@ async fn a_server_on_a_restored_backup_goes_on_and_nothing_is_lost_or_done_twice
     let home = place.dir.path();
     std::fs::rename(home.join("data"), home.join("lost")).unwrap();
 
-    offline(home, &["store", "restore", "fleet.backup", "--data", "data"]).await.ok();
+    // The one that is made is of the other kind.
+    let args = ["store", "restore", "fleet.backup", "--data", "data", "--store", "fjall"];
+    offline(home, &args).await.ok();
     let report = sound(home, "data").await;
     assert!(report["kinds"].as_array().unwrap().len() > 8, "{report}");
     sound(home, "lost").await;
@@ -205,6 +208,7 @@ async fn a_server_on_a_restored_backup_goes_on_and_nothing_is_lost_or_done_twice
     assert!(refused.code == 5 && refused.stderr.contains("is not empty"), "{refused:?}");
 
     let server = place.start().await;
+    assert_eq!(server.remote().status().await.unwrap().store, Some(StoreKind::Fjall));
     for id in &PRESENT[..2] {
         clients.push(connect(journalled(&place, &server, id, &record)).await);
     }
@@ -279,7 +283,10 @@ async fn an_export_under_load_adds_up_and_makes_a_store() {
         let file = format!("export-{round}");
         common::write(home, &file, &text);
         let data = format!("imported-{round}");
-        offline(home, &["store", "import", &file, "--data", &data]).await.ok();
+        let kind = StoreKind::ALL[round % 2];
+        let args = ["store", "import", &file, "--data", &data, "--store", kind.name()];
+        offline(home, &args).await.ok();
+        assert_eq!(kind_at(home.join(&data)).unwrap(), Some(kind));
         sound(home, &data).await;
         for serial in before {
             assert!(text.contains(&format!("\"serial\":\"{serial}\",\"cause\":")), "{serial}");

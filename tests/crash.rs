@@ -29,7 +29,10 @@ use common::server::{Place, Server};
 use common::within;
 
 /// What waits for the client that is away must not end, however often the server is killed.
-const QUEUE: [&str; 2] = ["--queue-limit", "10000"];
+fn options(store: &str) -> [&str; 4] {
+    ["--queue-limit", "10000", "--store", store]
+}
+
 /// How often the server is killed unless told otherwise.
 const KILLS: usize = 5;
 const PRESENT: [&str; 4] = ["c-1", "c-2", "c-3", "c-4"];
@@ -162,10 +165,19 @@ fn phase_is_kept(runs: &[Run]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kills_and_nothing_runs_twice() {
+    survives("sled").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_so_it_does_in_fjall() {
+    survives("fjall").await;
+}
+
+async fn survives(store: &str) {
     let place = Place::new();
     let (record, mut news) = Record::new();
     let noted = Arc::new(Acknowledged::default());
-    let mut server = place.start_with(&QUEUE).await;
+    let mut server = place.start_with(&options(store)).await;
     server.define("away", &["crew"]).await;
     for id in PRESENT {
         server.define(id, &["crew"]).await;
@@ -175,7 +187,7 @@ async fn what_was_acknowledged_survives_kills_and_nothing_runs_twice() {
     let kills = std::env::var("FLEETCRON_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     for _ in 0..kills {
         live_and_die(&mut server, &noted, &mut news).await;
-        server = place.start_with(&QUEUE).await;
+        server = place.start_with(&options(store)).await;
         all_is_there(&server.remote(), &noted).await;
     }
     let remote = server.remote();

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use fleetcron::node::ExportQuery;
-use fleetcron::store::{Op, SledOptions, SledStore, Store as _, backup, key};
+use fleetcron::store::{Op, StoreKind, backup, key, open_at};
 use fleetcron::{RequestError, node::CallError};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
@@ -18,8 +18,8 @@ use common::run;
 use common::server::{Place, Server};
 
 /// A server with a job, a client and a run that is open, at an address that stays.
-async fn furnished(place: &Place) -> Server {
-    let server = place.start().await;
+async fn furnished(place: &Place, kind: StoreKind) -> Server {
+    let server = place.start_with(&["--store", kind.name()]).await;
     server.define("web-01", &["web"]).await;
     let spec = json!({ "name": "backup", "target": "all", "command": "work", "rule": "now" });
     apply(&server.remote(), vec![job(spec)]).await;
@@ -39,7 +39,7 @@ async fn refused(home: &Path, cases: &[(&[&str], i32, &str)]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_command_refuses_what_cannot_be_and_says_why() {
     let place = Place::new();
-    let mut server = furnished(&place).await;
+    let mut server = furnished(&place, StoreKind::Sled).await;
     let home = place.dir.path();
     server.cli(&["backup", "whole"]).await.ok();
     let mode = std::os::unix::fs::PermissionsExt::mode(
@@ -125,15 +125,21 @@ async fn each_command_refuses_what_cannot_be_and_says_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_not_sound_is_exit_code_1_with_each_fault() {
+    for kind in StoreKind::ALL {
+        is_not_sound(kind).await;
+    }
+}
+
+async fn is_not_sound(kind: StoreKind) {
     let place = Place::new();
-    let mut server = furnished(&place).await;
+    let mut server = furnished(&place, kind).await;
     let serial = server.remote().submit(work("all", 2)).await.unwrap().serial;
     server.process.kill();
     let home = place.dir.path();
     let check = ["store", "check", "--data", "data"];
     assert_eq!(run(home, &check).await.ok().stdout.lines().last(), Some("sound"));
     {
-        let store = SledStore::open(home.join("data"), SledOptions::default()).unwrap();
+        let store = open_at(home.join("data"), Some(kind).into()).unwrap();
         let odd = Op::Put(b"?odd".to_vec(), vec![]);
         store.commit(vec![vec![odd, Op::Delete(key::open(serial, 0))]]).unwrap();
     }
@@ -158,10 +164,11 @@ async fn a_store_that_is_not_sound_is_exit_code_1_with_each_fault() {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_http_the_whole_store_is_asked_for_as_a_handle_is() {
     let place = Place::new();
-    let server = furnished(&place).await;
+    let server = furnished(&place, StoreKind::Fjall).await;
     let remote = server.remote();
     let stats = remote.store_stats().await.unwrap();
     assert!(stats.records >= 9 && stats.bytes_on_disk.is_some(), "{stats:?}");
+    assert_eq!(stats.store, Some(StoreKind::Fjall));
     assert_eq!(stats.oldest_run.is_some(), stats.newest_run.is_some());
     let file = remote.backup().await.unwrap().try_collect::<Vec<_>>().await.unwrap().concat();
     assert_eq!(backup::verify(&file[..]).unwrap().entries, stats.records);

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::error::CliError;
@@ -12,6 +13,7 @@ use super::{
     agent, apply, calendars, clients, demo, events, explain, forecast, jobs, replay, run, runs,
     serve, status, store, verify,
 };
+use crate::store::StoreKind;
 
 /// A cron for a whole fleet: jobs kept by one server, delivered to every client they are for.
 #[derive(Debug, Parser)]
@@ -47,6 +49,12 @@ pub(super) struct Global {
     /// Log more: -v information, -vv details. RUST_LOG overrides it.
     #[arg(short, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
+}
+
+/// The kinds of store, as flags name them.
+pub(super) fn store_kind() -> impl TypedValueParser<Value = StoreKind> {
+    PossibleValuesParser::new(StoreKind::ALL.map(StoreKind::name))
+        .try_map(|text| text.parse::<StoreKind>())
 }
 
 /// How results are written.

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::access::AccessError;
 use crate::remote::RemoteError;
+use crate::store::StoreError;
 
 /// Why a command cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,14 @@ impl CliError {
     /// What keeps a server or an agent from starting or going on.
     pub(super) fn server(error: impl std::fmt::Display) -> Self {
         Self::Server(error.to_string())
+    }
+
+    /// What keeps a store from being used.
+    pub(super) fn store(error: StoreError) -> Self {
+        match error {
+            StoreError::OtherKind { .. } => Self::Usage(error.to_string()),
+            error => Self::server(error),
+        }
     }
 
     /// What cannot be done with a file.

@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
 fn start_log(format: LogFormat, verbose: u8) {
     let level = match verbose {
         0 => "warn",
-        1 => "info,tokio_cron_scheduler=warn",
+        1 => "info,tokio_cron_scheduler=warn,fjall=warn,lsm_tree=warn",
         _ => "fleetcron=debug,info,tokio_cron_scheduler=warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
+use super::args::store_kind;
 use super::error::CliError;
 use super::service::{Service, Settings};
 use super::{Done, Verdict, open_files, signals};
@@ -18,6 +19,7 @@ use crate::label::LabelTrust;
 use crate::node::Options;
 use crate::server::{ADMISSION, CONNECTIONS};
 use crate::size;
+use crate::store::StoreKind;
 use crate::time::duration;
 
 /// Rates and bursts that make sense.
@@ -29,6 +31,9 @@ pub(super) struct ServeArgs {
     /// The directory of the store and of the access file; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = super::DATA)]
     data: PathBuf,
+    /// The kind of store. Default: a new store is sled; a store that is there stays what it is.
+    #[arg(long, value_name = "KIND", value_parser = store_kind())]
+    store: Option<StoreKind>,
     /// Where clients connect.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7400")]
     listen: SocketAddr,
@@ -186,7 +191,7 @@ impl ServeArgs {
         };
         let retention_every = self.retention_every;
         let chores = Chores { limits: keeps, retention_every, ..Chores::default() };
-        let Self { data, listen, http, max_connections, queue, .. } = self;
+        let Self { data, store, listen, http, max_connections, queue, .. } = self;
         let limits = Limits::default()
             .with_queue(queue.queue_limit, queue.queue_bytes, queue.queue_full)
             .map_err(|error| CliError::Usage(error.to_string()))?;
@@ -194,6 +199,7 @@ impl ServeArgs {
             Options { labels, limits, drain, settings: told, record_inputs: !self.no_recording };
         Ok(Settings {
             data,
+            store,
             listen,
             http,
             cache_bytes,

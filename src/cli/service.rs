@@ -16,7 +16,7 @@ use crate::bucket::Rate;
 use crate::housekeeping::{Chores, Housekeeping};
 use crate::node::{Handle, Node, Options};
 use crate::server::Server;
-use crate::store::{SledOptions, SledStore};
+use crate::store::{StoreKind, StoreOptions, open_at};
 use crate::time::SystemClock;
 
 /// How a server is set up.
@@ -24,6 +24,8 @@ use crate::time::SystemClock;
 pub(super) struct Settings {
     /// The directory of the store and of the access file.
     pub(super) data: PathBuf,
+    /// The kind of the store. Default: of a store that is there its own, of a new one sled.
+    pub(super) store: Option<StoreKind>,
     /// Where clients connect.
     pub(super) listen: SocketAddr,
     /// Where the HTTP interface is.
@@ -56,11 +58,17 @@ pub(super) struct Service {
 impl Service {
     /// Starts everything; what cannot be had is named.
     pub(super) async fn start(settings: &Settings) -> Result<Self, CliError> {
-        let options = SledOptions { cache_bytes: settings.cache_bytes, ..SledOptions::default() };
-        let store = SledStore::open(&settings.data, options).map_err(CliError::server)?;
-        let options = settings.options.clone();
-        let node = Node::start_with(Arc::new(store), Arc::new(SystemClock), options)
-            .map_err(CliError::server)?;
+        let how = StoreOptions {
+            kind: settings.store,
+            cache_bytes: settings.cache_bytes,
+            ..StoreOptions::default()
+        };
+        let store = open_at(&settings.data, how).map_err(CliError::store)?;
+        let kind = store.kind().unwrap_or_default();
+        let mut options = settings.options.clone();
+        options.settings.insert("store".to_owned(), kind.to_string());
+        let node =
+            Node::start_with(store, Arc::new(SystemClock), options).map_err(CliError::server)?;
         let handle = node.handle();
         let listener = bind("--http", settings.http).await?;
         let address = listener.local_addr().map_err(CliError::server)?;
@@ -78,7 +86,10 @@ impl Service {
         let chores =
             Housekeeping::start(&handle, &settings.chores).await.map_err(CliError::server)?;
         let listen = server.local_addr().unwrap_or(settings.listen);
-        tracing::info!(data = %settings.data.display(), %listen, http = %access.server, "serving");
+        tracing::info!(
+            data = %settings.data.display(), store = %kind, %listen, http = %access.server,
+            "serving"
+        );
         Ok(Self { node, server, http, http_stop, chores, listen, access })
     }
 

@@ -13,6 +13,7 @@ pub(super) async fn execute(global: &Global) -> Done {
         return Ok(Verdict::Succeeded);
     }
     let next = status.next_due.map_or_else(|| NOTHING.to_owned(), |at| moment(at, out.now));
+    let kind = status.store.map_or_else(|| NOTHING.to_owned(), |kind| kind.to_string());
     let of = |part: u64, whole: u64| format!("{part} of {whole}");
     out.pairs(vec![
         ("clients connected", of(status.clients_connected, status.clients_defined).into()),
@@ -21,6 +22,7 @@ pub(super) async fn execute(global: &Global) -> Done {
         ("deliveries open", status.deliveries_open.to_string().into()),
         ("next job due", next.into()),
         ("clock jumps", status.clock_jumps.to_string().into()),
+        ("store", kind.into()),
     ])?;
     Ok(Verdict::Succeeded)
 }

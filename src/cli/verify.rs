@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -13,7 +14,7 @@ use super::output::{Field, Out, Tone, note};
 use super::{Done, Verdict, apply};
 use crate::reenact::{Change, Changed, Difference, ReenactError, Source, Verified, WhatIf};
 use crate::run::DeliveryState;
-use crate::store::{SledOptions, SledStore};
+use crate::store::{Store, StoreOptions, kind_at, open_at};
 use crate::time::Timestamp;
 
 /// How often progress is told.
@@ -48,8 +49,7 @@ pub(super) async fn execute(args: VerifyArgs, global: &Global) -> Done {
     let base = args.base.as_deref().map(open).transpose()?;
     // It computes for as long as it takes; nothing else is to be done meanwhile.
     let done = tokio::task::spawn_blocking(move || {
-        let base = base.as_ref().map(|base| base as &dyn crate::store::Store);
-        let source = Source { store: &store, base };
+        let source = Source { store: store.as_ref(), base: base.as_deref() };
         match changed {
             Some(changed) => crate::reenact::what_if(source, &changed).map(Outcome::WhatIf),
             None => crate::reenact::verify(source, &mut tell()).map(Outcome::Verified),
@@ -68,12 +68,12 @@ enum Outcome {
 }
 
 /// A store that is there.
-fn open(path: &Path) -> Result<SledStore, CliError> {
-    if !path.join("db").is_file() {
+fn open(path: &Path) -> Result<Arc<dyn Store>, CliError> {
+    if kind_at(path).map_err(CliError::store)?.is_none() {
         let message = format!("there is no store in {}: name the server's --data", path.display());
         return Err(CliError::Usage(message));
     }
-    SledStore::open(path, SledOptions::default()).map_err(CliError::server)
+    open_at(path, StoreOptions::default()).map_err(CliError::store)
 }
 
 fn refused(error: ReenactError) -> CliError {

@@ -25,6 +25,7 @@ use crate::policy::Priority;
 use crate::replay::{Replay, ReplayPlan};
 use crate::rollout::RunProgress;
 use crate::run::{Attempt, DeliveryState, Run};
+use crate::store_kind::StoreKind;
 use crate::time::Timestamp;
 
 /// Something to do outside, after the commit.
@@ -228,6 +229,10 @@ pub struct Status {
     /// How often the server's wall clock has jumped by more than 5 s since the start.
     #[serde(default)]
     pub clock_jumps: u64,
+    /// The kind of the store; `None`: it is not on disk. The engine does not know it: the node's
+    /// handle fills it in.
+    #[serde(default)]
+    pub store: Option<StoreKind>,
 }
 
 /// What an apply does to one job.

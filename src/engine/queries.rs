@@ -114,6 +114,7 @@ impl Engine {
             deliveries_open: self.deliveries_open,
             next_due: self.jobs.next_due(),
             clock_jumps: self.clock_jumps,
+            store: None,
         }
     }
 }

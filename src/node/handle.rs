@@ -233,7 +233,9 @@ impl Handle {
 
     /// Counts of everything.
     pub async fn status(&self) -> Result<Status, CallError> {
-        expect_reply!(self.call(Request::Status).await?, Reply::Status(status) => status)
+        let status = self.call(Request::Status).await?;
+        let status = expect_reply!(status, Reply::Status(status) => status)?;
+        Ok(Status { store: self.store.kind(), ..status })
     }
 
     /// What happens from now on. A watcher that falls behind by [`super::EVENTS`] loses the

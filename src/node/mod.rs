@@ -43,7 +43,7 @@ use crate::bucket::Rate;
 use crate::engine::{DRAIN, Limits, RequestError};
 use crate::label::LabelTrust;
 use crate::recording::{Found, Restored};
-use crate::store::{SledOptions, SledStore, Store, StoreError, Tee, records};
+use crate::store::{Store, StoreError, StoreOptions, Tee, open_at, records};
 use crate::time::{Clock, SystemClock};
 
 pub use explain::EXPLANATIONS;
@@ -151,10 +151,10 @@ impl Default for Options {
 }
 
 impl Node {
-    /// A node on the sled store in a directory, which is made if it is not there.
+    /// A node on the store in a directory, of whichever kind it is; a sled store is made if there is
+    /// none. [`open_at`] opens one with other options, for [`Node::start`].
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StartError> {
-        let store = SledStore::open(directory.as_ref(), SledOptions::default())?;
-        Self::start(Arc::new(store))
+        Self::start(open_at(directory, StoreOptions::default())?)
     }
 
     /// A node on any store.

@@ -69,13 +69,13 @@ impl Handle {
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use fleetcron::Node;
-    /// use fleetcron::store::backup;
+    /// use fleetcron::store::{StoreKind, backup};
     /// use futures_util::TryStreamExt as _;
     ///
     /// let directory = tempfile::tempdir()?;
     /// let node = Node::open(directory.path().join("data"))?;
     /// let file = node.handle().backup().await?.try_collect::<Vec<_>>().await?.concat();
-    /// backup::restore(&file[..], &directory.path().join("other"))?;
+    /// backup::restore(&file[..], &directory.path().join("other"), StoreKind::default())?;
     /// # Ok(())
     /// # }
     /// ```

@@ -1,8 +1,11 @@
 //! Why the store cannot serve, and what to do about it.
 //!
-//! Promises: every message names the path, the key or the value. Imports nothing of fleetcron.
+//! Promises: every message names the path, the key or the value. Imports keys and the kinds of
+//! stores.
 
 use std::path::PathBuf;
+
+use super::StoreKind;
 
 /// Why the store cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,39 @@ pub enum StoreError {
     Missing {
         /// The path as given.
         path: PathBuf,
+    },
+    /// The store is of another kind than the one asked for.
+    #[error(
+        "store {} is a {found} store, not {wanted}; leave the kind out to use it as it is, or change it: fleetcron store migrate --data {} --to {wanted}",
+        .path.display(), .path.display()
+    )]
+    OtherKind {
+        /// The store's directory.
+        path: PathBuf,
+        /// The kind that is there.
+        found: StoreKind,
+        /// The kind that was asked for.
+        wanted: StoreKind,
+    },
+    /// Stores of both kinds are in one directory.
+    #[error(
+        "directory {} holds both a sled store (the file db) and a fjall store (the directory fjall); move the one that is not the server's elsewhere",
+        .path.display()
+    )]
+    Two {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The files of the store are not what was written.
+    #[error(
+        "store {} is damaged: {problem}; make it anew from a backup: fleetcron store restore FILE --data NEW-DIRECTORY",
+        .path.display()
+    )]
+    Damaged {
+        /// The store's directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A restore or an import into the directory was cut short.
     #[error(

@@ -27,6 +27,25 @@ pub fn is_known(format: u32) -> bool {
 /// A store of an unknown format is refused with [`StoreError::UnknownFormat`], and nothing is
 /// written to it.
 pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
+    let format = Op::Put(key::format(), FORMAT.to_be_bytes().into());
+    match found(store)? {
+        Some(FORMAT) => staging::recover(store),
+        Some(_) => {
+            staging::recover(store)?;
+            store.commit(vec![vec![format, border_above_all(store)?]])
+        }
+        // From the first on every run is listed when it ends.
+        None => store.commit(vec![vec![format, Op::Put(key::ended_runs_listed(), Vec::new())]]),
+    }
+}
+
+/// Refuses a store of a format that this version does not know.
+pub(super) fn known(store: &dyn Store) -> Result<(), StoreError> {
+    found(store).map(drop)
+}
+
+/// The format of a store, one that is known; `None`: it is empty and has none yet.
+fn found(store: &dyn Store) -> Result<Option<u32>, StoreError> {
     let key = key::format();
     match store.get(&key)? {
         Some(value) => {
@@ -34,20 +53,11 @@ pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
                 StoreError::corrupt("format", &key, format!("{} bytes, not 4", value.len()))
             })?;
             match u32::from_be_bytes(bytes) {
-                FORMAT => staging::recover(store),
-                BEFORE => {
-                    staging::recover(store)?;
-                    let format = Op::Put(key, FORMAT.to_be_bytes().into());
-                    store.commit(vec![vec![format, border_above_all(store)?]])
-                }
+                found if is_known(found) => Ok(Some(found)),
                 found => Err(StoreError::UnknownFormat { found, known: FORMAT }),
             }
         }
-        None if is_empty(store)? => {
-            let format = Op::Put(key, FORMAT.to_be_bytes().into());
-            // From the first on every run is listed when it ends.
-            store.commit(vec![vec![format, Op::Put(key::ended_runs_listed(), Vec::new())]])
-        }
+        None if is_empty(store)? => Ok(None),
         None => Err(StoreError::corrupt("format", &key, "it is missing, yet there are records")),
     }
 }

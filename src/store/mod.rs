@@ -8,6 +8,9 @@
 //! the engine needs at the start. [`key`] documents every key, [`page`] the form of responses,
 //! [`staging`] how a large unit stays atomic, [`conformance`] what an implementation must hold.
 //!
+//! On disk a store is one of two kinds, sled or fjall: [`open_at`] opens either, and [`migrate`]
+//! makes one of the other.
+//!
 //! Beside it are the tools: [`backup`] copies a store while it is written, [`check`] finds what is
 //! wrong in one, [`exchange`] writes and reads what is in it as text, [`kinds`] is the table of
 //! what there is to check and count.
@@ -20,6 +23,7 @@ pub mod check;
 pub mod conformance;
 mod error;
 pub mod exchange;
+mod fjall;
 mod format;
 mod fresh;
 pub mod key;
@@ -27,8 +31,10 @@ pub mod kinds;
 pub mod ledger;
 mod left;
 mod memory;
+pub mod migrate;
 mod open_set;
 pub mod page;
+mod place;
 pub mod records;
 mod sled;
 pub mod staging;
@@ -42,11 +48,14 @@ pub(crate) mod faulty;
 #[cfg(test)]
 pub(crate) mod sample;
 
-pub use self::sled::{CACHE_BYTES, SledOptions, SledStore, Step};
+pub use self::fjall::{FjallOptions, FjallStore};
+pub use self::sled::{SledOptions, SledStore};
+pub use crate::store_kind::{InvalidStoreKind, StoreKind};
 pub use error::StoreError;
 pub use format::{FORMAT, is_known, prepare};
 pub use left::AsOpened;
 pub use memory::MemoryStore;
+pub use place::{CACHE_BYTES, OnStep, Step, StoreOptions, kind_at, look_at, open_at};
 pub use stats::{KindStats, StoreStats, stats};
 pub use tee::{Capture, MAX_SPOOL, Tee, TeeError};
 pub use walk::{Walk, walk};
@@ -117,6 +126,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The directory that it is in. Default: it has none.
     fn directory(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Which kind of store on disk it is. Default: it is not on disk.
+    fn kind(&self) -> Option<StoreKind> {
         None
     }
 

@@ -6,33 +6,26 @@
 //! written. Imports the rest of the store and the lock file.
 
 use std::fs::File;
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::fresh::{is_unfinished, sync_directory};
-use super::{Batch, Entry, Op, Order, Store, StoreError, prepare};
-use crate::lock_file::{LockError, LockFile, patiently};
-
-/// The default size of the cache in bytes: 256 MiB.
-pub const CACHE_BYTES: u64 = 256 * 1024 * 1024;
-
-/// The file whose lock says that a process has the store open; it holds that process's id.
-const LOCK_FILE: &str = "fleetcron.lock";
+use super::fresh::sync_directory;
+use super::place::{CACHE_BYTES, OnStep, Place, Step};
+use super::{Batch, Entry, Op, Order, Store, StoreError, StoreKind, prepare};
+use crate::lock_file::{LockFile, patiently};
 
 /// The file in which sled keeps everything.
 const DATA_FILE: &str = "db";
 
-/// A step of a commit, told when it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// A batch was handed to sled.
-    Applied,
-    /// sled has written what it holds.
-    Flushed,
-    /// The device has it.
-    Synced,
+/// Whether sled has a store in a directory.
+pub(super) fn is_in(path: &Path) -> bool {
+    path.join(DATA_FILE).is_file()
+}
+
+/// Whether a file or a directory of this name is sled's.
+pub(super) fn is_its_own(name: &str) -> bool {
+    matches!(name, DATA_FILE | "conf" | "blobs") || name.starts_with("snap.")
 }
 
 /// How to open a store.
@@ -41,7 +34,7 @@ pub struct SledOptions {
     /// The size of sled's cache in bytes. Default [`CACHE_BYTES`].
     pub cache_bytes: u64,
     /// Told of each step of a commit, before the commit returns. Default: nobody.
-    pub on_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
+    pub on_step: Option<OnStep>,
 }
 
 impl Default for SledOptions {
@@ -63,9 +56,9 @@ pub struct SledStore {
     // Dropped in this order: the lock is given back last.
     db: sled::Db,
     writer: Mutex<Writer>,
-    on_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
+    on_step: Option<OnStep>,
     path: PathBuf,
-    _lock: LockFile,
+    _lock: Arc<LockFile>,
 }
 
 /// What one commit at a time needs.
@@ -78,40 +71,24 @@ impl SledStore {
     /// Opens the store in a directory, which is created when missing, and makes it ready, see
     /// [`prepare`].
     ///
-    /// Refuses a path that is no directory or cannot be written, a store that another process
-    /// has open, one of an unknown format, and one that a restore has not finished.
+    /// Refuses what [`open_at`](super::open_at) refuses.
     pub fn open(path: impl AsRef<Path>, options: SledOptions) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        create_directory(path)?;
-        if is_unfinished(path) {
-            return Err(StoreError::Unfinished { path: path.to_owned() });
-        }
-        let store = Self::open_unprepared(path, options)?;
+        let store = Place::to_use(path.as_ref())?.open_sled(options)?;
         prepare(&store)?;
         Ok(store)
     }
 
-    /// Opens a store that is there and leaves it as it is, a unit that a crash has cut short
-    /// included: to look at it. sled itself may bring its file in order.
+    /// Opens a store that is there and leaves it as it is, see [`look_at`](super::look_at).
     pub fn open_as_it_is(path: impl AsRef<Path>, options: SledOptions) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        if !Self::is_in(path) {
-            return Err(StoreError::Missing { path: path.to_owned() });
-        }
-        if is_unfinished(path) {
-            return Err(StoreError::Unfinished { path: path.to_owned() });
-        }
-        Self::open_unprepared(path, options)
+        Place::to_look_at(path.as_ref())?.open_sled(options)
     }
 
-    /// Whether there is a store in a directory.
-    pub(super) fn is_in(path: &Path) -> bool {
-        path.join(DATA_FILE).is_file()
-    }
-
-    /// Opens a store in a directory that exists, and writes nothing to it.
-    pub(super) fn open_unprepared(path: &Path, options: SledOptions) -> Result<Self, StoreError> {
-        let lock = take_lock(path)?;
+    /// Opens a store in a directory that exists and is locked, and writes nothing to it.
+    pub(super) fn open_in(
+        path: &Path,
+        lock: Arc<LockFile>,
+        options: SledOptions,
+    ) -> Result<Self, StoreError> {
         let config = sled::Config::new()
             .path(path)
             .mode(sled::Mode::HighThroughput)
@@ -211,25 +188,13 @@ impl Store for SledStore {
         Some(&self.path)
     }
 
+    fn kind(&self) -> Option<StoreKind> {
+        Some(StoreKind::Sled)
+    }
+
     fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {
         self.size_on_disk().map(Some)
     }
-}
-
-pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
-    let existed = path.is_dir();
-    std::fs::create_dir_all(path).map_err(|cause| match cause.kind() {
-        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-            StoreError::NotADirectory { path: path.to_owned() }
-        }
-        _ => StoreError::Unusable { path: path.to_owned(), cause },
-    })?;
-    if existed {
-        return Ok(());
-    }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    sync_directory(parent.unwrap_or(Path::new(".")))
-        .map_err(|cause| StoreError::Unusable { path: path.to_owned(), cause })
 }
 
 /// Whether sled could not lock its file. It wraps the system's error in a text of its own.
@@ -237,15 +202,10 @@ fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(cause) if cause.to_string().contains("could not acquire lock"))
 }
 
-fn take_lock(path: &Path) -> Result<LockFile, StoreError> {
-    LockFile::take(path.join(LOCK_FILE)).map_err(|error| match error {
-        LockError::Held(pid) => StoreError::Locked { path: path.to_owned(), pid },
-        LockError::Io(cause) => StoreError::Unusable { path: path.to_owned(), cause },
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
     use crate::store::{FORMAT, conformance, key};
 

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::kinds::{KINDS, Kind};
-use super::{Order, Store, StoreError, everything, key, walk};
+use super::{Order, Store, StoreError, StoreKind, everything, key, walk};
 use crate::id::Serial;
 
 /// How much there is of one kind.
@@ -27,6 +27,9 @@ pub struct KindStats {
 /// What is in a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStats {
+    /// The kind of the store; `None`: it is not on disk.
+    #[serde(default)]
+    pub store: Option<StoreKind>,
     /// Every kind of which there is something, in the order of their letters.
     pub kinds: Vec<KindStats>,
     /// All of them.
@@ -55,6 +58,7 @@ pub fn stats(store: &dyn Store) -> Result<StoreStats, StoreError> {
     };
     let kinds = counting.kinds();
     Ok(StoreStats {
+        store: store.kind(),
         records: kinds.iter().map(|kind| kind.records).sum(),
         bytes: kinds.iter().map(|kind| kind.key_bytes + kind.value_bytes).sum(),
         kinds,

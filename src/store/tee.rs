@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::backup::ops;
-use super::{Batch, Entry, Op, Order, Store, StoreError};
+use super::{Batch, Entry, Op, Order, Store, StoreError, StoreKind};
 
 /// Bytes that are noted, at most, unless told otherwise: 4 GiB. Beyond it the noting ends.
 pub const MAX_SPOOL: u64 = 4 * 1024 * 1024 * 1024;
@@ -150,6 +150,10 @@ impl Store for Tee {
 
     fn directory(&self) -> Option<&Path> {
         self.inner.directory()
+    }
+
+    fn kind(&self) -> Option<StoreKind> {
+        self.inner.kind()
     }
 
     fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {

@@ -14,7 +14,7 @@ use scan::{Source, line_of};
 /// Types and pure functions, below everything else; they may use each other.
 const DOMAIN: &str = "actor bucket bytes calendar client_record command_limit delivery_state forecast id idempotency job \
      job_diff job_past json keep label live pause policy replay rollout run schedule size \
-     statistics suggest target time";
+     statistics store_kind suggest target time";
 
 /// Each top-level module and the others that it may import. `domain` stands for [`DOMAIN`].
 /// Imports point upwards here: a module may name only those in rows above its own.

@@ -8,8 +8,8 @@ use fleetcron::Timestamp;
 use fleetcron::store::check::check;
 use fleetcron::store::exchange::{ExportQuery, ImportOptions, export, import_into};
 use fleetcron::store::{
-    Entry, MemoryStore, Order, SledOptions, SledStore, Store, Tee, backup, everything, prepare,
-    walk,
+    Entry, MemoryStore, Order, Store, StoreKind, StoreOptions, Tee, backup, everything, open_at,
+    prepare, walk,
 };
 
 /// Nothing is wrong in the store.
@@ -25,9 +25,9 @@ pub(crate) fn comes_back(store: &MemoryStore, now: Timestamp) {
     let mut file = Vec::new();
     backup::write(tee.capture().unwrap(), || now, &mut file).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    backup::restore(&file[..], directory.path()).unwrap();
-    let restored = SledStore::open(directory.path(), SledOptions::default()).unwrap();
-    assert_eq!(all(&restored), all(store));
+    backup::restore(&file[..], directory.path(), StoreKind::Sled).unwrap();
+    let restored = open_at(directory.path(), StoreOptions::default()).unwrap();
+    assert_eq!(all(restored.as_ref()), all(store));
 
     let text = exported(store, now);
     let copy = MemoryStore::new();

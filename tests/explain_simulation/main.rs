@@ -197,7 +197,10 @@ fn check_forgotten(world: &mut World, tally: &mut Tally) {
     let runs = walk(&world.store, key::all(key::RUN), Order::Up);
     let mut ends: Vec<(Timestamp, Serial)> = runs
         .filter_map(|entry| {
-            let run: fleetcron::Run = serde_json::from_slice(&entry.unwrap().1).unwrap();
+            let (_, value) = entry.unwrap();
+            // Behind the run may lie its only response.
+            let json = value.split(|byte| *byte == 0).next().unwrap();
+            let run: fleetcron::Run = serde_json::from_slice(json).unwrap();
             Some((run.ended_at?, run.serial))
         })
         .collect();

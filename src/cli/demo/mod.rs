@@ -15,12 +15,14 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::{FutureExt as _, StreamExt as _};
 
+use super::args::store_kind;
 use super::error::CliError;
 use super::service::{Service, Settings};
 use super::{Done, Verdict, apply, signals};
 use crate::engine::{Apply, JobAction};
 use crate::node::Handle;
 use crate::node::Options;
+use crate::store::StoreKind;
 use crate::time::duration;
 use agents::Agents;
 use screen::Screen;
@@ -33,6 +35,9 @@ pub(super) struct DemoArgs {
     /// The directory of the store; a second demo on it goes on where the first stopped.
     #[arg(long, value_name = "DIR", default_value = "fleetcron-demo")]
     data: PathBuf,
+    /// The kind of store. Default: a new store is sled; a store that is there stays what it is.
+    #[arg(long, value_name = "KIND", value_parser = store_kind())]
+    store: Option<StoreKind>,
     /// The job files to load.
     #[arg(long, value_name = "DIR", default_value = "jobs")]
     jobs: PathBuf,
@@ -46,6 +51,7 @@ fn settings(args: &DemoArgs) -> Settings {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Settings {
         data: args.data.clone(),
+        store: args.store,
         listen: any_port,
         http: any_port,
         cache_bytes: 64 * 1_024 * 1_024,

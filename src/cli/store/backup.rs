@@ -16,6 +16,7 @@ use crate::cli::connect::connect;
 use crate::cli::error::CliError;
 use crate::cli::output::{Out, is_watched};
 use crate::cli::{Done, Verdict};
+use crate::store::StoreKind;
 use crate::store::backup::{self, BackupError, RestoreError, Summary};
 use crate::time::{Clock as _, SystemClock};
 
@@ -48,7 +49,7 @@ pub(super) fn idle(out: &Out, data: &Path, args: &BackupArgs) -> Done {
     let store = open_as_it_is(data)?;
     let mut file = NewFile::create(&args.file, args.force)?;
     let bar = Bytes::new();
-    let written = backup::write_idle(&store, || SystemClock.now(), bar.around(&mut file));
+    let written = backup::write_idle(store.as_ref(), || SystemClock.now(), bar.around(&mut file));
     written.map_err(|error| match error {
         BackupError::Write(error) => file.error("write", &error),
         error => CliError::server(error),
@@ -70,11 +71,11 @@ fn finish(out: &Out, mut file: NewFile, path: &Path) -> Done {
 }
 
 /// Makes a store of a backup.
-pub(super) fn restore(out: &Out, path: &Path, data: &Path) -> Done {
+pub(super) fn restore(out: &Out, path: &Path, data: &Path, kind: StoreKind) -> Done {
     let file = File::open(path)
         .map_err(|error| CliError::Usage(format!("cannot read {}: {error}", path.display())))?;
     let bar = Bytes::new();
-    let restored = backup::restore(bar.around(BufReader::new(file)), data);
+    let restored = backup::restore(bar.around(BufReader::new(file)), data, kind);
     drop(bar);
     let summary = restored.map_err(|error| match error {
         RestoreError::File(error) => CliError::Usage(format!("{}: {error}", path.display())),

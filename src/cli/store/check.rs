@@ -1,7 +1,6 @@
 //! `fleetcron store check`.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::{open_as_it_is, stats};
 use crate::cli::error::CliError;
@@ -12,7 +11,7 @@ use crate::store::check::{self, Report};
 /// Looks for what is wrong; it succeeds if nothing is.
 pub(super) fn check(out: &Out, data: &Path) -> Done {
     let store = open_as_it_is(data)?;
-    let report = check::check(Arc::new(store)).map_err(CliError::server)?;
+    let report = check::check(store).map_err(CliError::store)?;
     if out.is_json() {
         out.json(&report)?;
     } else {

@@ -8,7 +8,7 @@ use clap::Args;
 use futures_util::TryStreamExt as _;
 use serde::Deserialize;
 
-use super::open_as_it_is;
+use super::{NewData, open_as_it_is};
 use crate::api::message::ErrorBody;
 use crate::cli::args::Global;
 use crate::cli::connect::connect;
@@ -72,7 +72,7 @@ pub(super) async fn running(args: ExportArgs, global: &Global) -> Done {
 pub(super) fn idle(data: &Path, args: ExportArgs) -> Done {
     let store = open_as_it_is(data)?;
     let out = BufWriter::new(io::stdout().lock());
-    let written = export(&store, &args.query(), SystemClock.now(), out);
+    let written = export(store.as_ref(), &args.query(), SystemClock.now(), out);
     written.map_err(|error| match error {
         ExportError::Write(error) => CliError::Output(error),
         ExportError::NoJob { .. } => CliError::Refused(error.to_string()),
@@ -83,17 +83,18 @@ pub(super) fn idle(data: &Path, args: ExportArgs) -> Done {
 }
 
 /// Takes an export into a store.
-pub(super) fn import_file(out: &Out, data: &Path, args: &ImportArgs) -> Done {
+pub(super) fn import_file(out: &Out, data: &NewData, args: &ImportArgs) -> Done {
     let shown = args.file.display();
     let file = File::open(&args.file)
         .map_err(|error| CliError::Usage(format!("cannot read {shown}: {error}")))?;
-    let options = ImportOptions { ended_only: args.ended_only };
-    let imported = import(BufReader::new(file), data, options).map_err(|error| match error {
-        ImportError::Conflict { .. } => CliError::Refused(format!("{shown}, {error}")),
-        ImportError::Line { .. } => CliError::Usage(format!("{shown}, {error}")),
-        ImportError::Read(error) => CliError::Usage(format!("cannot read {shown}: {error}")),
-        ImportError::Store(error) => CliError::server(error),
-    })?;
+    let options = ImportOptions { ended_only: args.ended_only, store: data.store };
+    let imported =
+        import(BufReader::new(file), &data.data, options).map_err(|error| match error {
+            ImportError::Conflict { .. } => CliError::Refused(format!("{shown}, {error}")),
+            ImportError::Line { .. } => CliError::Usage(format!("{shown}, {error}")),
+            ImportError::Read(error) => CliError::Usage(format!("cannot read {shown}: {error}")),
+            ImportError::Store(error) => CliError::store(error),
+        })?;
     if out.is_json() {
         out.json(&imported)?;
         return Ok(Verdict::Succeeded);

@@ -4,19 +4,22 @@
 mod backup;
 mod check;
 mod exchange;
+mod migrate;
 mod new_file;
 mod stats;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
 use super::Done;
-use super::args::Global;
+use super::args::{Global, store_kind};
 use super::error::CliError;
 use super::output::Out;
-use crate::store::{SledOptions, SledStore};
+use crate::store::{Store, StoreKind, StoreOptions, look_at};
 use exchange::ImportArgs;
+use migrate::MigrateArgs;
 
 pub(super) use backup::BackupArgs;
 pub(super) use exchange::ExportArgs;
@@ -43,7 +46,7 @@ enum StoreCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         #[command(flatten)]
-        data: Data,
+        data: NewData,
     },
     /// Look for anything that is wrong in the store of a server that does not run. Writes nothing.
     Check {
@@ -69,8 +72,10 @@ enum StoreCommand {
         #[command(flatten)]
         file: ImportArgs,
         #[command(flatten)]
-        data: Data,
+        data: NewData,
     },
+    /// Make the store of a server that does not run one of the other kind.
+    Migrate(MigrateArgs),
 }
 
 /// Where a server that does not run keeps its data.
@@ -81,16 +86,30 @@ struct Data {
     data: PathBuf,
 }
 
+/// Where a store is, or is made.
+#[derive(Debug, Args)]
+struct NewData {
+    /// The data directory of a server that does not run.
+    #[arg(long, value_name = "DIR", default_value = super::DATA)]
+    data: PathBuf,
+    /// The kind of store that is made. Default: sled; a store that is there stays what it is.
+    #[arg(long, value_name = "KIND", value_parser = store_kind())]
+    store: Option<StoreKind>,
+}
+
 /// `fleetcron store`.
 pub(super) async fn execute(args: StoreArgs, global: &Global) -> Done {
     let out = Out::new(global);
     match args.command {
         StoreCommand::Backup { data, file } => backup::idle(&out, &data.data, &file),
-        StoreCommand::Restore { file, data } => backup::restore(&out, &file, &data.data),
+        StoreCommand::Restore { file, data } => {
+            backup::restore(&out, &file, &data.data, data.store.unwrap_or_default())
+        }
         StoreCommand::Check { data } => check::check(&out, &data.data),
         StoreCommand::Stats { data } => stats::stats(&out, data.as_deref(), global).await,
         StoreCommand::Export { data, what } => exchange::idle(&data.data, what),
-        StoreCommand::Import { file, data } => exchange::import_file(&out, &data.data, &file),
+        StoreCommand::Import { file, data } => exchange::import_file(&out, &data, &file),
+        StoreCommand::Migrate(args) => migrate::execute(&out, &args),
     }
 }
 
@@ -105,6 +124,6 @@ pub(super) async fn export(args: ExportArgs, global: &Global) -> Done {
 }
 
 /// The store in a directory, to be looked at.
-fn open_as_it_is(data: &Path) -> Result<SledStore, CliError> {
-    SledStore::open_as_it_is(data, SledOptions::default()).map_err(CliError::server)
+fn open_as_it_is(data: &Path) -> Result<Arc<dyn Store>, CliError> {
+    look_at(data, StoreOptions::default()).map_err(CliError::store)
 }

@@ -16,7 +16,7 @@ use crate::store::{self, KindStats};
 /// Counts the store in a directory, or asks the server.
 pub(super) async fn stats(out: &Out, data: Option<&Path>, global: &Global) -> Done {
     let stats = match data {
-        Some(data) => store::stats(&open_as_it_is(data)?).map_err(CliError::server)?,
+        Some(data) => store::stats(open_as_it_is(data)?.as_ref()).map_err(CliError::server)?,
         None => connect(global)?.store_stats().await?,
     };
     if out.is_json() {
@@ -30,7 +30,9 @@ pub(super) async fn stats(out: &Out, data: Option<&Path>, global: &Global) -> Do
         serial.map_or_else(|| NOTHING.to_owned(), shown)
     };
     let size = |bytes: u64| HumanBytes(bytes).to_string();
+    let kind = stats.store.map_or_else(|| NOTHING.to_owned(), |kind| kind.to_string());
     out.pairs(vec![
+        ("store", kind.into()),
         ("records", stats.records.to_string().into()),
         ("keys and values", size(stats.bytes).into()),
         ("on disk", stats.bytes_on_disk.map_or_else(|| NOTHING.to_owned(), size).into()),

@@ -18,7 +18,9 @@ use std::path::Path;
 pub use file::{BACKUP_FORM, MAX_BLOCK, Summary};
 
 use super::fresh::Fresh;
-use super::{Batch, Capture, MAX_OPS, Op, Order, Store, StoreError, TeeError, everything, walk};
+use super::{
+    Batch, Capture, MAX_OPS, Op, Order, Store, StoreError, StoreKind, TeeError, everything, walk,
+};
 use crate::time::Timestamp;
 use file::{Block, Reader, Writer};
 
@@ -162,13 +164,17 @@ pub fn verify(file: impl Read) -> Result<Summary, BackupFileError> {
     Ok(reader.summary())
 }
 
-/// Makes the store that a backup holds in a directory that is empty or not there.
+/// Makes the store that a backup holds in a directory that is empty or not there, of this kind.
 ///
 /// If it fails, the directory is left as it was; if it is cut short, what is in the directory does
 /// not open: see [`StoreError::Unfinished`].
-pub fn restore(file: impl Read, directory: &Path) -> Result<Summary, RestoreError> {
+pub fn restore(
+    file: impl Read,
+    directory: &Path,
+    kind: StoreKind,
+) -> Result<Summary, RestoreError> {
     let mut reader = Reader::begin(file)?;
-    let fresh = Fresh::create(directory)?;
+    let fresh = Fresh::create(directory, kind)?;
     let mut ready: Vec<Batch> = Vec::new();
     while let Some(block) = reader.next()? {
         let (Block::Entries(operations) | Block::Redo(operations)) = block;

@@ -10,7 +10,8 @@ use super::*;
 use crate::store::faulty::FaultyStore;
 use crate::store::records::tests::at;
 use crate::store::{
-    Entry, FORMAT, MemoryStore, SledOptions, SledStore, Tee, conformance, key, prepare, sample,
+    Entry, FORMAT, MemoryStore, StoreOptions, Tee, conformance, key, look_at, open_at, prepare,
+    sample,
 };
 
 fn all(store: &dyn Store) -> Vec<Entry> {
@@ -105,9 +106,10 @@ proptest! {
         prop_assert_eq!(summary.bytes, file.len() as u64);
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("new");
-        prop_assert_eq!(restore(&file[..], &place).unwrap(), summary);
-        let restored = SledStore::open(&place, SledOptions::default()).unwrap();
-        prop_assert_eq!(all(&restored), as_of);
+        let kind = StoreKind::ALL[at_once % 2];
+        prop_assert_eq!(restore(&file[..], &place, kind).unwrap(), summary);
+        let restored = open_at(&place, StoreOptions::default()).unwrap();
+        prop_assert_eq!((restored.kind(), all(restored.as_ref())), (Some(kind), as_of));
     }
 }
 
@@ -152,7 +154,7 @@ fn a_bit_that_has_changed_anywhere_is_told_and_nothing_is_restored() {
         changed[at] ^= 1 << (at % 8);
         assert!(verify(&changed[..]).is_err(), "the change at byte {at} is not seen");
         if at % 997 == 0 {
-            restore(&changed[..], &place).unwrap_err();
+            restore(&changed[..], &place, StoreKind::Sled).unwrap_err();
             assert!(!place.exists());
         }
     }
@@ -272,21 +274,25 @@ fn an_idle_store_is_backed_up_as_it_is_a_cut_short_unit_included() {
     store.commit(vec![vec![staged]]).unwrap();
     let mut file = Vec::new();
     write_idle(&store, clock(), &mut file).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    restore(&file[..], directory.path()).unwrap();
-    let restored = SledStore::open_as_it_is(directory.path(), SledOptions::default()).unwrap();
-    assert_eq!(all(&restored), all(&store));
-    drop(restored);
-    let opened = SledStore::open(directory.path(), SledOptions::default()).unwrap();
+    let copies = StoreKind::ALL.map(|kind| {
+        let directory = tempfile::tempdir().unwrap();
+        restore(&file[..], directory.path(), kind).unwrap();
+        let restored = look_at(directory.path(), StoreOptions::default()).unwrap();
+        assert_eq!((restored.kind(), all(restored.as_ref())), (Some(kind), all(&store)));
+        directory
+    });
     prepare(&store).unwrap();
-    assert_eq!(all(&opened), all(&store));
+    for directory in copies {
+        let opened = open_at(directory.path(), StoreOptions::default()).unwrap();
+        assert_eq!(all(opened.as_ref()), all(&store));
+    }
 }
 
 #[test]
 fn what_is_not_empty_is_not_restored_into() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("mine"), "x").unwrap();
-    let error = restore(&a_file()[..], directory.path()).unwrap_err().to_string();
+    let error = restore(&a_file()[..], directory.path(), StoreKind::Sled).unwrap_err().to_string();
     assert!(error.contains("is not empty: it has \"mine\""), "{error}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 }

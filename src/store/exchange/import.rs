@@ -19,7 +19,7 @@ use crate::engine::Change;
 use crate::id::{ClientId, ClientNo, JobId};
 use crate::store::format::border_above_all;
 use crate::store::fresh::Fresh;
-use crate::store::{Order, SledOptions, SledStore, Store, StoreError, key, records};
+use crate::store::{Order, Store, StoreError, StoreKind, key, kind_at, open_at, records};
 
 mod run;
 
@@ -34,6 +34,9 @@ pub struct ImportOptions {
     /// Whether open runs are left out. Otherwise they are taken into an empty store, and refused by
     /// any other.
     pub ended_only: bool,
+    /// The kind of store that is made, or that the one that is there must be. Default: of a new
+    /// store sled, of one that is there its own.
+    pub store: Option<StoreKind>,
 }
 
 /// What an import has done.
@@ -55,11 +58,11 @@ pub fn import(
     directory: &Path,
     options: ImportOptions,
 ) -> Result<Imported, Error> {
-    if SledStore::is_in(directory) {
-        let store = SledStore::open(directory, SledOptions::default())?;
-        return import_into(&mut file, &store, options);
+    if kind_at(directory)?.is_some() {
+        let store = open_at(directory, options.store.into())?;
+        return import_into(&mut file, store.as_ref(), options);
     }
-    let fresh = Fresh::create(directory)?;
+    let fresh = Fresh::create(directory, options.store.unwrap_or_default())?;
     fresh.put_format()?;
     let imported = import_into(&mut file, fresh.store()?, options)?;
     fresh.store()?.commit(vec![vec![border_above_all(fresh.store()?)?]])?;

@@ -11,7 +11,10 @@ use crate::run::{Counts, Outcome, Run};
 use crate::store::check::check;
 use crate::store::records::tests::{a_client, a_page, a_run, at, open, serial};
 use crate::store::sample::{a_job, a_large_result, a_removed_job, store};
-use crate::store::{Entry, MemoryStore, Op, Order, Store, everything, key, records, walk};
+use crate::store::{
+    Entry, MemoryStore, Op, Order, Store, StoreKind, StoreOptions, everything, key, open_at,
+    records, walk,
+};
 use crate::{Json, Membership};
 
 fn exported(store: &dyn Store, query: &ExportQuery) -> String {
@@ -72,7 +75,7 @@ fn a_whole_export_makes_the_same_store_again() {
     let again = take(&text, &copy);
     let error = again.unwrap_err().to_string();
     assert!(error.contains("is open, and the store is not empty"), "{error}");
-    let options = ImportOptions { ended_only: true };
+    let options = ImportOptions { ended_only: true, ..ImportOptions::default() };
     let before = all(&copy);
     let again = import_into(&mut Cursor::new(text.as_bytes()), &copy, options).unwrap();
     assert!(again.imported.is_empty(), "{again:?}");
@@ -314,9 +317,13 @@ fn a_directory_gets_a_store_or_stays_as_it_was() {
     let half = &text[..text.len() / 2];
     import(Cursor::new(half.as_bytes()), &place, options).unwrap_err();
     assert!(!place.exists());
-    import(Cursor::new(text.as_bytes()), &place, options).unwrap();
-    let made = crate::store::SledStore::open(&place, crate::store::SledOptions::default()).unwrap();
-    assert_eq!(whole(&made), text);
+    let as_fjall = ImportOptions { store: Some(StoreKind::Fjall), ..options };
+    import(Cursor::new(text.as_bytes()), &place, as_fjall).unwrap();
+    let as_sled = ImportOptions { store: Some(StoreKind::Sled), ..options };
+    let error = import(Cursor::new(text.as_bytes()), &place, as_sled).unwrap_err().to_string();
+    assert!(error.contains("is a fjall store, not sled"), "{error}");
+    let made = open_at(&place, StoreOptions::default()).unwrap();
+    assert_eq!(whole(made.as_ref()), text);
     let error = import(Cursor::new(text.as_bytes()), &place, options).unwrap_err();
     assert!(error.to_string().contains("in use by process"), "{error}");
 }

@@ -4,7 +4,7 @@ use super::super::{Order, write};
 use super::*;
 use crate::job::{CatchUp, JobSpec};
 use crate::job_past::MissedRow;
-use crate::store::{MemoryStore, SledOptions, SledStore, prepare};
+use crate::store::{MemoryStore, StoreKind, open_at, prepare};
 use crate::{Rule, Target, Timestamp};
 
 fn at(millis: i64) -> Timestamp {
@@ -42,8 +42,10 @@ fn on_each_store(test: impl Fn(&dyn Store)) {
     let memory = MemoryStore::new();
     prepare(&memory).unwrap();
     test(&memory);
-    let directory = tempfile::tempdir().unwrap();
-    test(&SledStore::open(directory.path(), SledOptions::default()).unwrap());
+    for kind in StoreKind::ALL {
+        let directory = tempfile::tempdir().unwrap();
+        test(open_at(directory.path(), Some(kind).into()).unwrap().as_ref());
+    }
 }
 
 fn count(store: &dyn Store, kind: u8) -> usize {

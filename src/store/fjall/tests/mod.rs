@@ -1,0 +1,149 @@
+//! The store on fjall: what it promises beside the conformance suite.
+
+mod damage;
+
+use std::fs;
+use std::sync::Mutex;
+
+use super::*;
+use crate::store::{FORMAT, conformance, everything, key, kind_at, walk};
+
+fn open(path: &Path) -> FjallStore {
+    FjallStore::open(path, FjallOptions { cache_bytes: 8 << 20, ..FjallOptions::default() })
+        .unwrap()
+}
+
+fn put(key: &str) -> Batch {
+    vec![Op::Put(key.into(), vec![1])]
+}
+
+fn all(store: &dyn Store) -> Vec<Entry> {
+    walk(store, everything(), Order::Up).map(Result::unwrap).collect()
+}
+
+#[test]
+fn it_conforms() {
+    conformance::run(|| {
+        let directory = tempfile::tempdir().unwrap();
+        move || open(directory.path())
+    });
+}
+
+#[test]
+fn a_commit_returns_only_after_flush_and_then_sync() {
+    let directory = tempfile::tempdir().unwrap();
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&steps);
+    let on_step: OnStep = Arc::new(move |step| seen.lock().unwrap().push(step));
+    let options = FjallOptions { on_step: Some(on_step), ..FjallOptions::default() };
+    let store = FjallStore::open(directory.path(), options).unwrap();
+    steps.lock().unwrap().clear();
+    store.commit(vec![put("a"), put("b"), put("c")]).unwrap();
+    assert_eq!(
+        *steps.lock().unwrap(),
+        [Step::Applied, Step::Applied, Step::Applied, Step::Flushed, Step::Synced]
+    );
+}
+
+#[test]
+fn after_a_failed_commit_nothing_more_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.writer.lock().unwrap().sync = |_| Err(fjall::Error::Io(io::Error::other("no device")));
+    let error = store.commit(vec![put("a")]).unwrap_err();
+    assert_eq!(error.to_string(), "store syncing to the device failed: no device");
+    assert!(matches!(store.commit(vec![put("b")]), Err(StoreError::Stopped)));
+    assert_eq!(store.get(b"b").unwrap(), None);
+}
+
+#[test]
+fn a_reader_sees_a_batch_as_a_whole() {
+    const MAX_KEYS: usize = 200;
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let batch = |value: u8| -> Batch {
+        // Against the order of a scan.
+        let keys = (0..MAX_KEYS).rev().map(|n| format!("k{n:03}").into_bytes());
+        keys.map(|key| Op::Put(key, vec![value])).collect()
+    };
+    store.commit(vec![batch(0)]).unwrap();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            loop {
+                let found = store.scan(b"k"..b"l", Order::Up, usize::MAX).unwrap();
+                assert_eq!(found.len(), MAX_KEYS);
+                let first = &found[0].1;
+                assert!(found.iter().all(|(_, value)| value == first), "a batch in part");
+                if first[0] == 100 {
+                    break;
+                }
+            }
+        });
+        for value in 1..=100 {
+            store.commit(vec![batch(value)]).unwrap();
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn it_is_closed_when_it_is_dropped_with_all_that_it_does() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..3_u8 {
+        let store = open(directory.path());
+        // Enough for a memtable to become a table while the store is dropped.
+        let value = vec![round; 60_000];
+        let batches = (0..300_u32)
+            .map(|n| vec![Op::Put([b"v", &n.to_be_bytes()[..]].concat(), value.clone())]);
+        store.commit(batches.collect()).unwrap();
+        assert_eq!(all(&store).len(), 301);
+    }
+    let store = open(directory.path());
+    let size = store.bytes_on_disk().unwrap().unwrap();
+    assert!((18_000_000..400_000_000).contains(&size), "{size} bytes");
+    let files: Vec<_> = fs::read_dir(directory.path().join(DIRECTORY)).unwrap().collect();
+    let journals = files.iter().filter(|it| {
+        it.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "jnl")
+    });
+    assert!(journals.count() < 5, "{files:?}");
+}
+
+#[test]
+fn the_second_to_open_it_is_told_who_has_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = open(directory.path());
+    let error = FjallStore::open(directory.path(), FjallOptions::default()).unwrap_err();
+    let pid = std::process::id();
+    assert!(matches!(error, StoreError::Locked { pid: Some(other), .. } if other == pid));
+    let told = format!("is in use by process {pid}; stop that process");
+    assert!(error.to_string().contains(&told), "{error}");
+    drop(first);
+    open(directory.path());
+}
+
+#[test]
+fn one_that_was_not_made_to_its_end_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let new = directory.path().join(NEW_DIRECTORY);
+    fs::create_dir(&new).unwrap();
+    fs::write(new.join("0.jnl"), "half").unwrap();
+    assert_eq!(kind_at(directory.path()).unwrap(), None);
+    let store = open(directory.path());
+    assert_eq!(all(&store).len(), 1);
+    assert!(!new.exists());
+}
+
+#[test]
+fn an_unknown_format_is_refused_and_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let newer = (FORMAT + 1).to_be_bytes().to_vec();
+    store.commit(vec![vec![Op::Put(key::format(), newer)], put("x")]).unwrap();
+    drop(store);
+    for _ in 0..2 {
+        let error = FjallStore::open(directory.path(), FjallOptions::default()).unwrap_err();
+        assert!(
+            matches!(error, StoreError::UnknownFormat { found, known: FORMAT } if found == FORMAT + 1)
+        );
+    }
+}
