@@ -17,7 +17,7 @@ use crate::housekeeping::{Chores, Housekeeping};
 use crate::node::{Handle, Node, Options};
 use crate::server::Server;
 use crate::store::{SledOptions, SledStore};
-use crate::time::SystemClock;
+use crate::time::{Clock, SystemClock};
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -54,10 +54,18 @@ pub(super) struct Service {
 impl Service {
     /// Starts everything; what cannot be had is named.
     pub(super) async fn start(settings: &Settings) -> Result<Self, CliError> {
+        Self::start_with_clock(settings, Arc::new(SystemClock)).await
+    }
+
+    /// The same, by another clock than the machine's.
+    pub(super) async fn start_with_clock(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CliError> {
         let options = SledOptions { cache_bytes: settings.cache_bytes, ..SledOptions::default() };
         let store = SledStore::open(&settings.data, options).map_err(CliError::server)?;
         let options = settings.options.clone();
-        let node = Node::start_with(Arc::new(store), Arc::new(SystemClock), options)
+        let node = Node::start_with(Arc::new(store), Arc::clone(&clock), options)
             .map_err(CliError::server)?;
         let handle = node.handle();
         let listener = bind("--http", settings.http).await?;
@@ -69,11 +77,13 @@ impl Service {
         let http = tokio::spawn(api::serve(listener, router, http_stop.clone()));
         let server = Server::builder(handle.clone())
             .admission(settings.admission)
+            .clock(Arc::clone(&clock))
             .bind(settings.listen)
             .await
             .map_err(|error| CliError::Server(format!("--listen: {error}")))?;
-        let chores =
-            Housekeeping::start(&handle, &settings.chores).await.map_err(CliError::server)?;
+        let chores = Housekeeping::start_with_clock(&handle, &settings.chores, clock)
+            .await
+            .map_err(CliError::server)?;
         let listen = server.local_addr().unwrap_or(settings.listen);
         tracing::info!(data = %settings.data.display(), %listen, http = %access.server, "serving");
         Ok(Self { node, server, http, http_stop, chores, listen, access })

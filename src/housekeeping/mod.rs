@@ -20,7 +20,7 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::actor::Actor;
 use crate::node::{CallError, Handle};
-use crate::time::{Clock as _, SystemClock};
+use crate::time::{Clock, SystemClock};
 
 pub use retention::Limits;
 use retention::Retention;
@@ -67,30 +67,40 @@ impl std::fmt::Debug for Housekeeping {
 }
 
 impl Housekeeping {
-    /// Starts the chores.
+    /// Starts the chores, by the machine's clock.
     pub async fn start(handle: &Handle, chores: &Chores) -> Result<Self, JobSchedulerError> {
+        Self::start_with_clock(handle, chores, Arc::new(SystemClock)).await
+    }
+
+    /// Starts the chores, by the clock that the node goes by.
+    pub async fn start_with_clock(
+        handle: &Handle,
+        chores: &Chores,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
         let handle = &handle.with_actor(Actor::Chores);
         let pace = Pace::default();
         let retention = Retention::new(handle.clone(), chores.limits.clone(), pace.clone());
         let retention = Arc::new(Mutex::new(retention));
+        let told = Arc::clone(&clock);
         scheduler
             .add(chore(chores.retention_every, move || {
-                let retention = Arc::clone(&retention);
+                let (retention, now) = (Arc::clone(&retention), told.now());
                 async move {
                     // The round before is still under way.
                     let Ok(mut retention) = retention.try_lock() else { return Ok(()) };
-                    retention.round(SystemClock.now()).await
+                    retention.round(now).await
                 }
             })?)
             .await?;
         let counting = Arc::new(Mutex::new(Counting::new(handle.clone(), pace.clone())));
         scheduler
             .add(chore(chores.count_every, move || {
-                let counting = Arc::clone(&counting);
+                let (counting, now) = (Arc::clone(&counting), clock.now());
                 async move {
                     let Ok(mut counting) = counting.try_lock() else { return Ok(()) };
-                    counting.round(SystemClock.now()).await
+                    counting.round(now).await
                 }
             })?)
             .await?;

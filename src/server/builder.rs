@@ -20,6 +20,7 @@ use super::shared::{Caller, Hooks, Limits, Shared};
 use crate::bucket::Rate;
 use crate::handlers::{HandlerError, Handlers, HandlersError};
 use crate::job::MAX_PARAMS;
+use crate::time::{Clock, SystemClock};
 use crate::wire::MAX_FRAME;
 
 /// The smallest `max_frame`: a command with the largest parameters and its names fit.
@@ -59,6 +60,7 @@ pub struct ServerBuilder<F> {
     handlers: Handlers<Caller>,
     hooks: Hooks,
     limits: Limits,
+    clock: Arc<dyn Clock>,
 }
 
 impl<F> fmt::Debug for ServerBuilder<F> {
@@ -89,6 +91,7 @@ impl<F: Fleet> ServerBuilder<F> {
                 live: true,
                 admission: ADMISSION,
             },
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -192,6 +195,12 @@ impl<F: Fleet> ServerBuilder<F> {
         self
     }
 
+    /// Where the time comes from that clients are told. Default [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// Starts without listening: connections are given to [`Server::serve`] or come from
     /// [`Server::listen`].
     pub fn start(self) -> Result<Server<F>, StartError> {
@@ -205,6 +214,7 @@ impl<F: Fleet> ServerBuilder<F> {
             greeting: Arc::new(Semaphore::new(self.limits.max_greeting)),
             gate: Gate::new(self.limits.admission),
             limits: self.limits,
+            clock: self.clock,
             stopping: CancellationToken::new(),
             abort: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -18,7 +18,6 @@ use super::shared::{Caller, Shared};
 use crate::command_limit::CommandLimit;
 use crate::engine::{RequestError, SessionId};
 use crate::node::{CallError, OUTBOUND, ToSession};
-use crate::time::{Clock as _, SystemClock};
 use crate::wire::{
     ClientFrame, FrameReader, FrameWriter, Hello, MAX_HELLO, Refused, ServerFrame, VERSION,
     Welcome, WireError, together,
@@ -169,7 +168,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
             version: VERSION,
             heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
             max_frame: limits.max_frame,
-            server_time: Some(SystemClock.now()),
+            server_time: Some(self.shared.clock.now()),
             live: limits.live,
             max_running,
         });

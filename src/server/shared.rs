@@ -13,6 +13,7 @@ use super::auth::Authenticator;
 use crate::bucket::Rate;
 use crate::handlers::Handlers;
 use crate::id::ClientId;
+use crate::time::Clock;
 
 /// What a handler of a client's command is told beside the parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub(super) struct Shared<F> {
     pub(super) handlers: Handlers<Caller>,
     pub(super) hooks: Hooks,
     pub(super) limits: Limits,
+    pub(super) clock: Arc<dyn Clock>,
     /// One permit for each connection that may be let in.
     pub(super) open: Arc<Semaphore>,
     /// One permit for each connection that may be without a hello.
