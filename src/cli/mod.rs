@@ -20,6 +20,7 @@ mod args;
 mod artefacts;
 mod calendars;
 mod clients;
+mod clock;
 mod connect;
 mod demo;
 mod error;
