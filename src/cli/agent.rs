@@ -5,9 +5,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use tokio::io::AsyncReadExt as _;
-
 use super::error::CliError;
 use super::{Done, Verdict, signals};
 use crate::agent::{Config, JournalChoice, Runner};
@@ -16,6 +13,7 @@ use crate::handlers::Handlers;
 use crate::id::{ClientId, CommandName};
 use crate::json::Json;
 use crate::label::{InvalidLabel, Labels};
+use clap::Args;
 
 /// Run the programs that this machine's own list allows, when the server says so.
 #[derive(Debug, Args)]
@@ -62,7 +60,7 @@ pub(super) async fn execute(args: AgentArgs) -> Done {
     tokio::select! {
         end = client.wait() => return ended(&end),
         () = signals.first() => {}
-        () = stdin_ends(), if args.with_stdin => {}
+        () = signals::stdin_ends(), if args.with_stdin => {}
     }
     tracing::info!("stopping when what runs has ended; a second signal ends at once");
     tokio::select! {
@@ -197,12 +195,6 @@ fn ended(end: &End) -> Done {
         End::Stopped => Ok(Verdict::Succeeded),
         End::Dismissed(_) | End::Aborted => Err(CliError::Server(format!("the agent was {end}"))),
     }
-}
-
-async fn stdin_ends() {
-    let mut stdin = tokio::io::stdin();
-    let mut ignored = [0; 256];
-    while let Ok(1..) = stdin.read(&mut ignored).await {}
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use super::error::CliError;
 use super::{
     agent, apply, calendars, clients, demo, events, explain, forecast, jobs, replay, run, runs,
-    serve, status, store, verify,
+    serve, soak, status, store, verify,
 };
 use crate::store::StoreKind;
 
@@ -113,6 +113,11 @@ pub(super) enum Command {
     Calendars(calendars::CalendarsArgs),
     /// Decide again on what a store has recorded, or see what other definitions would have changed.
     Verify(verify::VerifyArgs),
+    /// Try a real server and its clients with faults, for minutes or days: is anything lost?
+    Soak(soak::SoakArgs),
+    /// Hold some of a soak's clients.
+    #[command(hide = true)]
+    SoakClients(soak::SoakClientsArgs),
     /// Count everything.
     Status,
     /// Copy the server's store while it goes on, as of one commit.
@@ -155,6 +160,8 @@ impl Command {
             Self::Clients(args) => clients::execute(args, global).await,
             Self::Calendars(args) => calendars::execute(args, global).await,
             Self::Verify(args) => verify::execute(args, global).await,
+            Self::Soak(args) => soak::execute(args, global).await,
+            Self::SoakClients(args) => soak::execute_clients(args).await,
             Self::Status => status::execute(global).await,
             Self::Backup(args) => store::back_up(args, global).await,
             Self::Export(args) => store::export(args, global).await,

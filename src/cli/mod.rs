@@ -6,7 +6,7 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | it is done |
-//! | 1 | it was done and did not succeed: a delivery ended otherwise, or not in time; a store is not sound; what is explained has problems |
+//! | 1 | it was done and did not succeed: a delivery ended otherwise, or not in time; a store is not sound; what is explained has problems; a soak found a fault |
 //! | 2 | the command line, a file or a value in it is not valid |
 //! | 3 | the server cannot be reached, or does not let the caller in |
 //! | 4 | the server, or a store, refuses: no such thing, or not in a state for it |
@@ -20,6 +20,7 @@ mod args;
 mod artefacts;
 mod calendars;
 mod clients;
+mod clock;
 mod connect;
 mod demo;
 mod error;
@@ -45,6 +46,7 @@ mod serve;
 mod service;
 mod show;
 mod signals;
+mod soak;
 mod statistics;
 mod status;
 mod store;
@@ -76,7 +78,7 @@ enum Verdict {
 
 /// The exit codes, for `--help`.
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a delivery did not succeed, a store is not sound; 2 not valid; 3 the server \
+Exit codes: 0 done; 1 a delivery did not succeed, a store is not sound, a soak found a fault; 2 not valid; 3 the server \
 cannot be reached or does not let you in; 4 the server or a store refuses; 5 a server or an agent \
 cannot start or go on, a store cannot be used";
 

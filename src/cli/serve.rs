@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use super::args::store_kind;
+use super::clock::ShiftedClock;
 use super::error::CliError;
 use super::service::{Service, Settings};
 use super::{Done, Verdict, open_files, signals};
@@ -20,7 +22,7 @@ use crate::node::Options;
 use crate::server::{ADMISSION, CONNECTIONS};
 use crate::size;
 use crate::store::StoreKind;
-use crate::time::duration;
+use crate::time::{Clock, SystemClock, duration};
 
 /// Rates and bursts that make sense.
 const RATES: std::ops::RangeInclusive<i64> = 1..=Rate::MOST as i64;
@@ -88,6 +90,13 @@ pub(super) struct ServeArgs {
     /// verified by deciding on it once more.
     #[arg(long)]
     no_recording: bool,
+    /// Add to the machine's clock what this file says, in milliseconds: a fault for `soak` to
+    /// inject.
+    #[arg(long, value_name = "FILE", hide = true)]
+    clock_offset_file: Option<PathBuf>,
+    /// End when standard input ends: for servers that another program has started.
+    #[arg(long, hide = true)]
+    with_stdin: bool,
     #[command(flatten)]
     queue: QueueArgs,
 }
@@ -142,7 +151,7 @@ impl ServeArgs {
         };
         let full =
             if *queue_full == QueueFull::DropOldest { "drop-oldest" } else { "refuse-newest" };
-        [
+        let mut told: BTreeMap<String, String> = [
             ("listen", self.listen.to_string()),
             ("http", self.http.to_string()),
             ("allow-unencrypted", self.allow_unencrypted.to_string()),
@@ -164,7 +173,11 @@ impl ServeArgs {
             ("no-recording", self.no_recording.to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        .into();
+        if let Some(path) = &self.clock_offset_file {
+            told.insert("clock-offset-file".to_owned(), path.display().to_string());
+        }
+        told
     }
 
     fn settings(self) -> Result<Settings, CliError> {
@@ -213,12 +226,18 @@ impl ServeArgs {
 
 /// Serves until a signal comes or the server cannot go on.
 pub(super) async fn execute(args: ServeArgs) -> Done {
+    let with_stdin = args.with_stdin;
+    let clock: Arc<dyn Clock> = match &args.clock_offset_file {
+        Some(path) => Arc::new(ShiftedClock::open(path)?),
+        None => Arc::new(SystemClock),
+    };
     let settings = args.settings()?;
     open_files::allow(settings.max_connections);
     let mut signals = signals::Signals::listen()?;
-    let mut service = Service::start(&settings).await?;
+    let mut service = Service::start_with_clock(&settings, clock).await?;
     tokio::select! {
         () = signals.first() => {}
+        () = signals::stdin_ends(), if with_stdin => {}
         error = service.failed() => return Err(error),
     }
     tracing::info!("stopping; a second signal ends at once");

@@ -17,7 +17,7 @@ use crate::housekeeping::{Chores, Housekeeping};
 use crate::node::{Handle, Node, Options};
 use crate::server::Server;
 use crate::store::{StoreKind, StoreOptions, open_at};
-use crate::time::SystemClock;
+use crate::time::{Clock, SystemClock};
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -58,6 +58,14 @@ pub(super) struct Service {
 impl Service {
     /// Starts everything; what cannot be had is named.
     pub(super) async fn start(settings: &Settings) -> Result<Self, CliError> {
+        Self::start_with_clock(settings, Arc::new(SystemClock)).await
+    }
+
+    /// The same, by another clock than the machine's.
+    pub(super) async fn start_with_clock(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CliError> {
         let how = StoreOptions {
             kind: settings.store,
             cache_bytes: settings.cache_bytes,
@@ -68,7 +76,7 @@ impl Service {
         let mut options = settings.options.clone();
         options.settings.insert("store".to_owned(), kind.to_string());
         let node =
-            Node::start_with(store, Arc::new(SystemClock), options).map_err(CliError::server)?;
+            Node::start_with(store, Arc::clone(&clock), options).map_err(CliError::server)?;
         let handle = node.handle();
         let listener = bind("--http", settings.http).await?;
         let address = listener.local_addr().map_err(CliError::server)?;
@@ -80,11 +88,13 @@ impl Service {
         let server = Server::builder(handle.clone())
             .admission(settings.admission)
             .max_connections(settings.max_connections)
+            .clock(Arc::clone(&clock))
             .bind(settings.listen)
             .await
             .map_err(|error| CliError::Server(format!("--listen: {error}")))?;
-        let chores =
-            Housekeeping::start(&handle, &settings.chores).await.map_err(CliError::server)?;
+        let chores = Housekeeping::start_with_clock(&handle, &settings.chores, clock)
+            .await
+            .map_err(CliError::server)?;
         let listen = server.local_addr().unwrap_or(settings.listen);
         tracing::info!(
             data = %settings.data.display(), store = %kind, %listen, http = %access.server,

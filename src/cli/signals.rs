@@ -1,5 +1,7 @@
-//! The signals that end a process in an orderly way: SIGINT (Ctrl-C) and SIGTERM.
+//! What ends a process in an orderly way: SIGINT (Ctrl-C), SIGTERM, and the end of its standard
+//! input, if another program has started it.
 
+use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::CliError;
@@ -27,4 +29,11 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+/// Waits for the end of standard input.
+pub(super) async fn stdin_ends() {
+    let mut stdin = tokio::io::stdin();
+    let mut ignored = [0; 256];
+    while let Ok(1..) = stdin.read(&mut ignored).await {}
 }

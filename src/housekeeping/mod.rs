@@ -20,7 +20,7 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::actor::Actor;
 use crate::node::{CallError, Handle};
-use crate::time::{Clock as _, SystemClock};
+use crate::time::{Clock, SystemClock};
 
 pub use retention::Limits;
 use retention::Retention;
@@ -67,19 +67,31 @@ impl std::fmt::Debug for Housekeeping {
 }
 
 impl Housekeeping {
-    /// Starts the chores.
+    /// Starts the chores, by the machine's clock.
     pub async fn start(handle: &Handle, chores: &Chores) -> Result<Self, JobSchedulerError> {
+        Self::start_with_clock(handle, chores, Arc::new(SystemClock)).await
+    }
+
+    /// Starts the chores, by the clock that the node goes by.
+    pub async fn start_with_clock(
+        handle: &Handle,
+        chores: &Chores,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
         let handle = &handle.with_actor(Actor::Chores);
         let pace = Pace::default();
         let retention = Retention::new(handle.clone(), chores.limits.clone(), pace.clone());
-        let retention = alone(chores.retention_every, retention, |mut retention| async move {
-            retention.round(SystemClock.now()).await
+        let told = Arc::clone(&clock);
+        let retention = alone(chores.retention_every, retention, move |mut retention| {
+            let now = told.now();
+            async move { retention.round(now).await }
         });
         scheduler.add(retention?).await?;
         let counting = Counting::new(handle.clone(), pace.clone());
-        let counting = alone(chores.count_every, counting, |mut counting| async move {
-            counting.round(SystemClock.now()).await
+        let counting = alone(chores.count_every, counting, move |mut counting| {
+            let now = clock.now();
+            async move { counting.round(now).await }
         });
         scheduler.add(counting?).await?;
         let indexing = alone(chores.index_every, handle.clone(), |handle| async move {
@@ -106,14 +118,14 @@ impl Housekeeping {
 fn alone<S: Send + 'static, F>(
     every: Duration,
     state: S,
-    round: impl Fn(OwnedMutexGuard<S>) -> F + Copy + Send + Sync + 'static,
+    round: impl Fn(OwnedMutexGuard<S>) -> F + Clone + Send + Sync + 'static,
 ) -> Result<Job, JobSchedulerError>
 where
     F: Future<Output = Result<(), CallError>> + Send + 'static,
 {
     let state = Arc::new(Mutex::new(state));
     chore(every, move || {
-        let state = Arc::clone(&state).try_lock_owned();
+        let (state, round) = (Arc::clone(&state).try_lock_owned(), round.clone());
         async move {
             match state {
                 Ok(state) => round(state).await,

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use super::super::error::CliError;
@@ -123,11 +121,8 @@ impl Agents {
     pub(super) async fn stop(&mut self, id: &str) {
         let Some(place) = self.running.iter().position(|(name, _)| *name == id) else { return };
         let (_, mut child) = self.running.swap_remove(place);
-        // Its standard input stays open until it has ended: the signal is what ends it.
-        if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // One that has just ended by itself cannot be signalled, and need not be.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
+        // The wait closes its standard input, and the end of that is what ends it in order. A signal
+        // beside it would be a second one to an agent that has heard the first, and end it at once.
         if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
             // It is reaped when it is dropped; that it is killed is enough.
             let _ = child.start_kill();
