@@ -21,6 +21,7 @@ pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
                 StoreError::corrupt("format", &key, format!("{} bytes, not 4", value.len()))
             })?;
             match u32::from_be_bytes(bytes) {
+                FORMAT if bug!(StagedNotRecovered) => Ok(()),
                 FORMAT => staging::recover(store),
                 found => Err(StoreError::UnknownFormat { found, known: FORMAT }),
             }
