@@ -117,6 +117,10 @@
 
 #![forbid(unsafe_code)]
 
+// First of all, for its macro.
+#[macro_use]
+mod seeded_bugs;
+
 pub mod access;
 mod actor;
 pub mod agent;
@@ -219,6 +223,9 @@ pub use run::{
     Attempt, Cause, Counts, DeliveryState, LateAnswer, Outcome, Response, Run, Submission,
 };
 pub use schedule::Rule;
+#[cfg(feature = "seeded-bugs")]
+#[doc(hidden)]
+pub use seeded_bugs::SeededBug;
 pub use target::{Expr, InvalidTarget, MAX_DEPTH, MAX_TARGET, Membership, Share, Target};
 pub use time::Timestamp;
 

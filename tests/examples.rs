@@ -43,6 +43,7 @@ examples! {
         "lift-7 has come",
         "lift-7 has gone: the client said bye: the client stops",
     ];
+    simulate says ["every promise was kept"];
     submit says [
         "web-01 succeeded: \"reloaded\"",
         "web-03 failed: the configuration has no server section",

@@ -13,7 +13,7 @@ use super::backoff::Backoff;
 use super::connector::Connector;
 use super::feed::Feeds;
 use super::handle::{CallError, ClientHandle, End, Request, State};
-use super::intake::Intake;
+use super::intake::{CANCELLED, Intake};
 use super::journal::Journal;
 use super::live::{Ended, Live, NotOpened};
 use crate::command_limit::CommandLimit;
@@ -216,6 +216,7 @@ impl Driver {
             let serial = command.serial;
             let cx = Context {
                 serial,
+                attempt: command.attempt,
                 command: command.command.clone(),
                 job: command.job.clone(),
                 scheduled_at: command.scheduled_at,
@@ -278,12 +279,16 @@ impl Driver {
     }
 }
 
-/// Runs a command; after its time it is told to stop, and has a little more to do so.
+/// Runs a command; after its time it is told to stop, and has a little more to do so. One that was
+/// cancelled while it was written down does not begin.
 async fn limited(
     running: impl Future<Output = Outcome>,
     limit: Option<Duration>,
     cancel: CancellationToken,
 ) -> Outcome {
+    if cancel.is_cancelled() && !bug!(CancelledAndRun) {
+        return Outcome::ended(DeliveryState::Cancelled, CANCELLED);
+    }
     let Some(limit) = limit else { return running.await };
     let begun = Instant::now();
     tokio::pin!(running);

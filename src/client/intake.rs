@@ -14,6 +14,9 @@ use crate::policy::Priority;
 use crate::run::{Attempt, DeliveryState, Outcome};
 use crate::wire::CommandFrame;
 
+/// Why a command ends that was asked to stop in time.
+pub(super) const CANCELLED: &str = "cancelled before it began";
+
 /// What to do about a command that came.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -125,7 +128,11 @@ impl Intake {
             let earlier = self.running.contains_key(&command.serial);
             !earlier && busy.unwrap_or(0) < side_by_side(command)
         };
-        let slots = |class| concurrency + usize::from(class == Priority::Urgent);
+        let slots = |class| {
+            concurrency
+                + usize::from(class == Priority::Urgent)
+                + usize::from(bug!(OneTooManyAtOnce))
+        };
         let (_, serial) = *self
             .line
             .iter()
@@ -175,7 +182,7 @@ impl Intake {
         let Some(CommandFrame { attempt, .. }) = self.leave(serial) else {
             return false;
         };
-        let outcome = Outcome::ended(DeliveryState::Cancelled, "cancelled before it began");
+        let outcome = Outcome::ended(DeliveryState::Cancelled, CANCELLED);
         self.ended.insert(serial, (attempt, outcome));
         true
     }
@@ -200,6 +207,7 @@ impl Intake {
     pub(super) fn taken(&self) -> Vec<Attempt> {
         let running = self.running.iter().map(|(serial, running)| (*serial, running.attempt));
         let ended = self.ended.iter().map(|(serial, (number, _))| (*serial, *number));
+        let ended = ended.filter(|_| !bug!(EndedNotTold));
         let waiting = self.waiting.values().map(|command| (command.serial, command.attempt));
         // Of two attempts, the later one counts: it waits, or was cancelled while it did.
         let taken: BTreeMap<Serial, u32> = running.chain(ended).chain(waiting).collect();
@@ -231,6 +239,9 @@ impl Intake {
 
 /// How many commands of its job run at once when a command has begun, at most.
 fn side_by_side(command: &CommandFrame) -> usize {
+    if bug!(TurnIgnored) {
+        return usize::MAX;
+    }
     let limit = command.per_client.map_or(usize::MAX, CommandLimit::count);
     if command.in_turn { 1 } else { limit }
 }

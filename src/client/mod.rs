@@ -71,6 +71,8 @@ pub const CONCURRENCY: usize = 8;
 pub struct Context {
     /// The run.
     pub serial: Serial,
+    /// Which attempt of it this is; 1 is the first.
+    pub attempt: u32,
     /// The command's name.
     pub command: CommandName,
     /// The job that sent it; `None` for a submitted command.

@@ -92,7 +92,8 @@ impl Engine {
     /// An engine that goes on from what the store gave back.
     #[must_use]
     pub fn restore(snapshot: Snapshot, now: Timestamp) -> Self {
-        let [last_serial, border] = [snapshot.last_serial, snapshot.border]
+        let last_serial = snapshot.last_serial.filter(|_| !bug!(SerialReused));
+        let [last_serial, border] = [last_serial, snapshot.border]
             .map(|serial| serial.unwrap_or(Serial::from_bytes([0; 16])));
         let mut engine = Self {
             now,
@@ -167,6 +168,7 @@ impl Engine {
         // and get time for it before anything expires.
         let expires_at =
             run.run.expires_at.map(|at| at.max(self.started.plus(super::RETURN_GRACE)));
+        let expires_at = expires_at.filter(|_| !bug!(ExpiryForgotten));
         let gone = run.open.iter().filter(|no| {
             let client = self.registry.get(ClientNo(*no));
             client.is_none_or(|client| client.record.removed_at.is_some())
@@ -179,7 +181,7 @@ impl Engine {
         for (no, attempt, ended_at) in tried {
             let not_before = self.backoff_end(serial, no, attempt, ended_at);
             if let Some(run) = self.runs.get_mut(serial) {
-                run.try_again(no, attempt + 1, not_before);
+                run.try_again(no, attempt + 1 + u32::from(bug!(RetryCountedTwice)), not_before);
             }
             self.waves.entry((not_before, serial)).or_default().insert(no.0);
         }
@@ -382,7 +384,10 @@ impl Engine {
 
     /// The serial of a run that nobody scheduled: above every one given so far.
     pub(super) fn immediate_serial(&mut self, entropy: u128) -> Serial {
-        let serial = Serial::from_parts(self.now, entropy).max(self.last_serial.next());
+        let mut serial = Serial::from_parts(self.now, entropy).max(self.last_serial.next());
+        if bug!(SerialReused) {
+            serial = self.last_serial.next();
+        }
         self.last_serial = serial;
         serial
     }

@@ -9,6 +9,7 @@ use super::core::Engine;
 use super::effect::{CloseReason, Effect, Reply, RequestError};
 use super::event::What;
 use super::input::{CallId, SessionId};
+use super::runs::OpenRun;
 use super::sessions::Session;
 use crate::client_record::Proof;
 use crate::id::{ClientId, ClientNo, JobId, JobName, Serial};
@@ -87,6 +88,10 @@ impl Engine {
             self.resume_taken(no, session, *serial);
         }
         for serial in open.difference(&has).copied() {
+            let on_its_way = |run: &OpenRun| run.took_along.contains(no.0);
+            if bug!(UntakenNotResent) && self.runs.get(serial).is_some_and(on_its_way) {
+                continue;
+            }
             self.runs.lose(serial, no);
             self.rollouts.unplace(serial, no);
             if let Some((state, reason)) = self.why_not_resent(serial, no) {
@@ -125,7 +130,7 @@ impl Engine {
         if open.is_marked(Mark::Cancelled, no) {
             return Some((DeliveryState::Cancelled, "the delivery was cancelled".into()));
         }
-        if run.cancelled_at.is_some() {
+        if run.cancelled_at.is_some() && !bug!(CancelledSentAgain) {
             return Some((DeliveryState::Cancelled, "the run was cancelled".into()));
         }
         if let Some(reason) = run.rollout_state.as_ref().and_then(RolloutState::aborted) {
@@ -227,7 +232,9 @@ impl Engine {
         } else {
             self.answered_late(attempt, no, outcome);
         }
-        self.effect(Effect::Ack { session, attempt });
+        if open || !bug!(DuplicateNotAcknowledged) {
+            self.effect(Effect::Ack { session, attempt });
+        }
     }
 
     /// Sends what waits for a connection, as far as its window has room; what had waited for its

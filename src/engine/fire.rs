@@ -64,7 +64,9 @@ impl Engine {
             let caught = missed::catch_up(&mut entry, self.now, until, &reason);
             kept = caught.kept;
             self.standing_changed(id, None);
-            if let (Some(row), Some(missed)) = (caught.missed, entry.state.missed.clone()) {
+            if let (Some(row), Some(missed)) = (caught.missed, entry.state.missed.clone())
+                && !bug!(MissedUnrecorded)
+            {
                 let job = entry.job.spec.name.clone();
                 self.notify(What::Missed { job, missed });
                 self.note_missed(row);
@@ -112,7 +114,9 @@ impl Engine {
             entry.pass(firing.scheduled_at);
             entry.note_shot(firing.scheduled_at);
             entry.state.last_serial = Some(firing.serial);
-            self.standing_changed(firing.job, Some(firing.serial));
+            if !bug!(FiringNotStored) {
+                self.standing_changed(firing.job, Some(firing.serial));
+            }
             let job = Arc::clone(&entry.job);
             if entry.state.next_due.is_none() {
                 self.notify_ended(&entry);

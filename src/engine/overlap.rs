@@ -229,6 +229,9 @@ impl Engine {
     /// Holds the latest run of each job that was held, or would be, when the server stopped; until
     /// the clients have had time to return and say what they run.
     pub(super) fn restore_held(&mut self) {
+        if bug!(HeldNotRebuilt) {
+            return;
+        }
         self.held.settled_at = Some(self.started.plus(super::RETURN_GRACE));
         for job in self.runs.jobs() {
             let serials = self.runs.of_job(job);

@@ -9,7 +9,7 @@ use super::change::{CHUNK, Change, Mark, OpenRunRecord, PAGE_BYTES, PageEntry};
 use super::effect::Dispatch;
 use super::young::{Young, chunks};
 use crate::id::{ClientNo, JobId, Serial};
-use crate::run::Run;
+use crate::run::{DeliveryState, Run};
 use crate::target::Membership;
 use crate::time::Timestamp;
 
@@ -204,6 +204,9 @@ impl OpenRun {
         if self.open.is_empty() {
             self.run.ended_at = Some(entry.at);
             self.unsaved.run = true;
+        }
+        if bug!(SkippedUnrecorded) && entry.outcome.state == DeliveryState::Skipped {
+            return;
         }
         self.unsaved.entries.push(entry);
     }

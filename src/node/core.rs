@@ -126,6 +126,11 @@ impl Core {
                 if let Input::Disconnect { session, .. } = &input {
                     self.outbound.remove(session);
                 }
+                if let (true, Input::Responded { session, attempt, .. }) =
+                    (bug!(AckBeforeCommit), &input)
+                {
+                    self.send(now, *session, ToSession::Ack(*attempt));
+                }
                 input
             }
             Letter::Live { session, attempt, answer } => {
@@ -271,5 +276,11 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         self.live.stop();
+        // In the order in which they asked, so that an end is the same each time.
+        let mut callers: Vec<_> = self.callers.drain().collect();
+        callers.sort_unstable_by_key(|(call, _)| call.0);
+        for (_, caller) in callers {
+            drop(caller);
+        }
     }
 }

@@ -165,7 +165,12 @@ impl<C: Commits> Turns<C> {
             self.core.release(now, released);
         } else {
             self.commits.begin(commit)?;
-            self.waiting = Some(released);
+            self.waiting = Some(if bug!(ReleasedBeforeCommit) {
+                self.core.release(now, released);
+                Released::default()
+            } else {
+                released
+            });
         }
         Ok(any)
     }

@@ -29,6 +29,7 @@ pub fn is_known(format: u32) -> bool {
 pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
     let format = Op::Put(key::format(), FORMAT.to_be_bytes().into());
     match found(store)? {
+        Some(FORMAT) if bug!(StagedNotRecovered) => Ok(()),
         Some(FORMAT) => staging::recover(store),
         Some(_) => {
             staging::recover(store)?;

@@ -1,13 +1,19 @@
 //! A client with a journal and its successor, in one process: time runs as it does, for the
 //! journal has a thread of its own.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use fleetcron::client::journal::Medium;
 use fleetcron::client::{ClientBuilder, Context, End, JournalError, JournalOptions, StartError};
+use fleetcron::node::ToSession;
 use fleetcron::{DeliveryState, HandlerError, Outcome, Serial};
-use tokio::sync::Notify;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use crate::fleet::{Told, command, serial};
@@ -125,4 +131,79 @@ async fn a_client_whose_journal_cannot_be_opened_does_not_start() {
     assert!(
         matches!(error, StartError::Journal(JournalError::Unusable { path, .. }) if path == file)
     );
+}
+
+/// A journal in memory that writes nothing before it is let.
+struct Gate {
+    bytes: Vec<u8>,
+    let_through: Arc<Semaphore>,
+}
+
+impl Medium for Gate {
+    fn path(&self) -> &Path {
+        Path::new("memory/journal")
+    }
+
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        Ok(self.bytes.clone())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn cut(&mut self, length: u64, _: bool) -> io::Result<()> {
+        self.bytes.truncate(usize::try_from(length).unwrap());
+        Ok(())
+    }
+
+    fn replace(&mut self, pieces: &mut dyn Iterator<Item = io::Result<Vec<u8>>>) -> io::Result<()> {
+        self.bytes = pieces.collect::<io::Result<Vec<_>>>()?.concat();
+        Ok(())
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn before_write(&mut self) -> BoxFuture<'static, ()> {
+        let gate = Arc::clone(&self.let_through);
+        async move { gate.acquire().await.unwrap().forget() }.boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cancelled_while_it_is_written_down_is_not_run() {
+    let world = World::new(|server| server);
+    let (runs, gate) = (Arc::new(AtomicU32::new(0)), Arc::new(Semaphore::new(0)));
+    let let_through = gate.clone();
+    let journal = JournalOptions::on_medium(move || {
+        Box::new(Gate { bytes: Vec::new(), let_through: let_through.clone() })
+    });
+    let counted = runs.clone();
+    let count = move |_: Context, (): ()| {
+        let n = counted.fetch_add(1, Ordering::SeqCst);
+        async move { Ok(n) }
+    };
+    let client = world.client("web-01").journal(journal).concurrency(1).on("count", count);
+    let client = client.start().unwrap();
+    world.connected(1).await;
+    world.fleet.send(1, command(1, "count", "null"));
+    world.fleet.until(|told| told.contains(&Told::Accepted(1, serial(1)))).await;
+    world.fleet.send(1, ToSession::Cancel(serial(1)));
+    // That this one is accepted tells that the cancel has come.
+    world.fleet.send(1, command(2, "count", "null"));
+    world.fleet.until(|told| told.contains(&Told::Accepted(1, serial(2)))).await;
+    gate.add_permits(Semaphore::MAX_PERMITS);
+    let answers = answered(&world, 1, 2).await;
+    assert_eq!(answers[0].1.state, DeliveryState::Cancelled);
+    assert_eq!(answers[0].1.reason.as_deref(), Some("cancelled before it began"));
+    assert_eq!(answers[1].1.state, DeliveryState::Succeeded);
+    assert_eq!(runs.load(Ordering::SeqCst), 1, "the second alone");
+    assert_eq!(client.stop().await, End::Stopped);
 }

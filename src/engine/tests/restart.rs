@@ -72,6 +72,15 @@ fn serials_rise_although_the_clock_went_back() {
 }
 
 #[test]
+fn what_fired_by_a_clock_that_was_ahead_is_sent_after_a_restart() {
+    let mut bench = Bench::new();
+    bench.now = at(300);
+    let fired = bench.submit("client:a").serial;
+    bench.restart(at(50));
+    assert_eq!(bench.connect("a", 1, &[]), [fired], "it has fired, whatever the clock says now");
+}
+
+#[test]
 fn what_a_person_did_survives() {
     let mut bench = Bench::new();
     for name in ["paused", "resumed", "triggered", "removed", "pruned"] {
