@@ -77,9 +77,9 @@ async fn a_directory_is_opened_as_what_it_is_and_nothing_else() {
         let import = ["store", "import", "lines", "--data", "data"];
         told(&run(home, &[&import[..], &flag].concat()).await, 2, &words);
         run(home, &[&import[..], &["--store", kind.name()]].concat()).await.ok();
-        let stats = run(home, &["store", "stats", "--data", "data"]).await.ok().stdout;
+        let lines = run(home, &["store", "stats", "--data", "data"]).await.ok().stdout;
         assert!(
-            stats.lines().any(|line| line.starts_with("store ") && line.ends_with(kind.name()))
+            lines.lines().any(|line| line.starts_with("store ") && line.ends_with(kind.name()))
         );
         std::fs::remove_dir_all(home.join("data")).unwrap();
     }

@@ -68,7 +68,7 @@ impl OpenRun {
         run.bytes = run.own_bytes();
         let unsaved = Unsaved { run: true, chunks: chunks(&open), ..Unsaved::default() };
         let members = members(&run, &open);
-        Self { members, unsaved, young, ..Self::from_parts(run, open, 0) }
+        Self { young, members, unsaved, ..Self::from_parts(run, open, 0) }
     }
 
     /// It is young no more: its set of open deliveries is to be stored.
@@ -84,7 +84,7 @@ impl OpenRun {
         run.bytes = run.own_bytes() + record.bytes;
         let members = members(&run, &(&record.open | &record.ended));
         let (marks, young) = (record.marks, record.young);
-        Self { marks, members, young, ..Self::from_parts(run, record.open, record.pages) }
+        Self { marks, young, members, ..Self::from_parts(run, record.open, record.pages) }
     }
 
     fn from_parts(run: Run, open: RoaringBitmap, pages: u32) -> Self {

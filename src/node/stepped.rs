@@ -101,7 +101,7 @@ impl Stepped {
         let entropy = Entropy::seeded(seed);
         let Assembled { core, letters, mut handle } =
             assemble(store, Arc::clone(&clock), options, entropy)?;
-        handle.waker = waker.clone();
+        handle.waker.clone_from(waker);
         handle.blocks = true;
         let store = Arc::clone(&handle.store);
         let writer = Writer::open(store.as_ref())?;
