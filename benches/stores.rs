@@ -4,7 +4,12 @@
 //! `cargo bench --bench stores`. Each store of each round has a process of its own, since memory is
 //! the process's; the rounds are interleaved, and the medians are told.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement, run by hand")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a measurement, run by hand; its counts are far below 2^52"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

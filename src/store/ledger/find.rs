@@ -38,7 +38,7 @@ pub fn last(store: &dyn Store) -> Result<Option<store::Entry>, StoreError> {
 }
 
 /// The number of the first event of the first page, among those whose first events are in
-/// `low..end`, that begins at a moment or later; if none does, a number above theirs, `end` at most.
+/// `low..end`, that begins at a moment or later; `end` if none does.
 pub fn begins_from(
     store: &dyn Store,
     moment: Timestamp,
@@ -58,6 +58,6 @@ pub fn begins_from(
     // The number that was found may lie before the page.
     match first_from(store, high)? {
         Some(page) => Ok(head_of(&page)?.0.min(end)),
-        None => Ok(end.min(high)),
+        None => Ok(end),
     }
 }
