@@ -152,9 +152,9 @@ fn main() {
     if let [_, what, kind, path] = &args[..] {
         let kind = kind.parse().unwrap();
         return if what == "update" {
-            update(kind, Path::new(path))
+            update(kind, Path::new(path));
         } else {
-            measure(kind, Path::new(path))
+            measure(kind, Path::new(path));
         };
     }
     let mut figures: BTreeMap<(usize, String), BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
