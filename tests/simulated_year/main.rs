@@ -187,7 +187,10 @@ impl World {
         while self.wall < YEAR_END {
             let moment = self.moment();
             self.go_to(moment);
-            assert_eq!(self.engine.next_deadline(), self.model.next().map(at), "the next deadline");
+            let (next, model) = (self.engine.next_deadline(), self.model.next().map(at));
+            // An earlier one is a look at a connection that was sent something.
+            let looks = next.is_some_and(|next| model.is_none_or(|model| next < model));
+            assert!(next == model || looks, "the next deadline: {next:?}, not {model:?}");
             if self.wall == jobs::LONG_OUTAGE && !self.long_outage {
                 self.outage();
             } else {

@@ -6,7 +6,7 @@
 //! constant memory. Imports the rest of the store.
 //!
 //! The new store is made in a directory below the old one's, and takes its place once it is whole,
-//! see [`swap`].
+//! see `swap`.
 
 pub(super) mod swap;
 
