@@ -11,6 +11,7 @@ use super::core::Engine;
 use super::effect::Effect;
 use super::event::What;
 use super::input::SessionId;
+use super::sessions::Session;
 use super::spread;
 use crate::id::{ClientId, ClientNo, Serial};
 use crate::policy::{DeliveryMode, Retry};
@@ -43,16 +44,35 @@ pub fn retry_at(
 /// When connections and runs want to be looked at for what takes too long.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
-    /// Connections by when they are looked at. What has become of them meanwhile is seen then: one
-    /// that has ended, or is to be looked at at another time, is passed over.
-    accept: BTreeMap<Timestamp, Vec<SessionId>>,
+    accept: BTreeMap<Timestamp, Looks>,
     run: BTreeSet<(Timestamp, Serial)>,
+}
+
+/// Connections that want to be looked at at one time. One that no longer does stays in the list,
+/// so that nothing is searched, and is passed over then; when none is left the time itself goes.
+#[derive(Debug, Default)]
+struct Looks {
+    sessions: Vec<SessionId>,
+    left: usize,
 }
 
 impl Deadlines {
     /// A connection wants to be looked at.
-    pub(super) fn look_at(&mut self, session: SessionId, at: Timestamp) {
-        self.accept.entry(at).or_default().push(session);
+    fn look_at(&mut self, session: SessionId, at: Timestamp) {
+        let looks = self.accept.entry(at).or_default();
+        looks.sessions.push(session);
+        looks.left += 1;
+    }
+
+    /// A connection that was to be looked at then need not be any more.
+    pub(super) fn forget(&mut self, at: Option<Timestamp>) {
+        let Some(at) = at else { return };
+        if let Some(looks) = self.accept.get_mut(&at) {
+            looks.left -= 1;
+            if looks.left == 0 {
+                self.accept.remove(&at);
+            }
+        }
     }
 
     /// The first of all.
@@ -89,7 +109,15 @@ impl Engine {
 
     /// Forgets a delivery of a connection that has ended; tells whether it had been sent.
     pub(super) fn forget_sent(&mut self, session: SessionId, serial: Serial) -> bool {
-        self.sessions.get_mut(&session).is_some_and(|link| link.forget(serial))
+        let sent = self.sessions.get_mut(&session).is_some_and(|link| link.forget(serial));
+        self.unwatch(session);
+        sent
+    }
+
+    /// Does not look at a connection any more whose client has taken all.
+    pub(super) fn unwatch(&mut self, session: SessionId) {
+        let at = self.sessions.get_mut(&session).and_then(Session::unwatch);
+        self.deadlines.forget(at);
     }
 
     /// A client has begun to run a delivery: its time runs from now on. A client that returns
@@ -114,8 +142,8 @@ impl Engine {
         while let Some(first) = self.deadlines.accept.first_entry()
             && *first.key() <= self.now
         {
-            let (at, sessions) = first.remove_entry();
-            for session in sessions {
+            let (at, looks) = first.remove_entry();
+            for session in looks.sessions {
                 self.end_not_taken(session, at);
             }
         }

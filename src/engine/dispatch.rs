@@ -176,6 +176,7 @@ impl Engine {
     /// A connection has ended: what had been sent waits for the client's return.
     pub(super) fn disconnect(&mut self, session: SessionId, reason: String) {
         let Some(link) = self.sessions.remove(&session) else { return };
+        self.deadlines.forget(link.watched);
         self.drain.leave(link.turn);
         let no = link.client;
         for (serial, _) in link.in_flight.iter() {
@@ -207,6 +208,7 @@ impl Engine {
         if link.taken(attempt) {
             let no = link.client;
             self.runs.accept(attempt.serial, no);
+            self.unwatch(session);
         }
     }
 

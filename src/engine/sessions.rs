@@ -27,7 +27,7 @@ pub(super) struct Session {
     pub(super) waiting: Waiting,
     /// Sent.
     pub(super) in_flight: Sent,
-    /// When it is looked at for deliveries that were not taken in time; `None`: there were none.
+    /// When it is looked at for deliveries that were not taken in time; `None` while all are.
     pub(super) watched: Option<Timestamp>,
     /// The last of those that had waited for its return; `None`: all of them have left.
     old: Option<Serial>,
@@ -128,6 +128,11 @@ impl Session {
     pub(super) fn forget(&mut self, serial: Serial) -> bool {
         self.waiting.remove(serial);
         self.in_flight.remove(serial).is_some()
+    }
+
+    /// Whether it is to be looked at though the client has taken all; it is not any longer.
+    pub(super) fn unwatch(&mut self) -> Option<Timestamp> {
+        self.watched.take_if(|_| self.in_flight.iter().all(|(_, sent)| sent.accept_by().is_none()))
     }
 }
 
