@@ -264,7 +264,7 @@ impl World {
     /// The server dies in the middle of a commit: a first part of its batches is durable. Some
     /// commits are made large enough to have several.
     fn crash(&mut self) {
-        let many = if self.random.chance(60) { self.random.below(400) } else { 0 };
+        let many = if self.random.chance(60) { self.random.below(800) } else { 0 };
         for _ in 0..many {
             let id = client_id(self.random.below(CLIENTS));
             if !self.removed.contains(&id) {

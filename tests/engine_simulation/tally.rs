@@ -55,7 +55,7 @@ impl Tally {
         println!("{crashes} crashes, {torn} torn, {displaced} displaced, {sent_again} sent again");
         println!("{} commits cut short; ends: {:?}", self.cut_short, self.ends);
         assert_eq!(self.cut_short, torn, "what was torn is known from the store alone");
-        assert!(crashes > 10 && torn > 2 && displaced > 10 && sent_again > 100, "a calm storm");
+        assert!(crashes > 10 && torn > 5 && displaced > 10 && sent_again > 100, "a calm storm");
         assert!(self.rows > 3, "hardly any firing was missed: {} rows", self.rows);
         let Self { by_calendar, calendar_changes, .. } = *self;
         println!("{by_calendar} runs by calendar, {calendar_changes} changes of it");
