@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use fleetcron::engine::{Apply, NewClient, OUTLOOKS, What};
 use fleetcron::forecast::{ForecastQuery, MAX_LOOKED_AT};
 use fleetcron::history::RunQuery;
 use fleetcron::node::{CallError, Fatal, OUTBOUND, ToSession};
-use fleetcron::store::{Batch, Entry, MemoryStore, Order, Store, StoreError};
+use fleetcron::store::{Batch, Layer, MemoryStore, Store, StoreError};
 use fleetcron::time::{Clock, SystemClock};
 use fleetcron::{
     CatchUp, Handle, JobSpec, Json, Node, Outcome, Proof, Rule, Run, Serial, Submission, Timestamp,
@@ -46,21 +45,12 @@ impl Gated {
     }
 }
 
-impl Store for Gated {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.get(key)
+impl Layer for Gated {
+    fn below(&self) -> &dyn Store {
+        &self.inner
     }
 
-    fn scan(
-        &self,
-        keys: Range<&[u8]>,
-        order: Order,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.inner.scan(keys, order, limit)
-    }
-
-    fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+    fn commit_through(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
         let mut open = self.open.lock().unwrap();
         while !*open {
             open = self.opened.wait(open).unwrap();

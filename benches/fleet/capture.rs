@@ -3,12 +3,11 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read as _, Write as _};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use fleetcron::store::{Batch, Entry, Op, Order, Store, StoreError};
+use fleetcron::store::{Batch, Layer, Op, Store, StoreError};
 
 use super::server::directory;
 use super::stores;
@@ -36,33 +35,16 @@ impl Capturing {
     }
 }
 
-impl Store for Capturing {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(key)
+impl Layer for Capturing {
+    fn below(&self) -> &dyn Store {
+        self.store.as_ref()
     }
 
-    fn scan(
-        &self,
-        keys: Range<&[u8]>,
-        order: Order,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.store.scan(keys, order, limit)
-    }
-
-    fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+    fn commit_through(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
         if let Some(commits) = self.commits.lock().unwrap().as_mut() {
             commits.push(batches.clone());
         }
         self.store.commit(batches)
-    }
-
-    fn directory(&self) -> Option<&Path> {
-        self.store.directory()
-    }
-
-    fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {
-        self.store.bytes_on_disk()
     }
 }
 

@@ -1,9 +1,8 @@
 //! A store for tests that notes its commits and stops after so many batches, as a crash would.
 
-use std::ops::Range;
 use std::sync::Mutex;
 
-use super::{Batch, Entry, MemoryStore, Order, Store, StoreError};
+use super::{Batch, Layer, MemoryStore, Store, StoreError};
 
 /// Applies batches one by one until there are no more to spare; then every commit fails.
 pub(crate) struct FaultyStore {
@@ -38,21 +37,12 @@ impl FaultyStore {
     }
 }
 
-impl Store for FaultyStore {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.get(key)
+impl Layer for FaultyStore {
+    fn below(&self) -> &dyn Store {
+        &self.inner
     }
 
-    fn scan(
-        &self,
-        keys: Range<&[u8]>,
-        order: Order,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.inner.scan(keys, order, limit)
-    }
-
-    fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+    fn commit_through(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
         let mut state = self.state.lock().unwrap();
         state.commits.push(batches.iter().map(Vec::len).collect());
         for batch in batches {

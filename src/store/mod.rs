@@ -55,7 +55,7 @@ pub use error::StoreError;
 pub use format::{FORMAT, is_known, prepare};
 pub use left::AsOpened;
 pub use memory::MemoryStore;
-pub use place::{CACHE_BYTES, OnStep, Step, StoreOptions, kind_at, look_at, open_at};
+pub use place::{CACHE_BYTES, DiskOptions, OnStep, Step, StoreOptions, kind_at, look_at, open_at};
 pub use stats::{KindStats, StoreStats, stats};
 pub use tee::{Capture, MAX_SPOOL, Tee, TeeError};
 pub use walk::{Walk, walk};
@@ -137,6 +137,46 @@ pub trait Store: Send + Sync + 'static {
     /// The bytes that it takes on disk. Default: none, or it cannot tell.
     fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {
         Ok(None)
+    }
+}
+
+/// A store that does what the one below it does, but for its commits.
+pub trait Layer: Send + Sync + 'static {
+    /// The store below.
+    fn below(&self) -> &dyn Store;
+
+    /// What a commit comes to, see [`Store::commit`].
+    fn commit_through(&self, batches: Vec<Batch>) -> Result<(), StoreError>;
+}
+
+impl<L: Layer> Store for L {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.below().get(key)
+    }
+
+    fn scan(
+        &self,
+        keys: Range<&[u8]>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.below().scan(keys, order, limit)
+    }
+
+    fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        self.commit_through(batches)
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        self.below().directory()
+    }
+
+    fn kind(&self) -> Option<StoreKind> {
+        self.below().kind()
+    }
+
+    fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {
+        self.below().bytes_on_disk()
     }
 }
 

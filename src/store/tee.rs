@@ -8,14 +8,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Seek as _, Write as _};
-use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::backup::ops;
-use super::{Batch, Entry, Op, Order, Store, StoreError, StoreKind};
+use super::{Batch, Layer, Op, Store, StoreError};
 
 /// Bytes that are noted, at most, unless told otherwise: 4 GiB. Beyond it the noting ends.
 pub const MAX_SPOOL: u64 = 4 * 1024 * 1024 * 1024;
@@ -114,21 +113,12 @@ impl std::fmt::Debug for Tee {
     }
 }
 
-impl Store for Tee {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.get(key)
+impl Layer for Tee {
+    fn below(&self) -> &dyn Store {
+        self.inner.as_ref()
     }
 
-    fn scan(
-        &self,
-        keys: Range<&[u8]>,
-        order: Order,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.inner.scan(keys, order, limit)
-    }
-
-    fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+    fn commit_through(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
         let mut held = self.lock();
         let Some(notes) = held.as_mut().filter(|notes| notes.failed.is_none()) else {
             // Held all the same: noting must not begin within a commit.
@@ -146,18 +136,6 @@ impl Store for Tee {
             }
         }
         Ok(())
-    }
-
-    fn directory(&self) -> Option<&Path> {
-        self.inner.directory()
-    }
-
-    fn kind(&self) -> Option<StoreKind> {
-        self.inner.kind()
-    }
-
-    fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {
-        self.inner.bytes_on_disk()
     }
 }
 

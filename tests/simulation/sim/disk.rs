@@ -1,13 +1,12 @@
 //! The server's store and the clients' journals, as far as they are durable.
 
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleetcron::client::journal::Medium;
-use fleetcron::store::{Batch, Entry, MemoryStore, Order, Store, StoreError};
+use fleetcron::store::{Batch, Layer, MemoryStore, Store, StoreError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
@@ -116,21 +115,12 @@ fn comes(countdown: &mut Option<usize>) -> bool {
     }
 }
 
-impl Store for OpenStore {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.durable.get(key)
+impl Layer for OpenStore {
+    fn below(&self) -> &dyn Store {
+        &self.durable
     }
 
-    fn scan(
-        &self,
-        keys: Range<&[u8]>,
-        order: Order,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.durable.scan(keys, order, limit)
-    }
-
-    fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+    fn commit_through(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
         let mut state = lock(&self.state);
         for batch in batches {
             if state.dead {
