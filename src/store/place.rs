@@ -37,6 +37,29 @@ pub enum Step {
 /// Who is told of each step of a commit.
 pub type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
 
+/// How to open a store whose kind is known.
+#[derive(Clone)]
+pub struct DiskOptions {
+    /// The size of its cache in bytes. Default [`CACHE_BYTES`].
+    pub cache_bytes: u64,
+    /// Told of each step of a commit, before the commit returns. Default: nobody.
+    pub on_step: Option<OnStep>,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self { cache_bytes: CACHE_BYTES, on_step: None }
+    }
+}
+
+impl std::fmt::Debug for DiskOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskOptions")
+            .field("cache_bytes", &self.cache_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How to open a store.
 #[derive(Clone)]
 pub struct StoreOptions {
@@ -191,13 +214,10 @@ pub(super) fn open_in(
     options: StoreOptions,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let StoreOptions { cache_bytes, on_step, .. } = options;
+    let options = DiskOptions { cache_bytes, on_step };
     Ok(match kind {
-        StoreKind::Sled => {
-            Arc::new(SledStore::open_in(path, lock, SledOptions { cache_bytes, on_step })?)
-        }
-        StoreKind::Fjall => {
-            Arc::new(FjallStore::open_in(path, lock, FjallOptions { cache_bytes, on_step })?)
-        }
+        StoreKind::Sled => Arc::new(SledStore::open_in(path, lock, options)?),
+        StoreKind::Fjall => Arc::new(FjallStore::open_in(path, lock, options)?),
     })
 }
 
@@ -223,4 +243,71 @@ pub(super) fn take_lock(path: &Path) -> Result<Arc<LockFile>, StoreError> {
         LockError::Io(cause) => StoreError::Unusable { path: path.to_owned(), cause },
     })?;
     Ok(Arc::new(taken))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::store::{Batch, FORMAT, Op, key};
+
+    fn open(path: &Path, kind: StoreKind) -> Result<Arc<dyn Store>, StoreError> {
+        open_at(path, StoreOptions { cache_bytes: 8 << 20, ..Some(kind).into() })
+    }
+
+    fn put(key: &str) -> Batch {
+        vec![Op::Put(key.into(), vec![1])]
+    }
+
+    #[test]
+    fn a_commit_returns_only_after_flush_and_then_sync() {
+        for kind in StoreKind::ALL {
+            let directory = tempfile::tempdir().unwrap();
+            let steps = Arc::new(Mutex::new(Vec::new()));
+            let seen = Arc::clone(&steps);
+            let on_step: OnStep = Arc::new(move |step| seen.lock().unwrap().push(step));
+            let options = StoreOptions { on_step: Some(on_step), ..Some(kind).into() };
+            let store = open_at(directory.path(), options).unwrap();
+            steps.lock().unwrap().clear();
+            store.commit(vec![put("a"), put("b"), put("c")]).unwrap();
+            assert_eq!(
+                *steps.lock().unwrap(),
+                [Step::Applied, Step::Applied, Step::Applied, Step::Flushed, Step::Synced],
+                "{kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_second_to_open_it_is_told_who_has_it() {
+        for kind in StoreKind::ALL {
+            let directory = tempfile::tempdir().unwrap();
+            let first = open(directory.path(), kind).unwrap();
+            let error = open(directory.path(), kind).err().unwrap();
+            let pid = std::process::id();
+            assert!(matches!(error, StoreError::Locked { pid: Some(other), .. } if other == pid));
+            let told = format!("is in use by process {pid}; stop that process");
+            assert!(error.to_string().contains(&told), "{error}");
+            drop(first);
+            open(directory.path(), kind).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_format_is_refused_and_kept() {
+        for kind in StoreKind::ALL {
+            let directory = tempfile::tempdir().unwrap();
+            let store = open(directory.path(), kind).unwrap();
+            let newer = (FORMAT + 1).to_be_bytes().to_vec();
+            store.commit(vec![vec![Op::Put(key::format(), newer)], put("x")]).unwrap();
+            drop(store);
+            for _ in 0..2 {
+                let error = open(directory.path(), kind).err().unwrap();
+                assert!(
+                    matches!(error, StoreError::UnknownFormat { found, known: FORMAT } if found == FORMAT + 1)
+                );
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::fresh::sync_directory;
-use super::place::{CACHE_BYTES, OnStep, Place, Step};
+use super::place::{DiskOptions, OnStep, Place, Step};
 use super::{Batch, Entry, Op, Order, Store, StoreError, StoreKind, prepare};
 use crate::lock_file::{LockFile, patiently};
 
@@ -28,28 +28,8 @@ pub(super) fn is_its_own(name: &str) -> bool {
     matches!(name, DATA_FILE | "conf" | "blobs") || name.starts_with("snap.")
 }
 
-/// How to open a store.
-#[derive(Clone)]
-pub struct SledOptions {
-    /// The size of sled's cache in bytes. Default [`CACHE_BYTES`].
-    pub cache_bytes: u64,
-    /// Told of each step of a commit, before the commit returns. Default: nobody.
-    pub on_step: Option<OnStep>,
-}
-
-impl Default for SledOptions {
-    fn default() -> Self {
-        Self { cache_bytes: CACHE_BYTES, on_step: None }
-    }
-}
-
-impl std::fmt::Debug for SledOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SledOptions")
-            .field("cache_bytes", &self.cache_bytes)
-            .finish_non_exhaustive()
-    }
-}
+/// How to open a store of sled's; the cache is of its tree's nodes.
+pub type SledOptions = DiskOptions;
 
 /// The store on disk.
 pub struct SledStore {
@@ -207,7 +187,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::store::{FORMAT, conformance, key};
+    use crate::store::conformance;
 
     fn open(path: &Path) -> SledStore {
         SledStore::open(path, SledOptions { cache_bytes: 8 << 20, ..SledOptions::default() })
@@ -227,22 +207,6 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_returns_only_after_flush_and_then_sync() {
-        let directory = tempfile::tempdir().unwrap();
-        let steps = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&steps);
-        let on_step = Arc::new(move |step| seen.lock().unwrap().push(step));
-        let options = SledOptions { on_step: Some(on_step), ..SledOptions::default() };
-        let store = SledStore::open(directory.path(), options).unwrap();
-        steps.lock().unwrap().clear();
-        store.commit(vec![put("a"), put("b"), put("c")]).unwrap();
-        assert_eq!(
-            *steps.lock().unwrap(),
-            [Step::Applied, Step::Applied, Step::Applied, Step::Flushed, Step::Synced]
-        );
-    }
-
-    #[test]
     fn after_a_failed_commit_nothing_more_is_written() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path());
@@ -253,19 +217,6 @@ mod tests {
         assert!(error.to_string().starts_with("store syncing to the device failed"), "{error}");
         assert!(matches!(store.commit(vec![put("b")]), Err(StoreError::Stopped)));
         assert_eq!(store.get(b"b").unwrap(), None);
-    }
-
-    #[test]
-    fn the_second_to_open_it_is_told_who_has_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let first = open(directory.path());
-        let error = SledStore::open(directory.path(), SledOptions::default()).unwrap_err();
-        let pid = std::process::id();
-        assert!(matches!(error, StoreError::Locked { pid: Some(other), .. } if other == pid));
-        let told = format!("is in use by process {pid}; stop that process");
-        assert!(error.to_string().contains(&told), "{error}");
-        drop(first);
-        open(directory.path());
     }
 
     #[test]
@@ -307,20 +258,5 @@ mod tests {
         );
         assert!(opened.is_ok(), "{opened:?}");
         assert!(tries > 1, "the lock was not held");
-    }
-
-    #[test]
-    fn an_unknown_format_is_refused_and_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = open(directory.path());
-        let newer = (FORMAT + 1).to_be_bytes().to_vec();
-        store.commit(vec![vec![Op::Put(key::format(), newer)], put("x")]).unwrap();
-        drop(store);
-        for _ in 0..2 {
-            let error = SledStore::open(directory.path(), SledOptions::default()).unwrap_err();
-            assert!(
-                matches!(error, StoreError::UnknownFormat { found, known: FORMAT } if found == FORMAT + 1)
-            );
-        }
     }
 }

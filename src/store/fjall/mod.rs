@@ -37,7 +37,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as 
 
 use self::reach::NoteReach;
 use super::fresh::sync_directory;
-use super::place::{CACHE_BYTES, OnStep, Place, Step};
+use super::place::{CACHE_BYTES, DiskOptions, OnStep, Place, Step};
 use super::{Batch, Entry, Op, Order, Store, StoreError, StoreKind, prepare};
 use crate::lock_file::{LockFile, patiently};
 
@@ -80,29 +80,9 @@ pub(super) fn is_its_own(name: &str) -> bool {
     matches!(name, DIRECTORY | NEW_DIRECTORY)
 }
 
-/// How to open a store.
-#[derive(Clone)]
-pub struct FjallOptions {
-    /// The size of fjall's cache of blocks in bytes. Default [`CACHE_BYTES`]. What was written last
-    /// is in memory beside it, some 50 MiB at most.
-    pub cache_bytes: u64,
-    /// Told of each step of a commit, before the commit returns. Default: nobody.
-    pub on_step: Option<OnStep>,
-}
-
-impl Default for FjallOptions {
-    fn default() -> Self {
-        Self { cache_bytes: CACHE_BYTES, on_step: None }
-    }
-}
-
-impl std::fmt::Debug for FjallOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FjallOptions")
-            .field("cache_bytes", &self.cache_bytes)
-            .finish_non_exhaustive()
-    }
-}
+/// How to open a store of fjall's; the cache is of blocks. What was written last is in memory beside
+/// it, some 50 MiB at most.
+pub type FjallOptions = DiskOptions;
 
 /// The store on disk, as fjall has it.
 pub struct FjallStore {

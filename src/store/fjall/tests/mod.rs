@@ -3,10 +3,9 @@
 mod damage;
 
 use std::fs;
-use std::sync::Mutex;
 
 use super::*;
-use crate::store::{FORMAT, conformance, everything, key, kind_at, walk};
+use crate::store::{conformance, everything, kind_at, walk};
 
 fn open(path: &Path) -> FjallStore {
     FjallStore::open(path, FjallOptions { cache_bytes: 8 << 20, ..FjallOptions::default() })
@@ -27,22 +26,6 @@ fn it_conforms() {
         let directory = tempfile::tempdir().unwrap();
         move || open(directory.path())
     });
-}
-
-#[test]
-fn a_commit_returns_only_after_flush_and_then_sync() {
-    let directory = tempfile::tempdir().unwrap();
-    let steps = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&steps);
-    let on_step: OnStep = Arc::new(move |step| seen.lock().unwrap().push(step));
-    let options = FjallOptions { on_step: Some(on_step), ..FjallOptions::default() };
-    let store = FjallStore::open(directory.path(), options).unwrap();
-    steps.lock().unwrap().clear();
-    store.commit(vec![put("a"), put("b"), put("c")]).unwrap();
-    assert_eq!(
-        *steps.lock().unwrap(),
-        [Step::Applied, Step::Applied, Step::Applied, Step::Flushed, Step::Synced]
-    );
 }
 
 #[test]
@@ -109,19 +92,6 @@ fn it_is_closed_when_it_is_dropped_with_all_that_it_does() {
 }
 
 #[test]
-fn the_second_to_open_it_is_told_who_has_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let first = open(directory.path());
-    let error = FjallStore::open(directory.path(), FjallOptions::default()).unwrap_err();
-    let pid = std::process::id();
-    assert!(matches!(error, StoreError::Locked { pid: Some(other), .. } if other == pid));
-    let told = format!("is in use by process {pid}; stop that process");
-    assert!(error.to_string().contains(&told), "{error}");
-    drop(first);
-    open(directory.path());
-}
-
-#[test]
 fn one_that_was_not_made_to_its_end_is_made_anew() {
     let directory = tempfile::tempdir().unwrap();
     let new = directory.path().join(NEW_DIRECTORY);
@@ -131,19 +101,4 @@ fn one_that_was_not_made_to_its_end_is_made_anew() {
     let store = open(directory.path());
     assert_eq!(all(&store).len(), 2);
     assert!(!new.exists());
-}
-
-#[test]
-fn an_unknown_format_is_refused_and_kept() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    let newer = (FORMAT + 1).to_be_bytes().to_vec();
-    store.commit(vec![vec![Op::Put(key::format(), newer)], put("x")]).unwrap();
-    drop(store);
-    for _ in 0..2 {
-        let error = FjallStore::open(directory.path(), FjallOptions::default()).unwrap_err();
-        assert!(
-            matches!(error, StoreError::UnknownFormat { found, known: FORMAT } if found == FORMAT + 1)
-        );
-    }
 }
