@@ -11,19 +11,12 @@
 //! | `story` | what happens, step by step, and how it comes to rest |
 //! | `model` | what may and must have happened; it knows nothing of the engine |
 
-#![allow(
-    clippy::pedantic,
-    clippy::unchecked_time_subtraction,
-    clippy::unwrap_used,
-    dead_code,
-    reason = "a world of its own for three programs, each of which uses a part; its numbers are small"
-)]
-
 mod clients;
 mod disk;
 mod model;
 mod network;
 mod plan;
+#[expect(clippy::unwrap_used, reason = "the numbers are in range")]
 #[path = "../../common/random.rs"]
 mod random;
 mod server;

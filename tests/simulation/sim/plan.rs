@@ -220,7 +220,7 @@ fn job(random: &mut Random, clients: usize, number: usize) -> JobSpec {
         spec.overlap_scope = OverlapScope::Job;
     }
     if spec.overlap == Overlap::Allow && random.chance(50) {
-        spec.per_client = Some(CommandLimit::try_from(1 + random.below(2) as i64).expect("valid"));
+        spec.per_client = Some(CommandLimit::try_from(random.between(1, 2)).expect("valid"));
     }
     if random.chance(10) {
         spec.spread = Some(seconds(1 + random.below(10)));
@@ -266,7 +266,7 @@ impl Plan {
     pub(super) fn of(seed: u64) -> Self {
         // Seeds that follow each other shall have nothing in common.
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let clients: Vec<ClientPlan> = (0..1 + random.below(4))
+        let clients: Vec<ClientPlan> = (0..=random.below(4))
             .map(|_| ClientPlan {
                 journal: random.chance(60),
                 concurrency: *random.pick(&[1, 2, 8]),

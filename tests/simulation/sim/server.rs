@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::model::Model;
 use super::random::Random;
 use super::world::{World, lock};
 
@@ -287,7 +288,7 @@ impl World {
                 link.server_died(told);
             }
         }
-        self.model(|model| model.server_ended());
+        self.model(Model::server_ended);
         ended.notify_one();
     }
 

@@ -8,6 +8,7 @@ use fleetcron::node::CallError;
 use fleetcron::{RequestError, Serial, TokenHash};
 use tokio::time::{sleep, timeout};
 
+use super::model::Model;
 use super::network::{Cut, Side};
 use super::plan::{self, HALF, Terms, client_id, job_name};
 use super::random::Random;
@@ -184,7 +185,7 @@ impl Story {
     fn apply_many(&mut self) {
         self.world.trace("applies many jobs");
         self.world.see("large applies");
-        self.world.model(|model| model.applies_many());
+        self.world.model(Model::applies_many);
         if self.random.chance(60) {
             let batches = self.random.below(8);
             self.world.fault("machine dies while it writes", format!("after {batches}"));
@@ -195,7 +196,7 @@ impl Story {
             let apply = Apply { jobs: plan::many_jobs(), ..Apply::default() };
             let applied = world.ask(|handle| async move { handle.apply(apply).await });
             if applied.await.is_ok() {
-                world.model(|model| model.applied_many());
+                world.model(Model::applied_many);
             }
         });
     }

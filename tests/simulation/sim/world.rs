@@ -127,7 +127,9 @@ impl World {
         tally.virtual_ms = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
         let trace = std::mem::take(&mut *lock(&self.trace));
         let mut hasher = crc32fast::Hasher::new();
-        trace.iter().for_each(|line| hasher.update(line.as_bytes()));
+        for line in &trace {
+            hasher.update(line.as_bytes());
+        }
         Report {
             seed: self.plan.seed,
             violation: lock(&self.violation).clone(),

@@ -184,7 +184,9 @@ impl Model {
                 must(terms.limit.is_some() && long, "nothing was begun so long ago")
             }
             DeliveryState::TimedOut if reason.starts_with("it ran longer than") => {
-                let ran = |it: &Executed| it.ended.map_or(self.now, |(at, _)| at) - it.begun;
+                let ran = |it: &Executed| {
+                    it.ended.map_or(self.now, |(at, _)| at).saturating_sub(it.begun)
+                };
                 let long = executions
                     .iter()
                     .any(|(_, it)| terms.limit.is_some_and(|limit| ran(it) >= limit) || it.crashed);

@@ -168,13 +168,12 @@ impl Model {
             return Some(known.clone());
         }
         let run = records::run(durable, serial).expect("a store in memory can be read")?;
-        let terms = match &run.job {
-            Some(job) => self.jobs.get(job).cloned(),
-            None => {
-                let params: serde_json::Value = run.command.params.to().unwrap_or_default();
-                let number = params["n"].as_u64();
-                number.and_then(|n| self.submissions.get(&n)).map(|known| known.terms.clone())
-            }
+        let terms = if let Some(job) = &run.job {
+            self.jobs.get(job).cloned()
+        } else {
+            let params: serde_json::Value = run.command.params.to().unwrap_or_default();
+            let number = params["n"].as_u64();
+            number.and_then(|n| self.submissions.get(&n)).map(|known| known.terms.clone())
         };
         let Some(terms) = terms else {
             self.wrong(format!("run {serial} is durable, and nobody asked for it"));

@@ -67,7 +67,8 @@ impl Model {
 
     /// A run is sent for the first time.
     pub(super) fn first_sent(&mut self, serial: Serial, durable: &MemoryStore) {
-        let since_start = self.uptime.last().map_or(Duration::ZERO, |up| self.now - up.from);
+        let since_start =
+            self.uptime.last().map_or(Duration::ZERO, |up| self.now.saturating_sub(up.from));
         let at_hand = self.connections.values().map(|it| it.incarnation).max().unwrap_or(0);
         let broken = self.obligations.iter().find(|obligation| {
             let Obligation { run, earlier, client, connection, incarnation } = **obligation;
