@@ -175,7 +175,7 @@ impl fmt::Display for FaultKinds {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use clap::Parser;
 
     use super::*;
@@ -186,7 +186,8 @@ mod tests {
         args: SoakArgs,
     }
 
-    fn args(line: &str) -> SoakArgs {
+    /// What a command line says.
+    pub(crate) fn args(line: &str) -> SoakArgs {
         Line::try_parse_from(format!("soak {line}").split_whitespace()).unwrap().args
     }
 

@@ -258,18 +258,11 @@ async fn sleep_or(stop: &CancellationToken, time: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
+    use super::super::args::tests::args;
     use super::*;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: SoakArgs,
-    }
-
     fn row(kind: FaultKind, seed: u64) -> Row {
-        Row::new(kind, &Line::parse_from(["soak", "--processes", "3"]).args, seed)
+        Row::new(kind, &args("--processes 3"), seed)
     }
 
     #[test]

@@ -249,20 +249,12 @@ fn merge(into: &mut Value, more: Value) {
 mod tests {
     use std::time::Duration;
 
-    use clap::Parser;
-
+    use super::super::args::tests::args;
     use super::*;
     use crate::schedule::Rule;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: SoakArgs,
-    }
-
     fn plan(line: &str) -> Plan {
-        let line = Line::try_parse_from(format!("soak {line}").split_whitespace()).unwrap();
-        Plan::new(&line.args, "2026-11-26T12:34:56.789Z".parse().unwrap()).unwrap()
+        Plan::new(&args(line), "2026-11-26T12:34:56.789Z".parse().unwrap()).unwrap()
     }
 
     #[test]
