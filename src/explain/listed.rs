@@ -73,9 +73,8 @@ impl Listed {
         if let Some(more) = self.others.iter().nth(PART) {
             read_to = read_to.into_iter().chain([*more]).min();
         }
-        let found: Vec<Serial> = found.into_iter().take(PART).collect();
-        let found: Vec<Serial> =
-            found.into_iter().filter(|serial| read_to.is_none_or(|to| *serial <= to)).collect();
+        let is_read = |serial: &Serial| read_to.is_none_or(|to| *serial <= to);
+        let found: Vec<Serial> = found.into_iter().take_while(is_read).take(PART).collect();
         if let Some(last) = found.last() {
             for (job, keys) in &mut self.lists {
                 keys.start = keys.start.clone().max(key::ended(Some(*job), last.next()));

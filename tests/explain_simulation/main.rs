@@ -16,7 +16,7 @@ use fleetcron::engine::Request;
 use fleetcron::explain::{
     ClientExplainer, ClientQuery, Fate, Firing, Item, JobExplainer, JobQuery, Span, Sums,
 };
-use fleetcron::store::{Op, Order, Store, key, ledger, walk};
+use fleetcron::store::{Op, Order, Store, key, ledger, records, walk};
 use fleetcron::{
     ClientId, DeliveryState, Job, JobId, JobName, MissedRow, Serial, Timestamp, history,
 };
@@ -197,10 +197,8 @@ fn check_forgotten(world: &mut World, tally: &mut Tally) {
     let runs = walk(&world.store, key::all(key::RUN), Order::Up);
     let mut ends: Vec<(Timestamp, Serial)> = runs
         .filter_map(|entry| {
-            let (_, value) = entry.unwrap();
-            // Behind the run may lie its only response.
-            let json = value.split(|byte| *byte == 0).next().unwrap();
-            let run: fleetcron::Run = serde_json::from_slice(json).unwrap();
+            let serial = key::serial_in(&entry.unwrap().0).unwrap();
+            let run = records::run(&world.store, serial).unwrap().unwrap();
             Some((run.ended_at?, run.serial))
         })
         .collect();
