@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
 
 use self::reach::NoteReach;
-use super::fresh::sync_directory;
+use super::fresh::{sync_all, sync_directory};
 use super::place::{CACHE_BYTES, DiskOptions, OnStep, Place, Step};
 use super::{Batch, Entry, Op, Order, Store, StoreError, StoreKind, prepare};
 use crate::lock_file::{LockFile, patiently};
@@ -312,7 +312,7 @@ fn make(path: &Path, files: &Path) -> Result<(), StoreError> {
         db.persist(PersistMode::SyncAll)
     });
     made.map_err(|error| told(path, "making it", error))?;
-    sync_directories(&new)
+    sync_all(&new)
         .and_then(|()| std::fs::rename(&new, files))
         .and_then(|()| sync_directory(path))
         .map_err(failed)
@@ -331,17 +331,6 @@ fn look_over(path: &Path, files: &Path) -> Result<(), StoreError> {
     }
     manifest::look_over(files).map_err(read)?.map_err(damaged)?;
     journal::look_over(files).map_err(read)?.map_err(damaged)
-}
-
-/// Makes the names of everything below a directory durable.
-fn sync_directories(path: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_directories(&entry.path())?;
-        }
-    }
-    sync_directory(path)
 }
 
 /// The bytes that the files below a directory take on disk: a journal is longer than what is in it.

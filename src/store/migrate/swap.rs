@@ -13,7 +13,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::Stage;
-use crate::store::fresh::sync_directory;
+use crate::store::fresh::{sync_all, sync_directory};
 use crate::store::place::LOCK_FILE;
 use crate::store::{StoreError, StoreKind, fjall, sled};
 
@@ -141,17 +141,4 @@ fn is_of(kind: StoreKind, name: &str) -> bool {
         StoreKind::Sled => sled::is_its_own(name),
         StoreKind::Fjall => fjall::is_its_own(name),
     }
-}
-
-/// Makes everything below a directory durable.
-fn sync_all(path: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_all(&entry.path())?;
-        } else {
-            File::open(entry.path())?.sync_all()?;
-        }
-    }
-    sync_directory(path)
 }
