@@ -158,10 +158,10 @@ pub enum Request {
     RunProgress(Serial),
     /// Those of the runs that are open, with counts as they stand.
     OpenRuns(Vec<Serial>),
-    /// The open runs of one job, the newest first, with counts as they stand.
-    OpenRunsOfJob {
-        /// The job, which may be a removed one.
-        job: JobId,
+    /// The open runs of some jobs, the newest first, with counts as they stand.
+    OpenRunsOfJobs {
+        /// The jobs, which may be removed ones.
+        jobs: Vec<JobId>,
         /// Only those above this serial.
         after: Option<Serial>,
         /// Only those below this serial.
@@ -244,7 +244,7 @@ impl Request {
             | Self::Keeping(_)
             | Self::RunProgress(_)
             | Self::OpenRuns(_)
-            | Self::OpenRunsOfJob { .. }
+            | Self::OpenRunsOfJobs { .. }
             | Self::OpenDeliveries(_)
             | Self::Waits(_)
             | Self::GetClient(_)

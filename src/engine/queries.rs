@@ -27,9 +27,11 @@ impl Engine {
                     .map(|open| open.run.clone())
                     .collect(),
             )),
-            Request::OpenRunsOfJob { job, after, before, limit } => {
-                let serials = self.runs.of_job_between(job, after, before).rev();
-                let runs = serials.filter_map(|serial| self.runs.get(serial));
+            Request::OpenRunsOfJobs { jobs, after, before, limit } => {
+                let of_job = |job| self.runs.of_job_between(job, after, before).rev().take(limit);
+                let mut serials: Vec<Serial> = jobs.into_iter().flat_map(of_job).collect();
+                serials.sort_unstable_by(|a, b| b.cmp(a));
+                let runs = serials.into_iter().filter_map(|serial| self.runs.get(serial));
                 Ok(Reply::Runs(runs.take(limit).map(|open| open.run.clone()).collect()))
             }
             Request::OpenDeliveries(serial) => Ok(self.open_deliveries_of(serial)),

@@ -1,6 +1,7 @@
 //! The open runs in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
@@ -427,12 +428,11 @@ impl Runs {
         after: Option<Serial>,
         before: Option<Serial>,
     ) -> impl DoubleEndedIterator<Item = Serial> {
-        let within = move |serial: &&Serial| {
-            after.is_none_or(|after| **serial > after)
-                && before.is_none_or(|before| **serial < before)
-        };
-        let runs = self.by_job.get(&job).into_iter();
-        runs.flat_map(|runs| runs.iter()).filter(within).copied()
+        let first = after.map_or(Bound::Unbounded, |after| Bound::Included(after.next()));
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let is_span = after.zip(before).is_none_or(|(after, before)| after < before);
+        let runs = self.by_job.get(&job).filter(|_| is_span).into_iter();
+        runs.flat_map(move |runs| runs.range((first, end))).copied()
     }
 
     /// All open runs, oldest first.

@@ -86,18 +86,16 @@ impl Handle {
         let limit = query.limit.min(history::MAX_RUNS);
         let RunQuery { after, before, .. } = *query;
         // First those that are open: one that ends meanwhile is in both, and none is left out.
-        let mut found = BTreeMap::new();
-        for job in &jobs {
-            let open = Request::OpenRunsOfJob { job: *job, after, before, limit };
-            match self.call(open).await? {
-                Reply::Runs(runs) => found.extend(runs.into_iter().map(|run| (run.serial, run))),
-                other => return Err(CallError::UnexpectedReply(format!("{other:?}"))),
-            }
-        }
+        let open = Request::OpenRunsOfJobs { jobs: jobs.clone(), after, before, limit };
+        let open = match self.call(open).await? {
+            Reply::Runs(runs) => runs,
+            other => return Err(CallError::UnexpectedReply(format!("{other:?}"))),
+        };
         let query = query.clone();
         let ended = self.read(move |store| history::ended_of_jobs(store, &jobs, &query)).await?;
         let Some(ended) = ended else { return Ok(None) };
-        found.extend(ended.into_iter().map(|run| (run.serial, run)));
+        let all = open.into_iter().chain(ended);
+        let found: BTreeMap<Serial, Run> = all.map(|run| (run.serial, run)).collect();
         Ok(Some(found.into_values().rev().take(limit).collect()))
     }
 
