@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bytes;
+
 /// The file's name in the data directory.
 pub const FILE: &str = "access.toml";
 
@@ -202,14 +204,9 @@ pub fn default_candidates(home: Option<&Path>) -> Vec<PathBuf> {
 
 /// A new random token: 64 hexadecimal digits.
 pub fn new_token() -> io::Result<String> {
-    use fmt::Write as _;
-    let mut bytes = [0; TOKEN_BYTES];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes.iter().fold(String::with_capacity(2 * TOKEN_BYTES), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
+    let mut random = [0; TOKEN_BYTES];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(bytes::hex(&random))
 }
 
 fn missing(server: Option<&str>) -> String {

@@ -1,5 +1,5 @@
 //! Numbers and texts in compact stored forms: varints of seven bits to a byte, the lowest first,
-//! as in Protocol Buffers; texts with their length before them.
+//! as in Protocol Buffers; texts with their length before them. And bytes as digits, for people.
 //!
 //! Promises: reading never panics, whatever the bytes; what was written comes back. Imports
 //! nothing of fleetcron.
@@ -8,6 +8,16 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Damaged(pub String);
+
+/// Bytes as hexadecimal digits, two to a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
 
 /// Appends a number.
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {

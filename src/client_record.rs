@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::bytes;
 use crate::command_limit::CommandLimit;
 use crate::id::{ClientId, ClientNo, GroupName};
 use crate::label::{Facts, LabelKey, Labels};
@@ -55,12 +56,7 @@ impl fmt::Debug for TokenHash {
 
 impl From<TokenHash> for String {
     fn from(hash: TokenHash) -> Self {
-        use fmt::Write as _;
-        hash.0.iter().fold(Self::with_capacity(64), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        bytes::hex(&hash.0)
     }
 }
 

@@ -3,13 +3,14 @@
 //! Promises: a key is always valid; a fingerprint is the same for the same content on every
 //! machine. Imports identifiers and times.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bytes;
 use crate::id::Serial;
 use crate::run::Run;
 use crate::time::Timestamp;
@@ -112,12 +113,7 @@ pub struct Fingerprint(pub [u8; 32]);
 
 impl From<Fingerprint> for String {
     fn from(fingerprint: Fingerprint) -> Self {
-        let mut text = Self::with_capacity(64);
-        for byte in fingerprint.0 {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        bytes::hex(&fingerprint.0)
     }
 }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::path::resolve_below;
+use crate::bytes;
 
 /// How large one artefact may be, in bytes, when its command does not say otherwise.
 pub const DEFAULT_ARTEFACT_LIMIT: usize = 64 * 1024;
@@ -52,7 +53,7 @@ impl Artefact {
         };
         let content = STANDARD.decode(text).map_err(|error| format!("its base64: {error}"))?;
         match &self.sha256 {
-            Some(sum) if *sum != hex(&content) => Err(format!("its SHA-256 is not {sum}")),
+            Some(sum) if *sum != digest(&content) => Err(format!("its SHA-256 is not {sum}")),
             _ => Ok(content),
         }
     }
@@ -61,7 +62,7 @@ impl Artefact {
         Self {
             name,
             size: Some(content.len() as u64),
-            sha256: Some(hex(content)),
+            sha256: Some(digest(content)),
             base64: Some(STANDARD.encode(content)),
             omitted: None,
         }
@@ -72,14 +73,8 @@ impl Artefact {
     }
 }
 
-fn hex(content: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for byte in Sha256::digest(content) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+fn digest(content: &[u8]) -> String {
+    bytes::hex(&Sha256::digest(content))
 }
 
 /// The file's name in a declared path, which is relative and goes down only; the error says what

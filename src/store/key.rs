@@ -63,6 +63,7 @@ mod replay;
 
 use std::ops::Range;
 
+use crate::bytes;
 use crate::id::{CalendarName, ClientId, ClientNo, JobId, JobName, Serial};
 use crate::idempotency::RepeatKey;
 use crate::time::Timestamp;
@@ -369,17 +370,10 @@ pub fn staged_in(key: &[u8]) -> Option<(bool, &[u8])> {
 /// A key for people: its letter, then the rest in hexadecimal digits.
 #[must_use]
 pub fn show(key: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(2 * key.len());
-    if let Some((kind, rest)) = key.split_first() {
-        text.push(char::from(*kind));
-        text.push(':');
-        for byte in rest {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
+    match key.split_first() {
+        Some((kind, rest)) => format!("{}:{}", char::from(*kind), bytes::hex(rest)),
+        None => String::new(),
     }
-    text
 }
 
 fn of(kind: u8, fields: &[&[u8]]) -> Vec<u8> {

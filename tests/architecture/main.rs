@@ -29,7 +29,7 @@ const TABLE: &[(&str, &str)] = &[
     ("reenact", "domain engine recording store history"),
     ("explain", "domain engine store history"),
     ("node", "domain engine explain recording store history"),
-    ("access", ""),
+    ("access", "domain"),
     ("agent", "domain"),
     ("job_files", "domain"),
     ("handlers", "domain"),

@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::fresh::Fresh;
 use super::place::{Place, StoreOptions};
 use super::{Batch, MAX_OPS, Op, Order, Store, StoreError, StoreKind, everything, format, walk};
+use crate::bytes;
 
 /// Bytes of keys and values that are made durable at once, about.
 const COMMIT_BYTES: usize = 8 * 1024 * 1024;
@@ -209,8 +210,7 @@ impl Summing {
 
     fn finish(self) -> Sum {
         let Self { records, bytes, hash } = self;
-        let digest = hash.finalize();
-        let digest = digest.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        let digest = bytes::hex(&hash.finalize());
         Sum { records, bytes, digest }
     }
 }
