@@ -2,7 +2,7 @@
 //! the same machine needs neither flag nor environment.
 //!
 //! Promises: the file is never readable by others, not even for a moment, and never half written.
-//! Imports nothing of fleetcron.
+//! Imports `bytes`.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
