@@ -14,7 +14,7 @@ use fleetcron::SeededBug;
 use sim::{ONCE_WRONG, Report, play, play_all};
 
 /// Seeds within which each bug is found, and that are right without one.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 2_000;
 
 /// How much of a problem a row shows.
 const SHOWN: usize = 110;

@@ -125,3 +125,19 @@ fn a_spread_above_a_day_is_refused() {
     let error = bench.ask(Request::Apply(apply)).unwrap_err().to_string();
     assert_eq!(error, "job \"tick\": spread is longer than one day, the most");
 }
+
+#[test]
+fn who_has_it_does_not_get_it_again_when_the_clock_was_set_back() {
+    let mut bench = fleet();
+    let mut spec = every("tick", "group:many", 60);
+    spec.spread = Some(Duration::from_secs(30));
+    bench.apply(spec);
+    assert_eq!(starts(&mut bench, at(60), at(119)).len(), 100);
+    let serial = bench.state("tick").last_serial.unwrap();
+    bench.restart(at(50));
+    assert_eq!(bench.connect("s0", 1_000, &[serial]), [], "it says that it has it");
+    assert_eq!(bench.connect("s1", 1_001, &[]), [], "its moment is still to come, again");
+    let again = starts(&mut bench, at(60), at(119));
+    let sessions: Vec<SessionId> = again.into_iter().map(|(session, _)| session).collect();
+    assert_eq!(sessions, [SessionId(1_001)]);
+}
