@@ -28,6 +28,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// The longest that connections stall or are slow.
 const LONGEST_STALL: Duration = Duration::from_secs(15);
 
+/// Answers that are lost at once, at most.
+const MOST_LOST: u32 = 5;
+
 /// The longest that a piece of bytes is held when connections are slow, in milliseconds.
 const SLOWEST: u64 = 400;
 
@@ -55,6 +58,8 @@ enum Fault {
     Cut(Line, u8),
     /// So many per cent of the connections carry nothing any more, and are not closed.
     Silence(Line, u8),
+    /// So many of the next answers of the server are lost, each with its connection.
+    Lose(Line, u32),
     /// Nothing passes for a time.
     Stall(Line, Duration),
     /// All that passes is late for a time.
@@ -115,12 +120,13 @@ impl Row {
     }
 
     fn disconnect(&mut self) -> Fault {
-        let line = if self.random.u8(0..3) == 0 { Line::Http } else { Line::Clients };
+        let line = if self.random.u8(0..5) < 2 { Line::Http } else { Line::Clients };
         let share = self.random.u8(10..=100);
-        match self.random.u8(0..4) {
+        match self.random.u8(0..5) {
             0 => Fault::Cut(line, share),
             1 => Fault::Silence(line, share),
-            2 => Fault::Stall(line, self.lasting(LONGEST_STALL)),
+            2 => Fault::Lose(line, self.random.u32(1..=MOST_LOST)),
+            3 => Fault::Stall(line, self.lasting(LONGEST_STALL)),
             _ => {
                 let late = Duration::from_millis(self.random.u64(20..=SLOWEST));
                 Fault::Slow(line, late, self.lasting(LONGEST_STALL))
@@ -150,6 +156,9 @@ impl Fault {
             Self::Cut(line, share) => format!("{share} % of {} are cut", line.name()),
             Self::Silence(line, share) => {
                 format!("{share} % of {} go silent, half open", line.name())
+            }
+            Self::Lose(line, answers) => {
+                format!("the next {answers} answers over {} are lost", line.name())
             }
             Self::Stall(line, time) => format!("{} stall for {}", line.name(), seconds(time)),
             Self::Slow(line, late, time) => {
@@ -233,6 +242,7 @@ async fn injected(
         Fault::Silence(line, share) => {
             line.proxy(world).silence(|| random.u8(0..100) < share);
         }
+        Fault::Lose(line, answers) => line.proxy(world).lose(answers),
         Fault::Stall(line, time) => {
             line.proxy(world).set(Weather { stalled: true, ..Weather::default() });
             lasting(time).await;
@@ -287,7 +297,9 @@ mod tests {
         let forms: Vec<Fault> = (0..100).map(|_| disconnect.next().1).collect();
         let has = |is: fn(&Fault) -> bool| forms.iter().any(is);
         assert!(has(|it| matches!(it, Fault::Cut(..))) && has(|it| matches!(it, Fault::Slow(..))));
-        assert!(has(|it| matches!(it, Fault::Silence(..))));
+        assert!(
+            has(|it| matches!(it, Fault::Silence(..))) && has(|it| matches!(it, Fault::Lose(..)))
+        );
         assert!(has(|it| matches!(it, Fault::Stall(..))));
     }
 

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub(super) struct Proxy {
 #[derive(Debug, Default)]
 struct Shared {
     connections: Mutex<Connections>,
+    /// So many of the next pieces that come from the server are lost, each with its connection.
+    lose: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -99,9 +102,16 @@ impl Proxy {
         self.each(choose, |connection| connection.silent.cancel())
     }
 
-    /// Ends all that was injected: nothing stalls, and what is silent is cut.
+    /// So many of the next answers are lost: what comes from the server ends the connection instead
+    /// of passing, so that the other side does not know whether it was heard.
+    pub(super) fn lose(&self, answers: u32) {
+        self.shared.lose.store(answers, Ordering::Relaxed);
+    }
+
+    /// Ends all that was injected: nothing stalls or is lost, and what is silent is cut.
     pub(super) fn heal(&self) {
         self.set(Weather::default());
+        self.lose(0);
         for connection in self.shared.connections().open.values() {
             if connection.silent.is_cancelled() {
                 connection.cut.cancel();
@@ -150,7 +160,7 @@ async fn accept(
                 number
             };
             // Either side may end, or the server not be there: the other sees that as its end.
-            let _ = carry(near, server, &connection, weather).await;
+            let _ = carry(near, server, &shared, &connection, weather).await;
             shared.connections().open.remove(&number);
         });
     }
@@ -163,6 +173,7 @@ async fn ended(server: &mut watch::Receiver<Option<SocketAddr>>) {
 async fn carry(
     near: TcpStream,
     server: Option<SocketAddr>,
+    shared: &Shared,
     connection: &Connection,
     weather: watch::Receiver<Weather>,
 ) -> std::io::Result<()> {
@@ -172,8 +183,8 @@ async fn carry(
     far.set_nodelay(true)?;
     let (near_read, near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
-    let there = pass(near_read, far_write, connection, weather.clone());
-    let back = pass(far_read, near_write, connection, weather);
+    let there = pass(near_read, far_write, None, connection, weather.clone());
+    let back = pass(far_read, near_write, Some(&shared.lose), connection, weather);
     let both = async {
         // Half of a connection is none to either end; unless it is silent: then neither end hears
         // that the other has gone.
@@ -190,6 +201,7 @@ async fn carry(
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
+    lose: Option<&AtomicU32>,
     connection: &Connection,
     mut weather: watch::Receiver<Weather>,
 ) -> std::io::Result<()> {
@@ -201,6 +213,13 @@ async fn pass(
                 return Ok(());
             }
             continue;
+        }
+        let less = |left: u32| left.checked_sub(1);
+        let is_lost = |lose: &AtomicU32| {
+            lose.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+        };
+        if length > 0 && lose.is_some_and(is_lost) {
+            return Ok(());
         }
         // An error says that the proxy's owner is gone: then nothing is held.
         let now = weather.wait_for(|weather| !weather.stalled).await.map(|now| *now);
@@ -267,6 +286,15 @@ mod tests {
         proxy.heal();
         stream.read_exact(&mut back).await.unwrap();
         assert_eq!(&back, b"held");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_lost_ends_its_connection_and_no_other() {
+        let (proxy, mut stream) = pair().await;
+        proxy.lose(1);
+        assert!(echo(&mut stream, b"lost").await.is_err());
+        let mut other = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(echo(&mut other, b"other").await.unwrap(), b"other");
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use crate::remote::{Remote, RemoteError};
 use crate::time::{Clock as _, SystemClock};
 
 /// How long an answer may take before the submit is made again.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// The pause before a submit is made again.
 const PAUSE: Duration = Duration::from_millis(200);
