@@ -39,7 +39,7 @@ fn every_bug_is_found() {
     assert!(!bugs.is_empty(), "there is no bug named {wanted:?}: {:?}", SeededBug::ALL);
     println!("{:<26} {:>5} {:>7} {}", "BUG", "SEEDS", "TIME", "WHAT WAS FOUND FIRST");
     let mut missed = Vec::new();
-    let mut faded = Vec::new();
+    let mut faded: Vec<u64> = Vec::new();
     for bug in bugs {
         let begun = Instant::now();
         SeededBug::put_in(Some(bug));
@@ -52,7 +52,7 @@ fn every_bug_is_found() {
             missed.push(bug);
         }
         let once = ONCE_WRONG.iter().filter(|(_, of, _)| format!("{bug:?}") == *of);
-        faded.extend(once.filter(|(seed, ..)| play(*seed).violation.is_none()));
+        faded.extend(once.map(|(seed, ..)| seed).filter(|seed| play(**seed).violation.is_none()));
     }
     SeededBug::put_in(None);
     assert!(missed.is_empty(), "not found within {SEEDS} seeds: {missed:?}");

@@ -38,6 +38,7 @@ use world::{World, lock};
 pub(crate) const ONCE_WRONG: &[(u64, &str, &str)] = &[
     (34, "CancelledAndRun", "a command that was cancelled while it was written down was run"),
     (193, "FiredAheadNotSent", "after a restart by an earlier clock, open runs were not sent"),
+    (1573, "WaveSentAgain", "after a restart by an earlier clock, a spread run was sent twice"),
     (1_573, "WaveSentAgain", "after a restart by an earlier clock, a spread run was sent twice"),
 ];
 
