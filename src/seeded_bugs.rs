@@ -70,9 +70,9 @@ mod chosen {
         HeldNotRebuilt,
         /// After a restart, what has fired by a clock that was ahead waits for its moment.
         FiredAheadNotSent,
-        /// After a restart, a spread run is sent again to those who have it, when a clock that was
-        /// set back comes to its moment a second time.
-        WaveSentAgain,
+        /// After a restart, what comes to its moment a second time, or was held, is sent again to
+        /// those who have it.
+        OfferedAgain,
         /// After a restart, an attempt that had failed counts twice.
         RetryCountedTwice,
         /// After a restart, serials begin anew.

@@ -47,8 +47,13 @@ impl Session {
         }
     }
 
-    /// Takes note of a delivery; tells whether it is to be sent at once. Otherwise it waits.
+    /// Takes note of a delivery; tells whether it is to be sent at once. Otherwise it waits, or
+    /// the client has it: it returned with what the server, started again, means to send when its
+    /// moment comes a second time by a clock that was set back, or when it is no longer held.
     pub(super) fn offer(&mut self, class: Priority, serial: Serial) -> bool {
+        if self.in_flight.contains(serial) && !bug!(OfferedAgain) {
+            return false;
+        }
         let at_once = self.waiting.is_empty()
             && self.old.is_none_or(|old| old < serial)
             && self.has_room_for(class);

@@ -88,21 +88,9 @@ impl Engine {
             }
             let clients = self.rollouts.come(serial, clients);
             if let Some(run) = self.runs.get(serial) {
-                let mut here = &(&clients & &run.open) & self.registry.connected();
-                if !bug!(WaveSentAgain) {
-                    here = here.iter().filter(|no| !self.has_been_sent(serial, *no)).collect();
-                }
+                let here = &(&clients & &run.open) & self.registry.connected();
                 self.deliver_to(serial, &here);
             }
         }
-    }
-
-    /// Whether a connected client has been sent a delivery already, or has returned with it: a
-    /// clock that was set back brings a moment twice.
-    fn has_been_sent(&self, serial: Serial, no: u32) -> bool {
-        let session = self.registry.get(ClientNo(no)).and_then(|client| client.session);
-        session
-            .and_then(|session| self.sessions.get(&session))
-            .is_some_and(|link| link.in_flight.contains(serial))
     }
 }

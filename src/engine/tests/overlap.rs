@@ -173,6 +173,23 @@ fn a_held_run_is_held_over_a_restart_until_the_clients_have_spoken() {
 }
 
 #[test]
+fn a_client_that_has_what_is_held_after_a_restart_does_not_get_it_again() {
+    let (mut bench, first) = busy(Overlap::Queue, OverlapScope::Job);
+    bench.disconnect(1);
+    bench.disconnect(2);
+    bench.wait_until(at(20));
+    let second = bench.runs_put()[0].serial;
+    assert_eq!(bench.connect("a", 3, &[first]), [second], "the first stood in nobody's way");
+    bench.call(Request::PauseJob(Pause::new("tick".parse().unwrap())));
+    bench.restart(at(21));
+    assert_eq!(bench.connect("a", 4, &[first, second]), []);
+    assert_eq!(bench.connect("b", 5, &[first]), [], "the second is held");
+    bench.succeed(4, first);
+    bench.succeed(5, first);
+    assert_eq!(bench.sent(), [second], "to b alone");
+}
+
+#[test]
 fn a_client_that_returns_with_what_has_ended_is_asked_to_stop_it() {
     let mut bench = Bench::new();
     bench.connect("a", 1, &[]);

@@ -38,8 +38,8 @@ use world::{World, lock};
 pub(crate) const ONCE_WRONG: &[(u64, &str, &str)] = &[
     (34, "CancelledAndRun", "a command that was cancelled while it was written down was run"),
     (193, "FiredAheadNotSent", "after a restart by an earlier clock, open runs were not sent"),
-    (1573, "WaveSentAgain", "after a restart by an earlier clock, a spread run was sent twice"),
-    (1_573, "WaveSentAgain", "after a restart by an earlier clock, a spread run was sent twice"),
+    (1_573, "OfferedAgain", "after a restart by an earlier clock, a spread run was sent twice"),
+    (2_269, "OfferedAgain", "after a restart, what was held was sent to a client that had it"),
 ];
 
 /// How a seed went.
