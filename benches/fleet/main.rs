@@ -48,6 +48,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use options::{Options, Part};
 
+/// As in the program, so that a node inside this process is measured as the server is.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A benchmark: its name, and what makes one repeat of it.
 struct Benchmark {
     name: &'static str,
