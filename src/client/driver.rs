@@ -210,8 +210,9 @@ impl Driver {
         self.max_running.map_or(self.concurrency, |limit| self.concurrency.min(limit.count()))
     }
 
-    /// Begins what waits, as far as the limit allows.
-    pub(super) fn begin_ready(&mut self) {
+    /// Begins what waits, as far as the limit allows; tells whether there was any.
+    pub(super) fn begin_ready(&mut self) -> bool {
+        let mut any = false;
         while let Some((command, cancel)) = self.intake.start(self.most_running()) {
             let serial = command.serial;
             let cx = Context {
@@ -239,7 +240,9 @@ impl Driver {
                     self.jobs.spawn(async move { (serial, pen.around(command, running).await) })
                 }
             };
+            any = true;
         }
+        any
     }
 
     /// The server has recorded a response.

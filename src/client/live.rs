@@ -262,14 +262,27 @@ impl Driver {
         }
         loop {
             if live.drain.is_none() {
-                self.begin_ready();
+                let begun = self.begin_ready();
                 self.tell_begun(live)?;
+                if begun {
+                    self.answer_at_once(live).await?;
+                }
             } else if self.intake.is_settled() && !live.writer.is_dirty() {
                 return Ok(Ended::Stopped);
             }
             if let Some(ended) = self.step(live).await? {
                 return Ok(ended);
             }
+        }
+    }
+
+    /// Lets commands that have just begun run: those that end at once are answered in the write
+    /// that says that they were taken.
+    async fn answer_at_once(&mut self, live: &mut Live) -> Result<(), WireError> {
+        tokio::task::yield_now().await;
+        match self.jobs.try_join_next() {
+            Some(done) => self.on_done(done, live),
+            None => Ok(()),
         }
     }
 
