@@ -101,7 +101,7 @@ impl Engine {
         record.groups.extend(change.add.iter().cloned());
         check_groups(record.groups.len())?;
         if record.groups == client.record.groups {
-            return Ok(Reply::Client(self.registry.view(client)));
+            return Ok(Reply::Client(Box::new(self.registry.view(client))));
         }
         let before = Arc::clone(&client.record);
         self.notify_client(Some(&before), &record, "grouped");
@@ -113,7 +113,7 @@ impl Engine {
         let client = self.client(&change.id)?;
         let max_running = change.max_running;
         if client.record.max_running == max_running {
-            return Ok(Reply::Client(self.registry.view(client)));
+            return Ok(Reply::Client(Box::new(self.registry.view(client))));
         }
         let before = Arc::clone(&client.record);
         let record = ClientRecord { max_running, ..before.as_ref().clone() };

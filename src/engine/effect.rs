@@ -140,7 +140,7 @@ pub enum Reply {
     /// What deliveries wait for at that moment; `None`: one is not open.
     Waits(Timestamp, Vec<Option<Wait>>),
     /// One client.
-    Client(ClientView),
+    Client(Box<ClientView>),
     /// Clients.
     Clients(Vec<ClientView>),
     /// Counts of everything.

@@ -106,7 +106,7 @@ impl Engine {
             .changed(&change.set, &change.remove)
             .map_err(|error| RequestError::Limit(format!("client {}: {error}", change.id)))?;
         if labels == record.labels {
-            return Ok(Reply::Client(self.registry.view(client)));
+            return Ok(Reply::Client(Box::new(self.registry.view(client))));
         }
         let before = Arc::clone(&client.record);
         let record = ClientRecord { labels, ..before.as_ref().clone() };

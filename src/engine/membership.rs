@@ -28,7 +28,7 @@ impl Engine {
     ) -> Result<Reply, RequestError> {
         let id = record.id.clone();
         self.change_client(record, ungrouped);
-        Ok(Reply::Client(self.registry.view(self.client(&id)?)))
+        Ok(Reply::Client(Box::new(self.registry.view(self.client(&id)?))))
     }
 
     /// Stores a client as it is now, and what that means for the open runs, as one unit.

@@ -36,7 +36,9 @@ impl Engine {
             }
             Request::OpenDeliveries(serial) => Ok(self.open_deliveries_of(serial)),
             Request::Waits(deliveries) => Ok(self.waits(&deliveries)),
-            Request::GetClient(id) => Ok(Reply::Client(self.registry.view(self.client(&id)?))),
+            Request::GetClient(id) => {
+                Ok(Reply::Client(Box::new(self.registry.view(self.client(&id)?))))
+            }
             Request::RunProgress(serial) => {
                 Ok(Reply::Progress(self.progress(serial).map(Box::new)))
             }

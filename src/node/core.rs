@@ -115,23 +115,26 @@ impl Core {
         let input = match letter {
             Letter::Call { actor, request, answer } => {
                 let call = self.caller(Caller { answer, link: None });
-                Input::Call { call, actor, request, entropy: self.entropy.next() }
+                Input::Call { call, actor, request: *request, entropy: self.entropy.next() }
             }
             Letter::Connect { session, link, answer } => {
                 let Link { client, proof, taken, outbound } = link;
                 let call = self.caller(Caller { answer, link: Some((session, outbound)) });
                 Input::Connect { call, session, client, proof, taken }
             }
-            Letter::Session(input) => {
-                if let Input::Disconnect { session, .. } = &input {
+            Letter::Accepted { session, attempt } => Input::Accepted { session, attempt },
+            Letter::Started { session, attempt } => Input::Started { session, attempt },
+            Letter::Responded { session, attempt, outcome } => {
+                if bug!(AckBeforeCommit) {
+                    self.send(now, session, ToSession::Ack(attempt));
+                }
+                Input::Responded { session, attempt, outcome }
+            }
+            Letter::Input(input) => {
+                if let Input::Disconnect { session, .. } = &*input {
                     self.outbound.remove(session);
                 }
-                if let (true, Input::Responded { session, attempt, .. }) =
-                    (bug!(AckBeforeCommit), &input)
-                {
-                    self.send(now, *session, ToSession::Ack(*attempt));
-                }
-                input
+                *input
             }
             Letter::Live { session, attempt, answer } => {
                 let client = self.engine.in_flight(session, attempt);

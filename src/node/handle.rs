@@ -193,7 +193,7 @@ impl Handle {
 
     /// Defines a client, or revives a removed one.
     pub async fn add_client(&self, client: NewClient) -> Result<ClientView, CallError> {
-        expect_reply!(self.call(Request::AddClient(client)).await?, Reply::Client(view) => view)
+        expect_reply!(self.call(Request::AddClient(client)).await?, Reply::Client(view) => *view)
     }
 
     /// Removes a client; its queued deliveries end as `removed`, its connection is ended.
@@ -203,22 +203,22 @@ impl Handle {
 
     /// Puts a client into groups and takes it out of others.
     pub async fn regroup(&self, change: Regroup) -> Result<ClientView, CallError> {
-        expect_reply!(self.call(Request::GroupClient(change)).await?, Reply::Client(view) => view)
+        expect_reply!(self.call(Request::GroupClient(change)).await?, Reply::Client(view) => *view)
     }
 
     /// Sets labels of a client, and takes others away.
     pub async fn label_client(&self, change: Relabel) -> Result<ClientView, CallError> {
-        expect_reply!(self.call(Request::LabelClient(change)).await?, Reply::Client(view) => view)
+        expect_reply!(self.call(Request::LabelClient(change)).await?, Reply::Client(view) => *view)
     }
 
     /// Says how many commands a client may run at once, from its next connection on.
     pub async fn limit_client(&self, limit: ClientLimit) -> Result<ClientView, CallError> {
-        expect_reply!(self.call(Request::LimitClient(limit)).await?, Reply::Client(view) => view)
+        expect_reply!(self.call(Request::LimitClient(limit)).await?, Reply::Client(view) => *view)
     }
 
     /// One client.
     pub async fn client(&self, client: ClientId) -> Result<ClientView, CallError> {
-        expect_reply!(self.call(Request::GetClient(client)).await?, Reply::Client(view) => view)
+        expect_reply!(self.call(Request::GetClient(client)).await?, Reply::Client(view) => *view)
     }
 
     /// Clients in the order of their names; only a group's members if `group` is given.
@@ -254,7 +254,7 @@ impl Handle {
 
     /// Notes in the ledger that an HTTP token was used.
     pub async fn token_used(&self, token: TokenName, from: String) -> Result<(), CallError> {
-        self.send(Letter::Session(Input::TokenUsed { token, from })).await
+        self.send(Letter::Input(Box::new(Input::TokenUsed { token, from }))).await
     }
 
     /// Makes the node look at its clock and its inbox. Only needed after a clock of one's own was
@@ -274,6 +274,7 @@ impl Handle {
 
     pub(super) async fn call(&self, request: Request) -> Result<Reply, CallError> {
         let (answer, answered) = oneshot::channel();
+        let request = Box::new(request);
         self.send(Letter::Call { actor: self.actor.clone(), request, answer }).await?;
         answered.await.map_err(|_| CallError::Stopped)?.map_err(CallError::Refused)
     }
@@ -319,12 +320,12 @@ impl Handle {
 
     /// A client has taken a delivery.
     pub async fn accepted(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
-        self.send(Letter::Session(Input::Accepted { session, attempt })).await
+        self.send(Letter::Accepted { session, attempt }).await
     }
 
     /// A client has begun to run a delivery that may run for a limited time.
     pub async fn started(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
-        self.send(Letter::Session(Input::Started { session, attempt })).await
+        self.send(Letter::Started { session, attempt }).await
     }
 
     /// A client has ended a delivery; the acknowledgement comes once it is durable.
@@ -334,13 +335,13 @@ impl Handle {
         attempt: Attempt,
         outcome: Outcome,
     ) -> Result<(), CallError> {
-        self.send(Letter::Session(Input::Responded { session, attempt, outcome })).await
+        self.send(Letter::Responded { session, attempt, outcome }).await
     }
 
     /// A client has said of itself what it is.
     pub async fn told_facts(&self, session: SessionId, facts: Facts) -> Result<(), CallError> {
         let facts = Box::new(facts);
-        self.send(Letter::Session(Input::Facts { session, facts })).await
+        self.send(Letter::Input(Box::new(Input::Facts { session, facts }))).await
     }
 
     /// The place of what is seen of a delivery while it runs; `None`: it is not in flight on this
@@ -357,6 +358,6 @@ impl Handle {
 
     /// A connection has ended.
     pub async fn disconnected(&self, session: SessionId, reason: String) -> Result<(), CallError> {
-        self.send(Letter::Session(Input::Disconnect { session, reason })).await
+        self.send(Letter::Input(Box::new(Input::Disconnect { session, reason }))).await
     }
 }

@@ -9,7 +9,7 @@ use crate::actor::Actor;
 use crate::client_record::Proof;
 use crate::engine::{CloseReason, Dispatch, Input, Reply, Request, RequestError, SessionId};
 use crate::id::{ClientId, Serial};
-use crate::run::Attempt;
+use crate::run::{Attempt, Outcome};
 use crate::store::Batch;
 
 /// Where an answer goes.
@@ -37,12 +37,13 @@ pub(super) struct Link {
     pub(super) outbound: mpsc::Sender<ToSession>,
 }
 
-/// What comes into the node's inbox.
+/// What comes into the node's inbox. Small, since each is moved from queue to queue: what is
+/// large and rare is boxed.
 #[derive(Debug)]
 pub(super) enum Letter {
     Call {
         actor: Actor,
-        request: Request,
+        request: Box<Request>,
         answer: Answer,
     },
     Connect {
@@ -50,7 +51,24 @@ pub(super) enum Letter {
         link: Link,
         answer: Answer,
     },
-    Session(Input),
+    /// A client has taken a delivery.
+    Accepted {
+        session: SessionId,
+        attempt: Attempt,
+    },
+    /// A client has begun to run what it has taken.
+    Started {
+        session: SessionId,
+        attempt: Attempt,
+    },
+    /// A client has ended a delivery.
+    Responded {
+        session: SessionId,
+        attempt: Attempt,
+        outcome: Outcome,
+    },
+    /// What is rarer.
+    Input(Box<Input>),
     /// A connection asks for the place of what is seen of a delivery; nothing changes.
     Live {
         session: SessionId,
@@ -63,4 +81,14 @@ pub(super) enum Letter {
         answer: oneshot::Sender<()>,
     },
     Stop,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_small() {
+        assert!(size_of::<Letter>() <= 112, "{}", size_of::<Letter>());
+    }
 }

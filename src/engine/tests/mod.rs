@@ -209,7 +209,7 @@ impl Bench {
 
     fn client(&mut self, id: &str) -> ClientView {
         match self.call(Request::GetClient(id.parse().unwrap())) {
-            Reply::Client(view) => view,
+            Reply::Client(view) => *view,
             other => panic!("{other:?}"),
         }
     }
