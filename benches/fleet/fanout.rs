@@ -40,6 +40,9 @@ const TARGET_GROWTH: f64 = 256.0;
 /// Bytes of memory for each client of an open command, at most.
 const TARGET_BYTES: f64 = 64.0;
 
+/// In this time jemalloc gives back what was freed.
+const GIVEN_BACK: Duration = Duration::from_secs(12);
+
 const NOW: Timestamp = Timestamp::from_millis(1_780_000_000_000);
 
 /// What the process found; bytes are of memory unless said otherwise.
@@ -170,7 +173,7 @@ pub(crate) fn measure(args: &FanoutArgs) {
         }
         drop((commit, effects));
         if number == 0 {
-            open = memory() - with_store;
+            open = settled(memory) - with_store;
         }
     }
     let commits = store.end();
@@ -189,6 +192,17 @@ pub(crate) fn measure(args: &FanoutArgs) {
         missing,
     };
     println!("{}", serde_json::to_string(&found).unwrap());
+}
+
+/// What a process holds once its allocator has given back what it keeps for a while.
+fn settled(memory: impl Fn() -> f64) -> f64 {
+    let begun = Instant::now();
+    let mut lowest = memory();
+    while begun.elapsed() < GIVEN_BACK {
+        std::thread::sleep(Duration::from_millis(100));
+        lowest = lowest.min(memory());
+    }
+    lowest
 }
 
 fn sent(effects: &[Effect]) -> u64 {

@@ -58,7 +58,7 @@ struct Looks {
 
 impl Deadlines {
     /// A connection wants to be looked at.
-    fn look_at(&mut self, session: SessionId, at: Timestamp) {
+    pub(super) fn look_at(&mut self, session: SessionId, at: Timestamp) {
         let looks = self.accept.entry(at).or_default();
         looks.sessions.push(session);
         looks.left += 1;

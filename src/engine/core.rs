@@ -81,7 +81,7 @@ pub struct Engine {
     pub(super) clock_jumps: u64,
     pub(super) limits: Limits,
     units: Vec<Vec<Change>>,
-    effects: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
     /// Jobs whose standing changed, with the last run that it belongs to.
     standing: BTreeMap<JobId, Option<Serial>>,
     /// Rows of missed firings that are to be stored with their jobs' standing.
@@ -104,7 +104,7 @@ impl Engine {
             jobs: Jobs::default(),
             registry: Registry::default(),
             runs: Runs::new(Young::new(border, last_serial)),
-            sessions: Sessions::new(),
+            sessions: Sessions::default(),
             held: Held::default(),
             waves: Waves::new(),
             rollouts: Rollouts::default(),

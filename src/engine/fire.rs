@@ -5,8 +5,9 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::MAX_OPEN;
+use super::change::Mark;
 use super::core::Engine;
-use super::effect::{Reply, RequestError};
+use super::effect::{Effect, Reply, RequestError};
 use super::event::What;
 use super::jobs::Entry;
 use super::missed::{self, LATE};
@@ -18,6 +19,7 @@ use super::runs::OpenRun;
 use super::spread;
 use crate::id::{ClientNo, JobId, JobName, Serial};
 use crate::job::{Command, Job, JobState, Offline, Overlap, OverlapScope};
+use crate::policy::DeliveryMode;
 use crate::run::{Cause, Counts, DeliveryState, Outcome, Run, Submission};
 use crate::target::Target;
 use crate::time::Timestamp;
@@ -355,19 +357,40 @@ impl Engine {
     }
 
     /// Gives a run's deliveries to connected clients.
+    ///
+    /// There can be a million of them: what is the same for all is looked up once.
     pub(super) fn deliver_to(&mut self, serial: Serial, clients: &RoaringBitmap) {
-        let Some(run) = self.runs.get(serial) else { return };
-        let class = run.run.policy.priority;
+        let Some(run) = self.runs.get_mut(serial) else { return };
+        let policy = run.run.policy;
+        let accept_by = self.now.plus(policy.timeout.accept());
+        let (mut sent, mut waiting) = (RoaringBitmap::new(), Vec::new());
+        let once = policy.delivery == DeliveryMode::AtMostOnce && !bug!(SentMarkForgotten);
         for no in clients {
-            let Some(session) = self.registry.get(ClientNo(no)).and_then(|client| client.session)
-            else {
+            let client = ClientNo(no);
+            let Some(session) = self.registry.get(client).and_then(|known| known.session) else {
                 continue;
             };
-            if self.sessions.get_mut(&session).is_some_and(|link| link.offer(class, serial)) {
-                self.send(session, ClientNo(no), serial);
-            } else {
-                self.pump(session);
+            let Some(link) = self.sessions.get_mut(&session) else { continue };
+            if !link.offer(policy.priority, serial) {
+                waiting.push(session);
+                continue;
             }
+            let dispatch = run.dispatch(client);
+            if let Some(at) = link.sent(serial, dispatch.attempt, accept_by) {
+                self.deadlines.look_at(session, at);
+            }
+            self.effects.push(Effect::Send { session, dispatch });
+            if once {
+                sent.insert(no);
+            }
+        }
+        if !sent.is_empty()
+            && let Some(run) = self.runs.change(serial)
+        {
+            sent.iter().for_each(|no| run.mark(Mark::Sent, ClientNo(no)));
+        }
+        for session in waiting {
+            self.pump(session);
         }
     }
 

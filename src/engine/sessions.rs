@@ -1,6 +1,7 @@
 //! The connections: what each has been sent, and what waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
 use super::SessionId;
@@ -142,4 +143,62 @@ impl Session {
 }
 
 /// Every connection by its number.
-pub(super) type Sessions = BTreeMap<SessionId, Session>;
+///
+/// There can be a million of them, and a command for all looks each up in the order in which they
+/// came: numbers that follow each other lie beside each other, in the table and in the list.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    places: HashMap<SessionId, u32, BuildHasherDefault<ByNumber>>,
+    slots: Vec<Option<Session>>,
+    free: Vec<u32>,
+}
+
+impl Sessions {
+    pub(super) fn get(&self, id: &SessionId) -> Option<&Session> {
+        self.slots.get(*self.places.get(id)? as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, id: &SessionId) -> Option<&mut Session> {
+        self.slots.get_mut(*self.places.get(id)? as usize)?.as_mut()
+    }
+
+    /// Puts a new connection. Its number is a new one.
+    pub(super) fn insert(&mut self, id: SessionId, session: Session) {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            // There are fewer connections than u32 has numbers.
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.places.insert(id, place);
+        self.slots[place as usize] = Some(session);
+    }
+
+    pub(super) fn remove(&mut self, id: &SessionId) -> Option<Session> {
+        let place = self.places.remove(id)?;
+        self.free.push(place);
+        self.slots[place as usize].take()
+    }
+}
+
+/// A hash of numbers that the server gives in order: the low bits, by which the table finds a
+/// place, are the number's own.
+#[derive(Debug, Default)]
+struct ByNumber(u64);
+
+impl Hasher for ByNumber {
+    fn finish(&self) -> u64 {
+        // The table tells neighbours apart by the seven highest bits.
+        let mixed = self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (self.0 & (u64::MAX >> 7)) | (mixed & !(u64::MAX >> 7))
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}

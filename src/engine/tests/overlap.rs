@@ -186,6 +186,7 @@ fn a_client_that_has_what_is_held_after_a_restart_does_not_get_it_again() {
     assert_eq!(bench.connect("b", 5, &[first]), [], "the second is held");
     bench.succeed(4, first);
     bench.succeed(5, first);
+    bench.wait_until(at(52));
     assert_eq!(bench.sent(), [second], "to b alone");
 }
 
