@@ -1,6 +1,8 @@
 //! Whether the same decisions come out.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +10,7 @@ use super::inputs::{Record, Records};
 use super::scratch::Scratch;
 use super::{ReenactError, Source};
 use crate::engine::Engine;
-use crate::recording::Told;
+use crate::recording::{Moment, Told};
 use crate::store::ledger::{self, Item};
 use crate::store::writer::Commit;
 use crate::store::{Entry, Order, Store, StoreError, key};
@@ -59,57 +61,172 @@ pub struct Difference {
 
 /// Decides again on all that is recorded, and compares. `watch` is told how many commits are done,
 /// after each.
+///
+/// A thread of its own writes and compares what was decided, while the engine goes on.
 pub fn verify(source: Source<'_>, watch: &mut dyn FnMut(u64)) -> Result<Verified, ReenactError> {
     let mut records = Records::of(source)?;
-    let mut scratch = Scratch::of(source.base)?;
-    let mut engine = None;
-    let mut verified = Verified::default();
-    while let Some(record) = records.next()? {
-        let last = records.peek()?.is_none_or(|next| next.starts);
-        let commit = decide(&record, &mut scratch, &mut engine, &mut verified)?;
-        let kept = pages_of(source.store, &record)?;
-        let parts: BTreeSet<u32> = kept.iter().map(|page| page.part).collect();
-        // Only the last commit before a start can have been cut short.
-        let most = if last && !parts.is_empty() { parts.len() } else { usize::MAX };
-        let first = scratch.head().next_event;
-        let (decided, all) = scratch.write(&commit, most)?;
-        verified.cut_short += u64::from(most < all);
-        verified.commits += 1;
-        verified.events += scratch.head().next_event - first;
-        compare(&record, kept, &decided, &mut verified)?;
-        watch(verified.commits);
-        if verified.difference.is_some() {
-            break;
+    let scratch = Mutex::new(Scratch::of(source.base)?);
+    thread::scope(|scope| {
+        let (orders, work) = mpsc::sync_channel(AHEAD);
+        let (reports, done) = mpsc::channel();
+        let to_write = &scratch;
+        scope.spawn(move || check_all(source.store, to_write, work, &reports));
+        let mut checks =
+            Checks { orders, done, under_way: 0, verified: Verified::default(), watch };
+        let mut engine = None;
+        while let Some(mut record) = records.next()? {
+            let last = records.peek()?.is_none_or(|next| next.starts);
+            if record.starts {
+                // The engine finds what was written before.
+                checks.settle()?;
+            }
+            let told = told_by(&record);
+            let commit = decide(&mut record, &scratch, &mut engine)?;
+            checks.order(Decided { record, commit, last, told })?;
+            if checks.verified.difference.is_some() {
+                break;
+            }
         }
-    }
-    Ok(verified)
+        checks.settle()?;
+        Ok(checks.verified)
+    })
 }
 
-/// Tells the engine what led to a commit.
-fn decide(
-    record: &Record,
+/// Commits that may be decided and not compared.
+const AHEAD: usize = 4;
+
+/// A commit that was decided again.
+struct Decided {
+    record: Record,
+    commit: Commit,
+    /// Nothing follows it, or a start of the server.
+    last: bool,
+    /// What the engine was told.
+    told: Verified,
+}
+
+/// The comparisons, as seen by who decides.
+struct Checks<'a> {
+    orders: mpsc::SyncSender<Decided>,
+    done: mpsc::Receiver<Result<Verified, StoreError>>,
+    under_way: usize,
+    verified: Verified,
+    watch: &'a mut dyn FnMut(u64),
+}
+
+impl Checks<'_> {
+    fn order(&mut self, decided: Decided) -> Result<(), StoreError> {
+        while let Ok(checked) = self.done.try_recv() {
+            self.take(checked?);
+        }
+        // It has gone when it has found a difference or an error, which is then taken.
+        if self.orders.send(decided).is_ok() {
+            self.under_way += 1;
+        } else {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until everything ordered is compared, or a difference was found.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        while self.under_way > 0
+            && let Ok(checked) = self.done.recv()
+        {
+            self.take(checked?);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, checked: Verified) {
+        self.under_way -= 1;
+        let all = &mut self.verified;
+        all.inputs += checked.inputs;
+        all.starts += checked.starts;
+        all.from = all.from.or(checked.from);
+        all.to = checked.to.or(all.to);
+        all.commits += checked.commits;
+        all.cut_short += checked.cut_short;
+        all.events += checked.events;
+        all.pages += checked.pages;
+        all.pages_missing += checked.pages_missing;
+        all.difference = all.difference.take().or(checked.difference);
+        (self.watch)(all.commits);
+    }
+}
+
+/// Compares one commit after the other, until one differs.
+fn check_all(
+    store: &dyn Store,
+    scratch: &Mutex<Scratch>,
+    work: mpsc::Receiver<Decided>,
+    reports: &mpsc::Sender<Result<Verified, StoreError>>,
+) {
+    for decided in work {
+        let mut scratch = scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let checked = check(store, &mut scratch, &decided);
+        let goes_on = checked.as_ref().is_ok_and(|checked| checked.difference.is_none());
+        if reports.send(checked).is_err() || !goes_on {
+            return;
+        }
+    }
+}
+
+/// Writes one commit and compares it.
+fn check(
+    store: &dyn Store,
     scratch: &mut Scratch,
+    Decided { record, commit, last, told }: &Decided,
+) -> Result<Verified, StoreError> {
+    let kept = pages_of(store, record)?;
+    let parts: BTreeSet<u32> = kept.iter().map(|page| page.part).collect();
+    // Only the last commit before a start can have been cut short.
+    let most = if *last && !parts.is_empty() { parts.len() } else { usize::MAX };
+    let first = scratch.head().next_event;
+    let (decided, all) = scratch.write(commit, most)?;
+    let mut checked = Verified {
+        commits: 1,
+        cut_short: u64::from(most < all),
+        events: scratch.head().next_event - first,
+        ..told.clone()
+    };
+    compare(record.commit, kept, &decided, &mut checked)?;
+    Ok(checked)
+}
+
+/// What the engine is told by a record.
+fn told_by(record: &Record) -> Verified {
+    let starts = record.moments.iter().filter(|it| matches!(it.told, Told::Restored(_)));
+    Verified {
+        inputs: record.moments.len() as u64,
+        starts: starts.count() as u64,
+        from: record.moments.first().map(|moment| moment.at),
+        to: record.moments.last().map(|moment| moment.at),
+        ..Verified::default()
+    }
+}
+
+/// Tells the engine what led to a commit, and takes it out of the record.
+fn decide(
+    record: &mut Record,
+    scratch: &Mutex<Scratch>,
     engine: &mut Option<Engine>,
-    verified: &mut Verified,
 ) -> Result<Commit, ReenactError> {
-    for moment in &record.moments {
-        verified.from.get_or_insert(moment.at);
-        verified.to = Some(moment.at);
-        verified.inputs += 1;
-        match (&moment.told, &mut *engine) {
+    for Moment { at, told } in std::mem::take(&mut record.moments) {
+        match (told, &mut *engine) {
             (Told::Restored(how), engine) => {
-                verified.starts += 1;
-                *engine = Some(scratch.restart(record.commit, how, moment.at)?);
+                let mut scratch = scratch.lock().unwrap_or_else(PoisonError::into_inner);
+                *engine = Some(scratch.restart(record.commit, &how, at)?);
             }
-            (Told::Deadline, Some(engine)) => engine.handle_deadline(moment.at),
-            (Told::Input(input), Some(engine)) => engine.handle(moment.at, input.clone()),
+            (Told::Deadline, Some(engine)) => engine.handle_deadline(at),
+            (Told::Input(input), Some(engine)) => engine.handle(at, input),
             // The first record starts a server.
             (_, None) => return Err(ReenactError::WrongBase { next: record.commit }),
         }
     }
     let decision = engine.as_mut().map(Engine::take).unwrap_or_default();
     let (mut commit, _) = Commit::of(decision);
-    commit.inputs.clone_from(&record.bytes);
+    commit.inputs = std::mem::take(&mut record.bytes);
     Ok(commit)
 }
 
@@ -136,7 +253,7 @@ fn pages_of(store: &dyn Store, record: &Record) -> Result<Vec<Page>, StoreError>
 }
 
 fn compare(
-    record: &Record,
+    commit: u64,
     kept: Vec<Page>,
     decided: &[Entry],
     verified: &mut Verified,
@@ -161,15 +278,10 @@ fn compare(
         "the events are the same; what was written beside them is not: the digests differ"
             .to_owned()
     });
-    let at = record.moments.first().map_or(Timestamp::MIN, |moment| moment.at);
+    let at = verified.from.unwrap_or(Timestamp::MIN);
     let shown = |events: Vec<String>| events.into_iter().take(SHOWN).collect();
-    verified.difference = Some(Difference {
-        commit: record.commit,
-        at,
-        recorded: shown(recorded),
-        decided: shown(decided),
-        note,
-    });
+    verified.difference =
+        Some(Difference { commit, at, recorded: shown(recorded), decided: shown(decided), note });
     Ok(())
 }
 
