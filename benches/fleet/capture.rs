@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read as _, Write as _};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fleetcron::store::{Batch, Layer, Op, Store, StoreError};
@@ -14,13 +14,13 @@ use super::stores;
 
 /// A store that takes down what is committed to it, while it shall.
 pub(crate) struct Capturing {
-    store: Box<dyn Store>,
+    store: Arc<dyn Store>,
     /// The commits so far; `None`: none are taken down.
     commits: Mutex<Option<Vec<Vec<Batch>>>>,
 }
 
 impl Capturing {
-    pub(crate) fn new(store: Box<dyn Store>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self { store, commits: Mutex::new(None) }
     }
 

@@ -75,6 +75,7 @@ const BENCHMARKS: &[Benchmark] = &[
 fn main() -> ExitCode {
     // A wrong option is named on standard error, and the end is 2.
     let options = Options::parse();
+    stores::choose(options.store);
     if let Some(part) = &options.part {
         return in_part(part);
     }

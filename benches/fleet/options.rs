@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use fleetcron::store::StoreKind;
+
 use super::BENCHMARKS;
 
 /// Measure the server and its clients as processes, each beside a baseline.
@@ -30,6 +32,9 @@ pub(crate) struct Options {
     /// End with 1, too, if a target is not met.
     #[arg(long)]
     pub(crate) strict: bool,
+    /// The kind of the store: sled or fjall.
+    #[arg(long, value_name = "KIND", default_value_t, global = true)]
+    pub(crate) store: StoreKind,
     /// Cargo says it to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,

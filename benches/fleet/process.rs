@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use super::stores;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// File descriptors beside the connections.
@@ -22,6 +23,7 @@ impl Part {
     pub(crate) fn start(args: &[&str]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(args)
+            .args(stores::arguments())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

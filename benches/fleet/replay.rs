@@ -2,6 +2,7 @@
 //! of it goes through the engine again, and every write is compared. Beside it the rate at which
 //! the node was told it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleetcron::engine::NewClient;
@@ -61,8 +62,8 @@ pub(crate) fn run(options: &Options) -> Vec<Figure> {
 }
 
 /// A node at work, with clients inside the program; gives how long it took.
-async fn work(store: Box<dyn fleetcron::store::Store>, measured: Duration) -> Duration {
-    let node = Node::start(store.into()).unwrap();
+async fn work(store: Arc<dyn fleetcron::store::Store>, measured: Duration) -> Duration {
+    let node = Node::start(store).unwrap();
     let handle = node.handle();
     let begun = Instant::now();
     let clients = stream::iter(0..CLIENTS);

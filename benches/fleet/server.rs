@@ -48,7 +48,7 @@ impl Server {
             .args(["serve", "--listen", listen, "--http", "127.0.0.1:0", "--log", "json"])
             .arg("--data")
             .arg(&data)
-            .args(stores::SERVE)
+            .args(stores::arguments())
             .args(more)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())

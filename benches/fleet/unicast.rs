@@ -12,7 +12,7 @@ use super::options::{NodeLoad, Note, Options};
 use super::pace::as_float;
 use super::process::processor_seconds;
 use super::report::Figure;
-use super::stores::UNICAST_TARGET;
+use super::stores::unicast_target;
 use super::taken::Executed;
 
 const CLIENTS: usize = 1_000;
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Vec<Figure> {
         figure("commands / bare store", told.rate, "per s")
             .beside(bare.rate)
             .ratio_at_least(TARGET)
-            .at_least(UNICAST_TARGET),
+            .at_least(unicast_target()),
         figure("server processor", told.processor * 1e6 / as_float(told.commands), "us/command"),
         figure("clients processor", clients, "us/command"),
         figure("operations", bare.ops, "per command"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use super::CallError;
@@ -280,7 +281,14 @@ impl Handle {
     }
 
     pub(super) async fn send(&self, letter: Letter) -> Result<(), CallError> {
-        self.inbox.send(letter).await.map_err(|_| CallError::Stopped)?;
+        match self.inbox.try_send(letter) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => return Err(CallError::Stopped),
+            // Boxed as what is rare: each connection has room for what it waits for.
+            Err(TrySendError::Full(letter)) => {
+                Box::pin(self.inbox.send(letter)).await.map_err(|_| CallError::Stopped)?;
+            }
+        }
         self.waker.wake_by_ref();
         Ok(())
     }

@@ -175,14 +175,14 @@ impl<F: Fleet> Inbound<'_, F> {
                     return ControlFlow::Break(invalid("progress", problem));
                 }
                 let seen = Seen::Progress(progress);
-                self.inflow.take(fleet, Attempt { serial, number }, seen).await
+                Box::pin(self.inflow.take(fleet, Attempt { serial, number }, seen)).await
             }
             ClientFrame::Output(OutputFrame { serial, attempt: number, piece }) => {
                 if let Err(problem) = piece.check() {
                     return ControlFlow::Break(invalid("output", problem));
                 }
                 let seen = Seen::Output(piece);
-                self.inflow.take(fleet, Attempt { serial, number }, seen).await
+                Box::pin(self.inflow.take(fleet, Attempt { serial, number }, seen)).await
             }
             ClientFrame::Response(response) => {
                 let attempt = Attempt { serial: response.serial, number: response.attempt };

@@ -7,6 +7,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a simulation fails by a panic that shows the error")]
 
+mod checks;
+mod people;
 #[path = "../common/random.rs"]
 mod random;
 mod replays;
@@ -29,6 +31,7 @@ use fleetcron::{
     Membership, Offline, Outcome, Overlap, OverlapScope, Page, Proof, Replay, ReplayKind,
     ReplayTerms, Rule, Run, RunSelection, Serial, Submission, Target, Timestamp, history,
 };
+use people::{apply, jobs};
 use random::Random;
 use tally::Tally;
 
@@ -202,19 +205,6 @@ impl World {
         }
     }
 
-    /// Notes since when the calendar that is stored closes the day.
-    fn see_calendar(&mut self) {
-        let stored = records::load(&self.store).unwrap().calendars;
-        let Some(record) = stored.first() else { return };
-        let closed = !record.spec.days().weekdays().is_empty();
-        // Several changes may come at one moment; the last of them counts.
-        let now = (record.updated_at, closed);
-        if self.closed.last() != Some(&now) {
-            self.closed.push(now);
-            self.tally.calendar_changes += 1;
-        }
-    }
-
     /// A command arrives at its client, unless the network fails at that moment.
     fn receive(&mut self, session: SessionId, serial: Serial) {
         let Some(id) = self.sessions.get(&session) else { return };
@@ -358,69 +348,6 @@ impl World {
         }
     }
 
-    /// Something that a person asks for.
-    fn change(&mut self) -> Request {
-        let job = self.random.below(jobs().len());
-        let job = jobs().swap_remove(job).name;
-        match self.random.below(24) {
-            0..4 => Request::TriggerJob(job),
-            4 => Request::PauseJob(Pause::new(job)),
-            5 => Request::ResumeJob(job),
-            6 => {
-                let n = self.random.below(self.runs.len().max(1));
-                let serial = self.runs.iter().rev().nth(n / 4);
-                serial.map_or(Request::Status, |serial| Request::CancelRun(*serial))
-            }
-            7 => Request::RemoveJob(job),
-            8 => apply(jobs()),
-            10..13 => Request::PutCalendar(calendar(self.random.chance(50))),
-            13 => Request::RemoveCalendar("closed".parse().unwrap()),
-            14..18 => self.regroup(),
-            18..20 => self.run_again(),
-            20..22 => self.backfill(&job),
-            22 => self.cancel_replay(),
-            _ => {
-                let id = client_id(self.random.below(CLIENTS));
-                if self.removed.contains(&id) { Request::Status } else { Request::RemoveClient(id) }
-            }
-        }
-    }
-
-    /// Puts a client into the group or takes it out.
-    fn regroup(&mut self) -> Request {
-        let id = client_id(self.random.below(CLIENTS));
-        if self.removed.contains(&id) {
-            return Request::Status;
-        }
-        let mut sides = [BTreeSet::new(), BTreeSet::from(["few".parse().unwrap()])];
-        if self.random.chance(25) {
-            sides.reverse();
-        }
-        let [add, remove] = sides;
-        Request::GroupClient(Regroup { id, add, remove })
-    }
-
-    fn submit(&mut self, id: &ClientId) {
-        let target = match self.random.below(4) {
-            3 => "group:few or 30% of not group:few".parse().unwrap(),
-            0 => Target::All,
-            1 => Target::Group("few".parse().unwrap()),
-            _ if self.removed.contains(id) => return,
-            _ => Target::One(id.clone()),
-        };
-        let mut submission = Submission::new(target, "noop".parse().unwrap());
-        if self.random.chance(30) {
-            submission.expires_after = Some(Duration::from_secs(20));
-        }
-        if self.random.chance(10) {
-            submission.offline = Offline::Drop;
-        }
-        if self.random.chance(40) {
-            submission.membership = Membership::Open;
-        }
-        self.call(Request::Submit(submission));
-    }
-
     /// Everybody comes back and answers until nobody has anything left.
     fn settle(&mut self) {
         self.call(apply(Vec::new()));
@@ -443,87 +370,6 @@ impl World {
                 return;
             }
         }
-    }
-
-    fn check(&mut self) {
-        let runs = all_runs(&self.store);
-        assert!(runs.len() > 20, "the storm made only {} runs", runs.len());
-        let stored: BTreeSet<Serial> = runs.iter().map(|run| run.serial).collect();
-        let lost: Vec<_> = self.runs.difference(&stored).collect();
-        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-        for run in &runs {
-            assert!(run.ended_at.is_some(), "run {} has not ended: {:?}", run.serial, run.counts);
-            self.check_calendar(run);
-            let counts = self.check_responses(run);
-            assert_eq!(run.counts, counts, "run {}", run.serial);
-        }
-        tools::is_sound(&self.store);
-        let snapshot = records::load(&self.store).unwrap();
-        assert!(snapshot.open_runs.is_empty());
-        self.check_missed(&snapshot);
-        self.check_replays(&runs);
-    }
-
-    /// What is counted as missed is the sum of the rows, and no row is left out.
-    fn check_missed(&mut self, snapshot: &Snapshot) {
-        for (job, state) in &snapshot.jobs {
-            let query = history::PastQuery { limit: history::MAX_PAST, ..Default::default() };
-            let name = &job.spec.name;
-            let mut rows = history::missed(&self.store, name, Some(job.id), &query).unwrap();
-            // Earlier jobs of the name, removed since, have rows of their own.
-            rows.retain(|row| row.job == job.id);
-            let sum: u64 = rows.iter().map(|row| row.count).sum();
-            let (total, last) =
-                state.missed.as_ref().map_or((0, 0), |missed| (missed.total, missed.row));
-            assert!(last < fleetcron::MISSED_KEPT, "not all rows of {name} are kept");
-            assert_eq!(sum, total, "{name}: {rows:?}");
-            let numbers: Vec<u64> = rows.iter().map(|row| row.no).collect();
-            assert_eq!(numbers, (1..=last).rev().collect::<Vec<_>>(), "{name}");
-            self.tally.rows = self.tally.rows.max(rows.len());
-        }
-    }
-
-    /// What a rule fires by itself, it does on a day that was open by then. What is due at the
-    /// moment of a change is due by the days before it.
-    fn check_calendar(&mut self, run: &Run) {
-        let of_calendar = run.job.as_ref().is_some_and(|job| job.as_str() == "few/calendar");
-        if !of_calendar || run.cause != Cause::Scheduled {
-            return;
-        }
-        let before = self.closed.partition_point(|(at, _)| *at < run.scheduled_at);
-        let closed = before.checked_sub(1).is_some_and(|last| self.closed[last].1);
-        assert!(!closed, "run {} fired on a closed day: {:?}", run.serial, self.closed);
-        self.tally.by_calendar += 1;
-    }
-
-    /// Every delivery of a run has ended once, and says why; counts the ends.
-    fn check_responses(&mut self, run: &Run) -> Counts {
-        let mut counts = Counts { total: run.counts.total, ..Counts::default() };
-        let mut seen = BTreeSet::new();
-        let mut page = 0;
-        loop {
-            let part = history::responses(&self.store, run.serial, page).unwrap();
-            if part.responses.is_empty() {
-                break;
-            }
-            page = part.next_page;
-            for response in part.responses {
-                let state = response.outcome.state;
-                let explained =
-                    state == DeliveryState::Succeeded || response.outcome.reason.is_some();
-                assert!(
-                    explained,
-                    "{} of {} is {state} for no reason",
-                    run.serial, response.client
-                );
-                counts.add(state);
-                *self.tally.ends.entry(state).or_default() += 1;
-                let again = !seen.insert(response.client.clone());
-                assert!(!again, "{} answered twice by {}", run.serial, response.client);
-            }
-        }
-        assert_eq!(seen.len(), run.counts.total as usize, "run {}", run.serial);
-        counts
     }
 }
 
@@ -552,78 +398,6 @@ fn verify(store: &MemoryStore) -> reenact::Verified {
     assert_eq!(verified.difference, None, "{verified:?}");
     assert!(verified.pages > 100 && verified.pages_missing == 0, "{verified:?}");
     verified
-}
-
-fn all_runs(store: &MemoryStore) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    loop {
-        let before = runs.last().map(|run| run.serial);
-        let query = history::RunQuery { before, limit: 1_000, ..Default::default() };
-        let page = history::runs(store, &query).unwrap();
-        if page.is_empty() {
-            return runs;
-        }
-        runs.extend(page);
-    }
-}
-
-fn apply(jobs: Vec<JobSpec>) -> Request {
-    let calendars = vec![calendar(false)];
-    Request::Apply(Apply { jobs, calendars, prune: true, ..Apply::default() })
-}
-
-/// The calendar that one job names: it closes every day, or one that is long over.
-fn calendar(closes: bool) -> Calendar {
-    let name = "closed".parse().unwrap();
-    if closes {
-        // Sunday is left, so that the rule has a future; the simulation is on a Friday.
-        let days = vec!["mon-sat".to_owned()].try_into().unwrap();
-        return Calendar::new(name, None, Vec::new(), Some(days)).unwrap();
-    }
-    Calendar::new(name, None, vec!["2001-01-01".parse().unwrap()], None).unwrap()
-}
-
-fn jobs() -> Vec<JobSpec> {
-    use Offline::{Drop, Latest, Queue};
-    let job = |name: &str, target: Target, seconds: u64, catch_up: CatchUp, offline| {
-        let rule = Rule::every(Duration::from_secs(seconds)).unwrap();
-        let mut spec = JobSpec::new(name.parse().unwrap(), target, "noop".parse().unwrap(), rule);
-        spec.catch_up = catch_up;
-        spec.offline = offline;
-        spec
-    };
-    let few = || Target::Group("few".parse().unwrap());
-    let mut jobs = vec![
-        job("all/latest", Target::All, 7, CatchUp::Latest, Latest),
-        job("few/all", few(), 3, CatchUp::All, Queue),
-        job("few/latest", few(), 5, CatchUp::Latest, Latest),
-        job("few/drop", few(), 5, CatchUp::Skip, Drop),
-    ];
-    let overlaps = [Overlap::Allow, Overlap::Skip, Overlap::Queue, Overlap::Replace];
-    for (spec, overlap) in jobs.iter_mut().zip(overlaps) {
-        spec.overlap = overlap;
-    }
-    let mut by_calendar = job("few/calendar", few(), 2, CatchUp::Latest, Drop);
-    let rule = r#"{"every": "2s", "exclude": {"calendars": ["closed"]}}"#;
-    by_calendar.rule = serde_json::from_str(rule).unwrap();
-    jobs.push(by_calendar);
-    for spec in jobs.iter_mut().step_by(2) {
-        spec.membership = Membership::Open;
-    }
-    jobs[0].spread = Some(Duration::from_secs(3));
-    jobs[2].jitter = Some(Duration::from_secs(2));
-    for (job, rollout) in [
-        (1, r#"{"max_in_flight": 2, "rate": 20}"#),
-        (3, r#"{"waves": [{"share": "30%", "success": "0.01%", "wait": "500ms"}]}"#),
-    ] {
-        jobs[job].rollout = Some(serde_json::from_str(rollout).unwrap());
-    }
-    for (n, overlap) in [Overlap::Skip, Overlap::Queue, Overlap::Replace].into_iter().enumerate() {
-        let mut spec = job(&format!("few/job-{n}"), few(), 4, CatchUp::Latest, Queue);
-        (spec.overlap, spec.overlap_scope) = (overlap, OverlapScope::Job);
-        jobs.push(spec);
-    }
-    jobs
 }
 
 fn run(seed: u64) -> Tally {
