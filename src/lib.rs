@@ -137,6 +137,11 @@ mod delivery_state;
 pub mod engine;
 pub mod explain;
 pub mod forecast;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handlers;
 pub mod history;
 pub mod housekeeping;
