@@ -112,6 +112,7 @@
 //! | [`job_files`], [`job_diff`] | jobs in TOML and JSON files; what an apply would change |
 //! | [`live`] | progress and output of commands that run |
 //! | [`statistics`] | what runs and deliveries come to, by hour and day |
+//! | [`security`] | who is trusted with what, and which test shows it |
 //! | [`size`] | sizes as text |
 //! | [`suggest`] | "did you mean" |
 
@@ -166,6 +167,7 @@ mod replay;
 pub mod rollout;
 mod run;
 pub mod schedule;
+pub mod security;
 pub mod server;
 pub mod size;
 pub mod statistics;

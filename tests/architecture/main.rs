@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "the patterns are constants")]
 
 mod scan;
+mod security;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -21,6 +22,7 @@ const DOMAIN: &str = "actor bucket bytes calendar client_record command_limit de
 const TABLE: &[(&str, &str)] = &[
     ("seeded_bugs", ""),
     ("fuzz", ""),
+    ("security", ""),
     ("domain", ""),
     ("engine", "domain"),
     ("recording", "domain engine fuzz"),
