@@ -121,3 +121,24 @@
 //! | a record that breaks the rules of the layout is found and named by `store check` | `src/store/check/tests.rs` `a_value_that_cannot_be_read_is_named_whatever_its_kind` |
 //! | a backup of which a bit has changed, or that was cut, is not restored | `src/store/backup/tests.rs` `a_bit_that_has_changed_anywhere_is_told_and_nothing_is_restored`, `src/store/backup/tests.rs` `a_file_that_is_cut_short_anywhere_is_told` |
 //! | a journal's damaged record is skipped and told, and never read as another | `src/client/journal/tests/bytes.rs` `a_flipped_bit_costs_its_own_record_and_is_told` |
+//!
+//! # What threads share
+//!
+//! The engine is one thread's, and nothing of it is shared. Around it:
+//!
+//! | what | how it is kept whole | shown by |
+//! | --- | --- | --- |
+//! | the node's inbox, its loop and the store's thread | channels; who has sent something wakes the loop by `unpark`, whose token is kept while nobody waits; the loop looks again after 10 s whatever happens | `tests/node.rs` `many_callers_share_a_commit` |
+//! | commits and their effects | the store's thread has one commit at a time, and effects are released by the loop when its end was told | `tests/node.rs` `nothing_is_answered_before_it_is_durable` |
+//! | what is seen of running commands: the board, a delivery, those who watch | three kinds of locks, taken in that order; counts beside them change under a lock, and are read without one only to save taking it; a watcher is woken by `Notify`, which keeps one wake | `src/node/live/tests.rs` `a_watcher_that_is_behind_is_told_how_much_it_missed_and_others_are_not_held_up` |
+//! | the notes of a backup | one lock, held for the whole of a commit | `src/store/backup/tests.rs` `a_backup_is_the_store_as_of_one_commit` |
+//! | writers of sled and fjall | one lock each, held for a commit; readers take none | `src/store/memory.rs` `it_conforms`, `src/store/fjall/tests/mod.rs` `a_reader_sees_a_batch_as_a_whole` |
+//! | how many clients were sent away, and who tells the log | atomic numbers alone, the only such: each order of steps is gone through by loom | `tests/loom/lib.rs` `each_of_them_is_told_exactly_once` |
+//! | admission, told tokens, parsed cron patterns, the demonstration's clock | one lock each, held for a few steps without a wait | `src/schedule/shared.rs` `the_same_text_is_parsed_once_while_it_is_in_use` |
+//! | a command's frame, encoded once for all its clients | `OnceLock` | `tests/connections/raw.rs` `commands_and_acks_that_are_ready_together_go_together_and_are_encoded_once` |
+//! | requests, streams, connections, forecasts at a time | semaphores; a place is given back when what holds it is dropped | `src/api/stream.rs` `the_permit_is_free_once_the_stream_is_gone` |
+//! | a client's journal and its own task | channels: who asks waits for the answer | `src/client/journal/tests/failures.rs` `commands_that_come_at_once_share_a_flush` |
+//! | whether chores go on | one flag, which only ever goes up | — |
+//!
+//! A model checker for the parts behind locks would check the locks of the standard library and
+//! tokio, which have such checks of their own; their orders are few enough to be read.
