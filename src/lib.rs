@@ -112,6 +112,7 @@
 //! | [`job_files`], [`job_diff`] | jobs in TOML and JSON files; what an apply would change |
 //! | [`live`] | progress and output of commands that run |
 //! | [`statistics`] | what runs and deliveries come to, by hour and day |
+//! | [`security`] | who is trusted with what, and which test shows it |
 //! | [`size`] | sizes as text |
 //! | [`suggest`] | "did you mean" |
 
@@ -137,6 +138,11 @@ mod delivery_state;
 pub mod engine;
 pub mod explain;
 pub mod forecast;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handlers;
 pub mod history;
 pub mod housekeeping;
@@ -161,6 +167,7 @@ mod replay;
 pub mod rollout;
 mod run;
 pub mod schedule;
+pub mod security;
 pub mod server;
 pub mod size;
 pub mod statistics;

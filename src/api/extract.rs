@@ -244,7 +244,7 @@ async fn collect(body: HttpBody, max: usize) -> Result<Vec<u8>, ApiError> {
     Ok(bytes)
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     // Before the fields are looked at: an array would be taken for them in their order, and a
     // number where a word belongs would be called a fault of the JSON.
     let whole = serde_json::from_slice::<&RawValue>(bytes)

@@ -19,13 +19,17 @@ pub(super) async fn next(
 }
 
 pub(super) async fn forecast(api: Api, mut params: Params) -> Result<Json<Forecast>, ApiError> {
-    let query = ForecastQuery {
+    let query = query(&mut params)?;
+    params.finish()?;
+    Ok(Json(api.handle.forecast(query).await?))
+}
+
+pub(super) fn query(params: &mut Params) -> Result<ForecastQuery, ApiError> {
+    Ok(ForecastQuery {
         from: params.take("from")?,
         to: params.take("to")?,
         target: params.take("target")?,
         prefix: params.take("prefix")?,
         limit: params.number("limit", MAX_LISTED)?,
-    };
-    params.finish()?;
-    Ok(Json(api.handle.forecast(query).await?))
+    })
 }

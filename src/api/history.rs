@@ -74,7 +74,11 @@ pub(super) async fn history(api: Api, mut params: Params) -> Result<Response, Ap
     }
 }
 
-fn query(params: &mut Params, is_page: bool, follow: bool) -> Result<EventQuery, ApiError> {
+pub(super) fn query(
+    params: &mut Params,
+    is_page: bool,
+    follow: bool,
+) -> Result<EventQuery, ApiError> {
     let states = params.take_with("states", |text| {
         words(text, end_state).map_err(|problem| bad_param("states", text, &problem.to_string()))
     })?;

@@ -60,6 +60,8 @@ mod error;
 mod explain;
 mod extract;
 mod forecast;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod guard;
 mod history;
 mod jobs;

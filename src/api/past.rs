@@ -29,7 +29,7 @@ impl FromStr for RevisionNo {
     }
 }
 
-fn query(params: &mut Params) -> Result<PastQuery, ApiError> {
+pub(super) fn query(params: &mut Params) -> Result<PastQuery, ApiError> {
     Ok(PastQuery { before: params.take("before")?, limit: params.limit()? })
 }
 

@@ -41,14 +41,18 @@ pub(super) async fn submit(
 }
 
 pub(super) async fn list(api: Api, mut params: Params) -> Result<Json<Vec<Run>>, ApiError> {
-    let query = RunQuery {
+    let query = query(&mut params)?;
+    params.finish()?;
+    Ok(Json(api.handle.runs(query).await?))
+}
+
+pub(super) fn query(params: &mut Params) -> Result<RunQuery, ApiError> {
+    Ok(RunQuery {
         job: params.take("job")?,
         before: params.take("before")?,
         after: params.take("after")?,
         limit: params.limit()?,
-    };
-    params.finish()?;
-    Ok(Json(api.handle.runs(query).await?))
+    })
 }
 
 /// One run; with `wait`, once it has ended or that time has passed.

@@ -39,12 +39,17 @@ pub(super) async fn backup(api: Api, params: Params) -> Result<Response, ApiErro
     Ok(([(CONTENT_TYPE, BACKUP)], Body::from_stream(pieces)).into_response())
 }
 
+pub(super) fn query(params: &mut Params) -> Result<ExportQuery, ApiError> {
+    let (job, from, to) = (params.take("job")?, params.take("from")?, params.take("to")?);
+    Ok(ExportQuery { job, from, to })
+}
+
 /// An export. One that breaks off ends with an error line in place of its trailer.
 pub(super) async fn export(api: Api, mut params: Params) -> Result<Response, ApiError> {
-    let (job, from, to) = (params.take("job")?, params.take("from")?, params.take("to")?);
+    let query = query(&mut params)?;
     params.finish()?;
     let permit = api.waiting()?;
-    let pieces = api.handle.export(ExportQuery { job, from, to }).await?;
+    let pieces = api.handle.export(query).await?;
     let stopping = api.stopping.clone().cancelled_owned();
     let stopped = stream::once(stopping).map(|()| Err(CallError::Stopped));
     // Whichever comes first; after an error nothing follows.

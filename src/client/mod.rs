@@ -49,6 +49,8 @@ use crate::time::Timestamp;
 pub use builder::{Client, ClientBuilder, StartError};
 pub use connector::{Connector, Io};
 pub use handle::{CallError, ClientHandle, End, State};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use journal::fuzz_journal;
 pub use journal::{JournalError, JournalOptions};
 
 /// Commands that a client holds at most: waiting, running, or ended and not acknowledged. A

@@ -27,6 +27,8 @@
 //! Texts and JSON have their length before them. An attempt is a serial and the attempt's number; a
 //! serial is a number among those of this commit so far, counted from 1, or 0 and 16 bytes.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -166,8 +166,9 @@ impl Recorded<'_> {
     }
 }
 
-/// The most bytes of a result, far above what a frame holds.
-const MAX_RESULT: u64 = 1 << 30;
+/// The most bytes of a result: far above what a frame holds, and no more than a few damaged bytes
+/// may ask for.
+const MAX_RESULT: u64 = 64 * 1024 * 1024;
 
 /// A JSON value of some length, in the place of a result.
 fn stand_in(length: u64) -> Result<Json, Damaged> {

@@ -6,11 +6,11 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::tally::Tally;
 use crate::bucket::{Bucket, Rate};
 use crate::id::ClientId;
 
@@ -61,10 +61,8 @@ fn share(client: &ClientId) -> f64 {
 pub(super) struct Gate {
     admission: Mutex<Admission>,
     began: Instant,
-    deferred: AtomicU64,
-    /// Of those, how many the log has been told.
-    told: AtomicU64,
-    telling: AtomicBool,
+    /// Those who were sent away.
+    deferred: Tally,
 }
 
 impl Gate {
@@ -72,9 +70,7 @@ impl Gate {
         Self {
             admission: Mutex::new(Admission::new(rate, Duration::ZERO)),
             began: Instant::now(),
-            deferred: AtomicU64::new(0),
-            told: AtomicU64::new(0),
-            telling: AtomicBool::new(false),
+            deferred: Tally::new(),
         }
     }
 
@@ -84,27 +80,22 @@ impl Gate {
         // Whoever panicked with it has left it whole: each step leaves it so.
         let mut admission =
             self.admission.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        admission.admit(now, client).inspect_err(|_| {
-            self.deferred.fetch_add(1, Ordering::Relaxed);
-        })
+        admission.admit(now, client).inspect_err(|_| self.deferred.add())
     }
 
     /// How many were sent away so far.
     pub(super) fn deferred(&self) -> u64 {
-        self.deferred.load(Ordering::Relaxed)
+        self.deferred.all()
     }
 
     /// Whether the caller is the one to tell the log, with [`Gate::tell`], a second from now.
     pub(super) fn shall_tell(&self) -> bool {
-        !self.telling.swap(true, Ordering::SeqCst)
+        self.deferred.begin()
     }
 
     /// Tells the log how many were sent away since the last time.
     pub(super) fn tell(&self) {
-        // Before the count is read: one that comes between is told now or by another.
-        self.telling.store(false, Ordering::SeqCst);
-        let all = self.deferred.load(Ordering::SeqCst);
-        let connections = all.saturating_sub(self.told.swap(all, Ordering::SeqCst));
+        let connections = self.deferred.take();
         tracing::warn!(connections, "more connect than are let in a second: sent away for a while");
     }
 }

@@ -171,7 +171,7 @@ impl<F: Fleet> ServerBuilder<F> {
         self
     }
 
-    /// The most connections that have said no hello. Default 1,024.
+    /// The most connections that have said no hello. Default 4,096.
     pub fn max_greeting(mut self, most: usize) -> Self {
         self.limits.max_greeting = most.min(Semaphore::MAX_PERMITS);
         self

@@ -23,6 +23,7 @@ mod live;
 mod pump;
 mod session;
 mod shared;
+mod tally;
 
 use std::fmt;
 use std::net::SocketAddr;

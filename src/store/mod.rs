@@ -26,6 +26,8 @@ pub mod exchange;
 mod fjall;
 mod format;
 mod fresh;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod key;
 pub mod kinds;
 pub mod ledger;

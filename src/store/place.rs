@@ -7,7 +7,9 @@
 //! sled keeps its files in the directory itself, fjall in a directory below. Beside them are the
 //! lock file and what other modules keep there.
 
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -221,9 +223,11 @@ pub(super) fn open_in(
     })
 }
 
+/// Makes a directory that only its owner can look into; one that is there stays as it is.
 pub(super) fn create_directory(path: &Path) -> Result<(), StoreError> {
     let existed = path.is_dir();
-    std::fs::create_dir_all(path).map_err(|cause| match cause.kind() {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|cause| match cause.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             StoreError::NotADirectory { path: path.to_owned() }
         }

@@ -183,11 +183,14 @@ impl Capture {
 
     /// Ends the noting, and gives what was committed since it began, in order.
     pub fn finish(self) -> Result<Noted, TeeError> {
-        self.check()?;
+        // At once: what fails after a look, and before they are taken, would be overlooked.
         let notes = self.tee.lock().take();
-        let Some(Notes { file, bytes, path, .. }) = notes else {
+        let Some(Notes { file, bytes, path, failed, .. }) = notes else {
             return Err(TeeError::CommitFailed);
         };
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let read = |cause| TeeError::Spool { action: "read", path: path.clone(), cause };
         let mut file = file.into_inner().map_err(|error| read(error.into_error()))?;
         file.rewind().map_err(read)?;

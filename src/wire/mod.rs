@@ -161,6 +161,8 @@
 
 mod codec;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "the patterns are constants")]
 
 mod scan;
+mod security;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -20,11 +21,13 @@ const DOMAIN: &str = "actor bucket bytes calendar client_record command_limit de
 /// Imports point upwards here: a module may name only those in rows above its own.
 const TABLE: &[(&str, &str)] = &[
     ("seeded_bugs", ""),
+    ("fuzz", ""),
+    ("security", ""),
     ("domain", ""),
     ("engine", "domain"),
-    ("recording", "domain engine"),
+    ("recording", "domain engine fuzz"),
     ("lock_file", ""),
-    ("store", "domain engine lock_file"),
+    ("store", "domain engine lock_file fuzz"),
     ("history", "domain engine store"),
     ("reenact", "domain engine recording store history"),
     ("explain", "domain engine store history"),
@@ -33,12 +36,13 @@ const TABLE: &[(&str, &str)] = &[
     ("agent", "domain"),
     ("job_files", "domain"),
     ("handlers", "domain"),
-    ("wire", "domain"),
-    ("client", "domain handlers lock_file wire"),
+    ("wire", "domain fuzz"),
+    ("client", "domain handlers lock_file wire fuzz"),
     ("server", "domain engine handlers node wire"),
     ("housekeeping", "domain engine store history node"),
-    ("api", "domain access engine explain history node"),
+    ("api", "domain access engine explain history node fuzz"),
     ("remote", "domain api engine explain history node"),
+    ("fuzzing", "domain fuzz history recording store job_files wire client api"),
     (
         "cli",
         "domain engine explain store history node access agent job_files handlers reenact wire client server \

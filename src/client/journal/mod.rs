@@ -34,6 +34,8 @@
 mod book;
 mod disk;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 mod medium;
 mod record;
 #[cfg(test)]
@@ -62,6 +64,8 @@ use files::Files;
 use record::{MAX_RECORD, Taken};
 use writer::{Note, Request, Writer};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzz::journal as fuzz_journal;
 pub use medium::Medium;
 
 /// The most bytes of records that count, unless set otherwise: 64 MiB.

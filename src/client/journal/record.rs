@@ -90,17 +90,21 @@ pub(super) struct Unwritable(pub(super) String);
 /// Adds a record's bytes, and tells how many they are.
 pub(super) fn encode(record: &Record, into: &mut Vec<u8>) -> Result<u64, Unwritable> {
     let json = serde_json::to_vec(record).map_err(|error| Unwritable(error.to_string()))?;
-    let length = u32::try_from(json.len()).ok().filter(|_| json.len() <= MAX_RECORD);
-    let Some(length) = length else {
+    if json.len() > MAX_RECORD {
         let bytes = json.len();
         return Err(Unwritable(format!("it has {bytes} bytes; the most is {MAX_RECORD}")));
-    };
-    let length = length.to_be_bytes();
+    }
+    seal(&json, into);
+    Ok((HEAD + json.len()) as u64)
+}
+
+/// Adds the bytes of a record of this JSON, which has at most [`MAX_RECORD`].
+pub(super) fn seal(json: &[u8], into: &mut Vec<u8>) {
+    let length = u32::try_from(json.len()).unwrap_or(u32::MAX).to_be_bytes();
     into.extend_from_slice(&MARK);
     into.extend_from_slice(&length);
-    into.extend_from_slice(&checksum(length, &json).to_be_bytes());
-    into.extend_from_slice(&json);
-    Ok((HEAD + json.len()) as u64)
+    into.extend_from_slice(&checksum(length, json).to_be_bytes());
+    into.extend_from_slice(json);
 }
 
 fn checksum(length: [u8; 4], json: &[u8]) -> u32 {

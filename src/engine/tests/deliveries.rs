@@ -164,6 +164,32 @@ fn the_run_by_which_serials_go_on_is_not_forgotten() {
 }
 
 #[test]
+fn a_client_answers_for_nobody_else() {
+    let mut bench = Bench::new();
+    bench.connect("a", 1, &[]);
+    bench.connect("b", 2, &[]);
+    let serial = bench.submit("client:a").serial;
+    let attempt = serial.into();
+    for input in [
+        Input::Accepted { session: SessionId(2), attempt },
+        Input::Started { session: SessionId(2), attempt },
+    ] {
+        bench.input(input);
+        assert!(bench.changes.is_empty() && bench.effects.is_empty());
+    }
+    bench.succeed(2, serial);
+    assert!(bench.changes.is_empty() && bench.ends().is_empty(), "{:?}", bench.changes);
+    let [Effect::Ack { session: SessionId(2), .. }] = &bench.effects[..] else {
+        panic!("it can forget it: {:?}", bench.effects)
+    };
+    // Nor does it take another's by saying that it has it.
+    assert_eq!(bench.connect("b", 3, &[serial]), []);
+    assert_eq!(bench.status().deliveries_open, 1);
+    bench.succeed(1, serial);
+    assert_eq!(bench.ends(), [("a".into(), DeliveryState::Succeeded)]);
+}
+
+#[test]
 fn a_removed_clients_token_is_gone() {
     let mut bench = Bench::new();
     bench.call(Request::RemoveClient("a".parse().unwrap()));

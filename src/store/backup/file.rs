@@ -94,11 +94,7 @@ pub(super) struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// Begins a file.
     pub(super) fn begin(mut out: W, now: Timestamp) -> io::Result<Self> {
-        let mut header = MAGIC.to_vec();
-        header.extend_from_slice(&BACKUP_FORM.to_be_bytes());
-        header.extend_from_slice(&FORMAT.to_be_bytes());
-        header.extend_from_slice(&now.millis().to_be_bytes());
-        header.extend_from_slice(&crc32fast::hash(&header).to_be_bytes());
+        let header = header(now);
         out.write_all(&header)?;
         let summary = Summary {
             begun_at: now,
@@ -164,19 +160,36 @@ impl<W: Write> Writer<W> {
         if self.block.len() < least {
             return Ok(());
         }
-        // A block is below the limit, as no operation is above 69 KiB.
-        let length = u32::try_from(self.block.len()).unwrap_or(u32::MAX);
-        let mut head = vec![self.kind as u8];
-        head.extend_from_slice(&self.place.to_be_bytes());
-        head.extend_from_slice(&length.to_be_bytes());
-        head.extend_from_slice(&crc(&head, &self.block).to_be_bytes());
         // In one piece: who streams it sends whole blocks.
-        head.append(&mut self.block);
-        self.out.write_all(&head)?;
-        self.summary.bytes += head.len() as u64;
+        let block = block(self.kind as u8, self.place, &self.block);
+        self.block.clear();
+        self.out.write_all(&block)?;
+        self.summary.bytes += block.len() as u64;
         self.place += 1;
         Ok(())
     }
+}
+
+/// The header of a file that is begun now.
+pub(super) fn header(now: Timestamp) -> Vec<u8> {
+    let mut header = MAGIC.to_vec();
+    header.extend_from_slice(&BACKUP_FORM.to_be_bytes());
+    header.extend_from_slice(&FORMAT.to_be_bytes());
+    header.extend_from_slice(&now.millis().to_be_bytes());
+    header.extend_from_slice(&crc32fast::hash(&header).to_be_bytes());
+    header
+}
+
+/// The bytes of a block.
+pub(super) fn block(kind: u8, place: u64, content: &[u8]) -> Vec<u8> {
+    // A block is below the limit, as no operation is above 69 KiB.
+    let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    let mut block = vec![kind];
+    block.extend_from_slice(&place.to_be_bytes());
+    block.extend_from_slice(&length.to_be_bytes());
+    block.extend_from_slice(&crc(&block, content).to_be_bytes());
+    block.extend_from_slice(content);
+    block
 }
 
 fn crc(head: &[u8], content: &[u8]) -> u32 {

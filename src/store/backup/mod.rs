@@ -10,6 +10,8 @@
 //! the module `file` for the form.
 
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub(super) mod ops;
 
 use std::io::{self, Read, Write};

@@ -27,6 +27,8 @@
 //! store with all that it has is a [`backup`](super::backup).
 
 mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod import;
 mod line;
 mod plan;

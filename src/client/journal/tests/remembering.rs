@@ -8,6 +8,18 @@ use super::*;
 use crate::client::RECENT;
 
 #[tokio::test]
+async fn only_its_owner_can_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().join("journal");
+    let (journal, _) = open(&directory.as_path().into());
+    take(&journal, fail(1)).await.unwrap();
+    journal.close().await;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&directory), mode(&directory.join(files::FILE))), (0o700, 0o600));
+}
+
+#[tokio::test]
 async fn what_was_cut_short_and_what_has_ended_is_remembered() {
     let directory = tempfile::tempdir().unwrap();
     let options = JournalOptions::from(directory.path());
