@@ -120,6 +120,7 @@ async fn the_command_line_itself() {
             (&["demo", "--for", "a while"], 2, &["\"a while\"", "5m"]),
             (&["serve", "--keep", "ever"], 2, &["\"ever\"", "5m"]),
             (&["serve", "--cache", "1"], 2, &["'1'", "16..=65536"]),
+            (&["serve", "--disk-reserve", "1KiB"], 2, &["'1KiB'", "write 8MiB or more"]),
             (&["serve", "--queue-limit", "0"], 2, &["queue of 0 deliveries", "1 to 10000"]),
             (&["serve", "--queue-bytes", "1KiB"], 2, &["queue of 1024 bytes", "48 KiB"]),
             (&["serve", "--queue-bytes", "1MB"], 2, &["'1MB'", "KiB, MiB, GiB or TiB"]),

@@ -7,234 +7,31 @@
 
 mod common;
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-use fleetcron::client::Context;
-use fleetcron::engine::Page;
-use fleetcron::reenact::Verified;
-use fleetcron::remote::Remote;
-use fleetcron::{DeliveryState, JobSpec, Response, Run, Serial};
-use futures_util::TryStreamExt as _;
-use nix::sys::signal::Signal;
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
-use tokio::time::sleep;
-
-use common::fleet::{
-    News, Record, answer, apply, bare, client, connect, ended, job, runs_of, work,
-};
 use common::server::{Place, Server};
-use common::within;
-
-/// What waits for the client that is away must not end, however often the server is killed.
-fn options(store: &str) -> [&str; 4] {
-    ["--queue-limit", "10000", "--store", store]
-}
+use common::survival::{End, survives};
 
 /// How often the server is killed unless told otherwise.
 const KILLS: usize = 5;
-const PRESENT: [&str; 4] = ["c-1", "c-2", "c-3", "c-4"];
-const ALL: usize = PRESENT.len() + 1;
-const PERIOD: Duration = Duration::from_millis(200);
 
-/// What the server has acknowledged.
-#[derive(Default)]
-struct Acknowledged {
-    submitted: Mutex<Vec<Serial>>,
-    answers: Mutex<Vec<Response>>,
-}
+struct Kill;
 
-/// The jobs: one for all, one that takes longer than its period.
-fn jobs() -> Vec<JobSpec> {
-    let every = json!({ "every": "200ms" });
-    vec![
-        job(json!({
-            "name": "tick", "target": "group:crew", "command": "work",
-            "catch_up": "latest", "overlap": "allow", "rule": every,
-        })),
-        job(json!({
-            "name": "slow", "target": "client:c-1", "command": "slow", "overlap": "allow",
-            "rule": every,
-        })),
-    ]
-}
-
-/// A client that stays up; its `slow` takes longer than the period of the job that sends it.
-async fn stays(server: &Server, id: &str, record: &Record) {
-    let noted = record.clone();
-    let builder = client(&server.listen, id, record);
-    let builder = builder.on("slow", move |cx: Context, params: Value| {
-        noted.note(&cx, &params);
-        async move {
-            sleep(PERIOD * 2).await;
-            Ok(answer(&cx))
-        }
-    });
-    connect(builder).await;
-}
-
-/// Submits until the server is gone, and notes what was acknowledged; reads the answers too.
-async fn submit_on(remote: Remote, noted: Arc<Acknowledged>, first: usize) {
-    for number in (first..).step_by(10) {
-        let Ok(run) = remote.submit(work("group:crew", number)).await else { return };
-        noted.submitted.lock().unwrap().push(run.serial);
-        let Ok(answers) = remote.responses(run.serial).try_collect::<Vec<_>>().await else {
-            return;
-        };
-        noted.answers.lock().unwrap().extend(answers);
+impl End for Kill {
+    async fn end(&self, server: &mut Server) {
+        server.process.kill();
     }
 }
 
-/// One life of the server: submissions in flight until `tick` has been seen to fire since this
-/// life began and enough was acknowledged in it; then the kill.
-async fn live_and_die(server: &mut Server, noted: &Arc<Acknowledged>, news: &mut News) {
-    let acknowledged = || noted.submitted.lock().unwrap().len();
-    let before = acknowledged();
-    let mut submitters = JoinSet::new();
-    for first in 0..4 {
-        submitters.spawn(submit_on(server.remote(), Arc::clone(noted), first));
-    }
-    let (mut ticks, mut slow) = (BTreeSet::new(), 0);
-    while ticks.len() < 4 || slow < 2 || acknowledged() < before + 30 {
-        let one = within("a command at a client", news.recv()).await.unwrap();
-        match one.job.as_ref().map(fleetcron::JobName::as_str) {
-            Some("tick") => _ = ticks.insert(one.serial),
-            Some("slow") => slow += 1,
-            _ => {}
-        }
-    }
-    server.process.kill();
-    within("the submitters to notice", submitters.join_all()).await;
-    // What is seen from here on was sent by the next life.
-    while news.try_recv().is_ok() {}
-}
-
-/// What was acknowledged is there.
-async fn all_is_there(remote: &Remote, noted: &Acknowledged) {
-    let jobs = remote.list(Page::first()).await.unwrap();
-    let specs: Vec<_> = jobs.into_iter().map(|view| view.job.spec).collect();
-    let mut wanted = self::jobs();
-    wanted.sort_by(|a, b| a.name.cmp(&b.name));
-    assert_eq!(specs, wanted);
-    let crew = remote.clients(Page::first(), Some("crew".parse().unwrap())).await.unwrap();
-    let ids: Vec<&str> = crew.iter().map(|client| client.id.as_str()).collect();
-    assert_eq!(ids, ["away", "c-1", "c-2", "c-3", "c-4"]);
-
-    let submitted = noted.submitted.lock().unwrap().clone();
-    for serial in &submitted {
-        let run = remote.run(*serial).await.unwrap();
-        assert_eq!(run.counts.total as usize, ALL, "{run:?}");
-        assert!(run.ended_at.is_none(), "the delivery to the client that is away waits: {run:?}");
-    }
-    let away = &crew[0];
-    assert!(away.open >= submitted.len() as u64, "{} waiting for {away:?}", submitted.len());
-    let answers = noted.answers.lock().unwrap().clone();
-    for answer in answers {
-        let kept = remote.response(answer.serial, answer.client.clone()).await.unwrap();
-        assert_eq!(kept, Some(answer));
-    }
-}
-
-/// Each run has reached each client, once in effect, and in order the one that was away.
-fn once_each(record: &Record, runs: &[Run]) {
-    let expected: BTreeSet<Serial> = runs.iter().map(|run| run.serial).collect();
-    for id in PRESENT.iter().chain(&["away"]) {
-        let mut times = HashMap::<Serial, usize>::new();
-        for serial in record.serials(id) {
-            *times.entry(serial).or_default() += 1;
-        }
-        let twice: Vec<_> = times.iter().filter(|(_, count)| **count > 1).collect();
-        assert!(twice.is_empty(), "{id} has run these more than once: {twice:?}");
-        let missing: Vec<_> =
-            expected.iter().filter(|serial| !times.contains_key(serial)).collect();
-        assert!(missing.is_empty(), "{id} has not run {missing:?}");
-    }
-    assert!(record.serials("away").is_sorted(), "serial order");
-}
-
-/// The firings keep to the rule: one phase, none twice.
-fn phase_is_kept(runs: &[Run]) {
-    for pair in runs.windows(2) {
-        let apart = pair[1].scheduled_at.since(pair[0].scheduled_at);
-        assert!(apart >= PERIOD, "{pair:?}");
-        assert_eq!(apart.as_millis() % PERIOD.as_millis(), 0, "{pair:?}");
-    }
+async fn is_killed(store: &str) {
+    let kills = std::env::var("FLEETCRON_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    survives(store, &Place::new(), kills, &Kill).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kills_and_nothing_runs_twice() {
-    survives("sled").await;
+    is_killed("sled").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn and_so_it_does_in_fjall() {
-    survives("fjall").await;
-}
-
-async fn survives(store: &str) {
-    let place = Place::new();
-    let (record, mut news) = Record::new();
-    let noted = Arc::new(Acknowledged::default());
-    let mut server = place.start_with(&options(store)).await;
-    server.define("away", &["crew"]).await;
-    for id in PRESENT {
-        server.define(id, &["crew"]).await;
-        stays(&server, id, &record).await;
-    }
-    apply(&server.remote(), jobs()).await;
-    let kills = std::env::var("FLEETCRON_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
-    for _ in 0..kills {
-        live_and_die(&mut server, &noted, &mut news).await;
-        server = place.start_with(&options(store)).await;
-        all_is_there(&server.remote(), &noted).await;
-    }
-    let remote = server.remote();
-    for job in ["tick", "slow"] {
-        remote.pause(job.parse().unwrap()).await.unwrap();
-    }
-    let (late, record_late) = (bare(&server.listen, "away").concurrency(1), record.clone());
-    connect(late.on("work", move |cx: Context, params: Value| {
-        record_late.note(&cx, &params);
-        async move { Ok(answer(&cx)) }
-    }))
-    .await;
-
-    let ticks = runs_of(&remote, "tick").await;
-    let submitted = noted.submitted.lock().unwrap().clone();
-    let mut runs = Vec::new();
-    for serial in submitted {
-        runs.push(ended(&remote, serial).await);
-    }
-    for run in &ticks {
-        runs.push(ended(&remote, run.serial).await);
-    }
-    for run in &runs {
-        assert_eq!(run.counts.succeeded as usize, ALL, "{run:?}");
-    }
-    once_each(&record, &runs);
-    phase_is_kept(&ticks);
-    let slow = runs_of(&remote, "slow").await;
-    phase_is_kept(&slow);
-    for run in slow {
-        let run = ended(&remote, run.serial).await;
-        let response = remote.response(run.serial, "c-1".parse().unwrap()).await.unwrap().unwrap();
-        assert_eq!(response.outcome.state, DeliveryState::Succeeded, "{response:?}");
-    }
-    let answers = noted.answers.lock().unwrap().len();
-    assert!(answers >= kills, "{answers} answers were read before a kill");
-    comes_out_again(&mut server, kills).await;
-}
-
-/// What the server's lives have recorded is decided on once more.
-async fn comes_out_again(server: &mut Server, kills: usize) {
-    server.process.signal(Signal::SIGTERM);
-    assert_eq!(within("the server's end", server.process.ended()).await, Some(0));
-    let data = server.data.to_str().unwrap();
-    let args = ["verify", "--data", data, "--output", "json"];
-    let ran = common::run(server.home(), &args).await.ok();
-    let verified: Verified = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!((verified.difference, verified.pages_missing), (None, 0), "{}", ran.stdout);
-    assert_eq!(verified.starts, kills as u64 + 1, "{}", ran.stdout);
+    is_killed("fjall").await;
 }

@@ -37,6 +37,10 @@ pub enum ErrorKind {
     Internal,
     /// 503: the node has stopped.
     Stopped,
+    /// 503: the store cannot be written now: it is read-only, or the disk hangs.
+    Unwritable,
+    /// 507: the disk is full, or nearly.
+    Full,
 }
 
 impl ErrorKind {
@@ -57,6 +61,8 @@ impl ErrorKind {
             Self::Limit => "limit",
             Self::Internal => "internal",
             Self::Stopped => "stopped",
+            Self::Unwritable => "unwritable",
+            Self::Full => "full",
         }
     }
 
@@ -74,7 +80,8 @@ impl ErrorKind {
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Limit => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopped | Self::Unwritable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 }
@@ -120,6 +127,8 @@ impl From<CallError> for ApiError {
             CallError::Refused(RequestError::Invalid(_)) => ErrorKind::Invalid,
             CallError::Refused(RequestError::Limit(_)) => ErrorKind::Limit,
             CallError::Stopped => ErrorKind::Stopped,
+            CallError::Hindered(obstacle) if obstacle.is_fullness() => ErrorKind::Full,
+            CallError::Hindered(_) => ErrorKind::Unwritable,
             CallError::Store(_) | CallError::UnexpectedReply(_) => ErrorKind::Internal,
         };
         if kind == ErrorKind::Internal {
@@ -141,6 +150,9 @@ impl IntoResponse for ApiError {
             }
             ErrorKind::Limit | ErrorKind::Stopped => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            ErrorKind::Full | ErrorKind::Unwritable => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
             }
             _ => {}
         }

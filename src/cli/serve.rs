@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +18,17 @@ use crate::bucket::{InvalidRate, Rate};
 use crate::engine::{DRAIN, Limits, MAX_CLIENTS, QUEUE_DELIVERIES, QueueFull};
 use crate::housekeeping::{Chores, Limits as Keeps};
 use crate::label::LabelTrust;
-use crate::node::Options;
+use crate::node::{Handle, Options};
 use crate::server::{ADMISSION, CONNECTIONS};
 use crate::size;
-use crate::store::StoreKind;
+use crate::store::{FLOOR, Obstacle, StoreKind, kind_at, unwritable_at};
 use crate::time::{Clock, SystemClock, duration};
+
+/// The time between two looks whether there is room for a start: no system tells when there is.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a server that stops waits for a disk that cannot be written.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Rates and bursts that make sense.
 const RATES: std::ops::RangeInclusive<i64> = 1..=Rate::MOST as i64;
@@ -49,6 +55,10 @@ pub(super) struct ServeArgs {
     /// The memory that the store may use to cache, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(16..=65_536))]
     cache: u64,
+    /// What is to stay free on the store's disk, 8MiB or more: below it, what would be new is
+    /// refused and what is due waits, while answers are still written.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = disk_reserve)]
+    disk_reserve: u64,
     /// How long ended runs and their responses are kept.
     #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = duration::parse)]
     keep: Duration,
@@ -124,6 +134,12 @@ fn full(text: &str) -> QueueFull {
     if text == "drop-oldest" { QueueFull::DropOldest } else { QueueFull::RefuseNewest }
 }
 
+/// Room that is enough for answers on their way.
+fn disk_reserve(text: &str) -> Result<u64, String> {
+    let bytes = size::parse(text)?;
+    if bytes >= FLOOR { Ok(bytes) } else { Err("write 8MiB or more".to_owned()) }
+}
+
 /// Times between two rounds that make sense.
 fn retention_every(text: &str) -> Result<Duration, String> {
     let every = duration::parse(text)?;
@@ -156,6 +172,7 @@ impl ServeArgs {
             ("http", self.http.to_string()),
             ("allow-unencrypted", self.allow_unencrypted.to_string()),
             ("cache", self.cache.to_string()),
+            ("disk-reserve", size::format(self.disk_reserve)),
             ("keep", duration::format(self.keep)),
             ("keep-runs", self.keep_runs.map_or_else(|| "none".into(), |runs| runs.to_string())),
             ("keep-bytes", self.keep_bytes.map_or_else(|| "none".into(), size::format)),
@@ -204,7 +221,7 @@ impl ServeArgs {
         };
         let retention_every = self.retention_every;
         let chores = Chores { limits: keeps, retention_every, ..Chores::default() };
-        let Self { data, store, listen, http, max_connections, queue, .. } = self;
+        let Self { data, store, listen, http, max_connections, queue, disk_reserve, .. } = self;
         let limits = Limits::default()
             .with_queue(queue.queue_limit, queue.queue_bytes, queue.queue_full)
             .map_err(|error| CliError::Usage(error.to_string()))?;
@@ -216,11 +233,37 @@ impl ServeArgs {
             listen,
             http,
             cache_bytes,
+            reserve: Some(disk_reserve),
             chores,
             options,
             admission,
             max_connections,
         })
+    }
+}
+
+/// Waits until the store that is there can be written: a server that ended instead would be
+/// started again and again.
+async fn room(data: &Path) {
+    let mut told = false;
+    // What cannot be looked at is told when it is opened.
+    while let (Ok(Some(_)), Some(obstacle)) = (kind_at(data), unwritable_at(data, FLOOR)) {
+        if !told {
+            tracing::warn!(%obstacle, "the start waits");
+            told = true;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Waits, once the server stops, until it is plain that it cannot write what it still has. Nobody
+/// was told of that.
+async fn hindered(handle: &Handle) -> Obstacle {
+    loop {
+        tokio::time::sleep(STOP_PATIENCE).await;
+        if let Some(obstacle) = handle.obstacle().filter(|obstacle| !obstacle.leaves_room()) {
+            return obstacle;
+        }
     }
 }
 
@@ -234,6 +277,11 @@ pub(super) async fn execute(args: ServeArgs) -> Done {
     let settings = args.settings()?;
     open_files::allow(settings.max_connections);
     let mut signals = signals::Signals::listen()?;
+    tokio::select! {
+        () = room(&settings.data) => {}
+        () = signals.first() => return Ok(Verdict::Succeeded),
+        () = signals::stdin_ends(), if with_stdin => return Ok(Verdict::Succeeded),
+    }
     let mut service = Service::start_with_clock(&settings, clock).await?;
     tokio::select! {
         () = signals.first() => {}
@@ -241,8 +289,13 @@ pub(super) async fn execute(args: ServeArgs) -> Done {
         error = service.failed() => return Err(error),
     }
     tracing::info!("stopping; a second signal ends at once");
+    let handle = service.handle();
     tokio::select! {
         ended = service.stop() => ended?,
+        obstacle = hindered(&handle) => {
+            let told = format!("ended without what was not yet written: {obstacle}");
+            return Err(CliError::Server(told));
+        }
         () = signals.first() => return Err(CliError::Server("ended by a second signal".into())),
     }
     tracing::info!("stopped");

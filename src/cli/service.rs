@@ -32,6 +32,8 @@ pub(super) struct Settings {
     pub(super) http: SocketAddr,
     /// The memory that the store may use to cache.
     pub(super) cache_bytes: u64,
+    /// What is to stay free on its disk, see [`StoreOptions::reserve`].
+    pub(super) reserve: Option<u64>,
     /// What of the history is kept, and how often it is looked at.
     pub(super) chores: Chores,
     /// What the node trusts and takes in.
@@ -49,6 +51,7 @@ pub(super) struct Service {
     http: JoinHandle<std::io::Result<()>>,
     http_stop: CancellationToken,
     chores: Housekeeping,
+    data: PathBuf,
     /// Where clients connect.
     pub(super) listen: SocketAddr,
     /// The HTTP interface and its token.
@@ -69,6 +72,7 @@ impl Service {
         let how = StoreOptions {
             kind: settings.store,
             cache_bytes: settings.cache_bytes,
+            reserve: settings.reserve,
             ..StoreOptions::default()
         };
         let store = open_at(&settings.data, how).map_err(CliError::store)?;
@@ -100,7 +104,8 @@ impl Service {
             data = %settings.data.display(), store = %kind, %listen, http = %access.server,
             "serving"
         );
-        Ok(Self { node, server, http, http_stop, chores, listen, access })
+        let data = settings.data.clone();
+        Ok(Self { node, server, http, http_stop, chores, data, listen, access })
     }
 
     /// A way to the node.
@@ -112,7 +117,7 @@ impl Service {
     pub(super) async fn failed(&mut self) -> CliError {
         tokio::select! {
             ended = self.node.ended() => match ended {
-                Err(error) => CliError::server(error),
+                Err(error) => CliError::Server(format!("{}: {error}", self.data.display())),
                 Ok(()) => CliError::Server("the node has ended by itself".into()),
             },
             ended = &mut self.http => match ended {

@@ -261,6 +261,26 @@ impl Request {
             _ => false,
         }
     }
+
+    /// Whether it only ends, stops or forgets: no new work comes of it.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        matches!(
+            self,
+            Self::RemoveJob(_)
+                | Self::PauseJob(_)
+                | Self::PauseJobs { .. }
+                | Self::CancelRun(_)
+                | Self::CancelDelivery(..)
+                | Self::CancelJob(_)
+                | Self::CancelReplay(_)
+                | Self::RemoveClient(_)
+                | Self::ForgetRuns(_)
+                | Self::NoteForgotten(_)
+                | Self::ForgetJobs(_)
+                | Self::ForgetReplays(_)
+        )
+    }
 }
 
 /// A set of definitions to bring about.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::{broadcast, oneshot};
 
+use super::CallError;
 use super::entropy::Entropy;
 use super::link::{Answer, Letter, Link, ToSession};
 use super::live::LiveBoard;
@@ -29,6 +30,8 @@ pub(super) struct Core {
     entropy: Entropy,
     last_call: u64,
     callers: HashMap<CallId, Caller>,
+    /// How many of them only ask.
+    asking: usize,
     outbound: HashMap<SessionId, mpsc::Sender<ToSession>>,
     events: broadcast::Sender<Arc<Event>>,
     live: LiveBoard,
@@ -66,6 +69,8 @@ pub(super) struct Beginning {
 struct Caller {
     answer: Answer,
     link: Option<(SessionId, mpsc::Sender<ToSession>)>,
+    /// Whether it only asks.
+    asks: bool,
 }
 
 impl Core {
@@ -86,6 +91,7 @@ impl Core {
             entropy,
             last_call: 0,
             callers: HashMap::new(),
+            asking: 0,
             outbound: HashMap::new(),
             events,
             live,
@@ -114,12 +120,14 @@ impl Core {
     pub(super) fn receive(&mut self, now: Timestamp, letter: Letter) {
         let input = match letter {
             Letter::Call { actor, request, answer } => {
-                let call = self.caller(Caller { answer, link: None });
+                let asks = request.is_question();
+                let call = self.caller(Caller { answer, link: None, asks });
                 Input::Call { call, actor, request: *request, entropy: self.entropy.next() }
             }
             Letter::Connect { session, link, answer } => {
                 let Link { client, proof, taken, outbound } = link;
-                let call = self.caller(Caller { answer, link: Some((session, outbound)) });
+                let call =
+                    self.caller(Caller { answer, link: Some((session, outbound)), asks: false });
                 Input::Connect { call, session, client, proof, taken }
             }
             Letter::Accepted { session, attempt } => Input::Accepted { session, attempt },
@@ -157,6 +165,7 @@ impl Core {
     fn caller(&mut self, caller: Caller) -> CallId {
         self.last_call += 1;
         let call = CallId(self.last_call);
+        self.asking += usize::from(caller.asks);
         self.callers.insert(call, caller);
         call
     }
@@ -194,6 +203,27 @@ impl Core {
         }
         commit.derived = std::mem::take(&mut self.derived);
         (commit, Released { effects, told: std::mem::take(&mut self.told) })
+    }
+
+    /// How many of those who only ask wait for an answer.
+    pub(super) fn asking(&self) -> usize {
+        self.asking
+    }
+
+    /// Gives their answers to those who only ask, before what else is to be let out.
+    pub(super) fn answer_questions(&mut self, now: Timestamp, released: &mut Released) {
+        let mut kept = Vec::new();
+        for effect in std::mem::take(&mut released.effects) {
+            match effect {
+                Effect::Reply { call, answer } if self.asks(call) => self.answer(now, call, answer),
+                other => kept.push(other),
+            }
+        }
+        released.effects = kept;
+    }
+
+    fn asks(&self, call: CallId) -> bool {
+        self.callers.get(&call).is_some_and(|caller| caller.asks)
     }
 
     /// Lets out what a commit has made durable, in order.
@@ -240,8 +270,9 @@ impl Core {
 
     fn answer(&mut self, now: Timestamp, call: CallId, answer: Result<Reply, RequestError>) {
         let Some(caller) = self.callers.remove(&call) else { return };
+        self.asking -= usize::from(caller.asks);
         let connects = answer.is_ok();
-        let heard = caller.answer.send(answer).is_ok();
+        let heard = caller.answer.send(answer.map_err(CallError::Refused)).is_ok();
         let Some((session, outbound)) = caller.link.filter(|_| connects) else { return };
         if heard {
             self.outbound.insert(session, outbound);

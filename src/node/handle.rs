@@ -27,7 +27,7 @@ use crate::job::JobView;
 use crate::label::Facts;
 use crate::pause::{JobSelection, PauseTerms, SelectionChange};
 use crate::run::{Attempt, Outcome, Run, Submission};
-use crate::store::{Batch, Store};
+use crate::store::{Batch, Obstacle, Store};
 
 /// A cheap, cloneable way to a node. Every answer is given after what it tells is durable.
 #[derive(Clone)]
@@ -239,6 +239,13 @@ impl Handle {
         Ok(Status { store: self.store.kind(), ..status })
     }
 
+    /// What keeps the store from taking more, as far as it shows: then what would be new is refused
+    /// with [`CallError::Hindered`].
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        self.store.obstacle()
+    }
+
     /// What happens from now on. A watcher that falls behind by [`super::EVENTS`] loses the
     /// oldest, and is told how many.
     #[must_use]
@@ -277,7 +284,7 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         let request = Box::new(request);
         self.send(Letter::Call { actor: self.actor.clone(), request, answer }).await?;
-        answered.await.map_err(|_| CallError::Stopped)?.map_err(CallError::Refused)
+        answered.await.map_err(|_| CallError::Stopped)?
     }
 
     pub(super) async fn send(&self, letter: Letter) -> Result<(), CallError> {
@@ -322,7 +329,7 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         let link = Link { client, proof, taken, outbound };
         self.send(Letter::Connect { session, link, answer }).await?;
-        let reply = answered.await.map_err(|_| CallError::Stopped)?.map_err(CallError::Refused)?;
+        let reply = answered.await.map_err(|_| CallError::Stopped)??;
         expect_reply!(reply, Reply::Connected(limit) => (session, limit))
     }
 

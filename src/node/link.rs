@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::CallError;
 use super::live::LiveDelivery;
 use crate::actor::Actor;
 use crate::client_record::Proof;
-use crate::engine::{CloseReason, Dispatch, Input, Reply, Request, RequestError, SessionId};
+use crate::engine::{CloseReason, Dispatch, Input, Reply, Request, SessionId};
 use crate::id::{ClientId, Serial};
 use crate::run::{Attempt, Outcome};
 use crate::store::Batch;
 
 /// Where an answer goes.
-pub(super) type Answer = oneshot::Sender<Result<Reply, RequestError>>;
+pub(super) type Answer = oneshot::Sender<Result<Reply, CallError>>;
 
 /// What the node has for a connection.
 #[derive(Debug, Clone)]

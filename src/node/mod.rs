@@ -2,7 +2,8 @@
 //! engine decide, commits the decision, and only then releases its effects.
 //!
 //! Promises: an answer or a command leaves only after what it rests on is durable; a failed commit
-//! stops the node. May import the domain types, `engine`, `store`, `history` and `explain`.
+//! stops the node. While the store cannot take more (its disk is full, or hangs), what would be new
+//! is refused, what is due waits, and questions are answered, see [`turns`]. May import the domain types, `engine`, `store`, `history` and `explain`.
 
 mod core;
 mod drift;
@@ -43,7 +44,7 @@ use crate::bucket::Rate;
 use crate::engine::{DRAIN, Limits, RequestError};
 use crate::label::LabelTrust;
 use crate::recording::{Found, Restored};
-use crate::store::{Store, StoreError, StoreOptions, Tee, open_at, records};
+use crate::store::{Obstacle, Store, StoreError, StoreOptions, Tee, open_at, records};
 use crate::time::{Clock, SystemClock};
 
 pub use explain::EXPLANATIONS;
@@ -114,6 +115,9 @@ pub enum CallError {
     /// The node has stopped; whether the request was accepted is told by the history.
     #[error("the node has stopped")]
     Stopped,
+    /// The store cannot take more, now; nothing was done.
+    #[error("{0}; nothing new is taken in until then")]
+    Hindered(Obstacle),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),

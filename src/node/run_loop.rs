@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::task::Wake;
 use std::thread::{self, JoinHandle, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -15,8 +15,11 @@ use super::core::Core;
 use super::link::Letter;
 use super::turns::{Commits, Next, Turns};
 use crate::store::writer::{Commit, Writer};
-use crate::store::{Store, StoreError};
+use crate::store::{Obstacle, Store, StoreError};
 use crate::time::{Clock, Timestamp};
+
+/// How long a commit may take before nothing new is taken in.
+const SLOW: Duration = Duration::from_secs(10);
 
 /// Wakes the loop's thread.
 pub(super) struct Unpark(pub(super) Thread);
@@ -36,6 +39,9 @@ struct Committer {
     work: std_mpsc::Sender<Commit>,
     done: std_mpsc::Receiver<Result<(), StoreError>>,
     thread: JoinHandle<()>,
+    store: Arc<dyn Store>,
+    /// When the commit under way was begun.
+    begun: Option<Instant>,
 }
 
 impl Committer {
@@ -43,9 +49,10 @@ impl Committer {
         let mut writer = Writer::open(store.as_ref())?;
         let (work, orders) = std_mpsc::channel::<Commit>();
         let (report, done) = std_mpsc::channel();
+        let of_thread = Arc::clone(&store);
         let thread = thread::Builder::new().name("store".into()).spawn(move || {
             while let Ok(commit) = orders.recv() {
-                let result = writer.write(store.as_ref(), &commit);
+                let result = writer.write(of_thread.as_ref(), &commit);
                 let failed = result.is_err();
                 let gone = report.send(result).is_err();
                 wake.unpark();
@@ -54,21 +61,38 @@ impl Committer {
                 }
             }
         })?;
-        Ok(Self { work, done, thread })
+        Ok(Self { work, done, thread, store, begun: None })
     }
 }
 
 impl Commits for Committer {
     fn begin(&mut self, commit: Commit) -> Result<(), Fatal> {
+        self.begun = Some(Instant::now());
         self.work.send(commit).map_err(|_| Fatal::ThreadEnded)
     }
 
     fn ended(&mut self) -> Result<Option<Result<(), StoreError>>, Fatal> {
         match self.done.try_recv() {
-            Ok(result) => Ok(Some(result)),
+            Ok(result) => {
+                self.begun = None;
+                Ok(Some(result))
+            }
             Err(std_mpsc::TryRecvError::Empty) => Ok(None),
             Err(std_mpsc::TryRecvError::Disconnected) => Err(Fatal::ThreadEnded),
         }
+    }
+
+    fn obstacle(&mut self) -> Option<Obstacle> {
+        let slow = || {
+            let lasts = self.begun?.elapsed();
+            (lasts >= SLOW).then_some(Obstacle::Slow { seconds: lasts.as_secs() })
+        };
+        self.store.obstacle().or_else(slow)
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        // A little more: it is looked at then.
+        self.begun.map(|begun| SLOW.saturating_sub(begun.elapsed()) + Duration::from_millis(1))
     }
 }
 

@@ -3,17 +3,26 @@
 //!
 //! Nothing here waits, so that a thread ([`super::run_loop`]) and a simulation
 //! ([`super::stepped`]) run the same.
+//!
+//! When something keeps the store from taking more ([`Obstacle`]), what would be new is refused with
+//! that cause, and deadlines are not looked at: what is due then is late, and each job's `catch_up`
+//! says what becomes of it. While there is a little room, what clients answer, what ends something
+//! and what forgets is still written. While a commit waits for room, or does not end, nobody new is
+//! let in either, and questions are answered at once: the one case in which what is told is not on
+//! disk yet.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::CallError;
 use super::core::{Core, Released};
 use super::drift::Drift;
 use super::link::Letter;
 use super::run_loop::Fatal;
-use crate::store::StoreError;
 use crate::store::writer::Commit;
+use crate::store::{Obstacle, StoreError};
 use crate::time::Timestamp;
 
 /// Letters that one turn takes in, at most.
@@ -29,6 +38,12 @@ const PENDING: usize = 65_536;
 /// The longest wait: after it the clock is looked at again, in case somebody has set it.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// The time between two looks at what keeps the store from taking more, when there is work to do.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The same, when something does and there is nothing else to do.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// Where commits are made durable, one at a time.
 pub(super) trait Commits {
     /// Begins a commit; none is under way.
@@ -36,6 +51,16 @@ pub(super) trait Commits {
 
     /// How the commit under way has ended, if it has; it is told once.
     fn ended(&mut self) -> Result<Option<Result<(), StoreError>>, Fatal>;
+
+    /// What keeps further commits from being made. Default: nothing.
+    fn obstacle(&mut self) -> Option<Obstacle> {
+        None
+    }
+
+    /// After how long the commit under way is itself an obstacle. Default: never.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// What a turn comes to.
@@ -64,6 +89,12 @@ pub(super) struct Turns<C> {
     pub(super) commits: C,
     /// What waits for the commit that is under way.
     waiting: Option<Released>,
+    /// What was taken out to answer questions, and is to be committed next; and how much that is.
+    behind: VecDeque<(Commit, Released)>,
+    pending_behind: usize,
+    /// What keeps the store from taking more, and when that was looked at.
+    obstacle: Option<Obstacle>,
+    looked: Option<Instant>,
     stopping: bool,
     /// The engine was told that the node stops, as the last of all.
     told_stop: bool,
@@ -77,14 +108,27 @@ impl<C: Commits> Turns<C> {
         commits: C,
     ) -> Self {
         let drift = Drift::new(now, steady);
-        Self { core, inbox, drift, commits, waiting: None, stopping: false, told_stop: false }
+        Self {
+            core,
+            inbox,
+            drift,
+            commits,
+            waiting: None,
+            behind: VecDeque::new(),
+            pending_behind: 0,
+            obstacle: None,
+            looked: None,
+            stopping: false,
+            told_stop: false,
+        }
     }
 
     /// One turn at a moment of both clocks.
     pub(super) fn turn(&mut self, now: Timestamp, steady: Instant) -> Result<Next, Fatal> {
         self.look(now, steady);
-        let full = self.waiting.is_some() && self.core.pending() >= PENDING;
-        let due = !full && self.deadlines(now);
+        let pending = self.core.pending() + self.pending_behind;
+        let full = self.waiting.is_some() && pending >= PENDING;
+        let due = !full && self.obstacle.is_none() && self.deadlines(now);
         let letters = !full && self.letters(now);
         let released = self.act(now)?;
         if due || letters || released {
@@ -99,8 +143,18 @@ impl<C: Commits> Turns<C> {
             self.core.stopping(now);
             return Ok(Next::Again);
         }
+        Ok(Next::Wait(self.until(now, full)))
+    }
+
+    /// When to take the next turn if nothing comes.
+    fn until(&self, now: Timestamp, full: bool) -> Option<Timestamp> {
+        if self.obstacle.is_some() {
+            return Some(now.plus(LOOK_AGAIN));
+        }
         // With too much decided, only the end of the commit is waited for.
-        Ok(Next::Wait(self.core.next_deadline().filter(|_| !self.stopping && !full)))
+        let due = self.core.next_deadline().filter(|_| !self.stopping && !full);
+        let slow = self.commits.patience().map(|patience| now.plus(patience));
+        due.into_iter().chain(slow).min()
     }
 
     /// Takes in no more than what has arrived, makes it durable and ends.
@@ -114,12 +168,29 @@ impl<C: Commits> Turns<C> {
         self.waiting.is_some()
     }
 
-    /// That the clock was set since the last turn is told and counted.
+    /// That the clock was set since the last turn is told and counted; so is what hinders.
     fn look(&mut self, now: Timestamp, steady: Instant) {
+        if self.looked.is_none_or(|looked| steady.saturating_duration_since(looked) >= LOOK) {
+            self.looked = Some(steady);
+            let found = self.commits.obstacle();
+            self.note(found);
+        }
         if let Some(jump_ms) = self.drift.look(now, steady) {
             tracing::warn!(jump_ms, %now, "the clock has jumped");
             self.core.clock_jumped(now);
         }
+    }
+
+    fn note(&mut self, found: Option<Obstacle>) {
+        let kind = |obstacle: &Option<Obstacle>| obstacle.as_ref().map(std::mem::discriminant);
+        match &found {
+            Some(obstacle) if kind(&found) != kind(&self.obstacle) => {
+                tracing::warn!(%obstacle, "nothing new is taken in");
+            }
+            None if self.obstacle.is_some() => tracing::info!("what is new is taken in again"),
+            _ => {}
+        }
+        self.obstacle = found;
     }
 
     fn deadlines(&mut self, now: Timestamp) -> bool {
@@ -141,25 +212,74 @@ impl<C: Commits> Turns<C> {
                     self.stop();
                     return taken > 0;
                 }
-                Ok(letter) => self.core.receive(now, letter),
+                Ok(letter) => self.take_in(now, letter),
                 Err(mpsc::error::TryRecvError::Empty) => return taken > 0,
             }
         }
         true
     }
 
+    /// Lets the engine decide on a letter, unless it would be new and something hinders.
+    fn take_in(&mut self, now: Timestamp, letter: Letter) {
+        let Some(obstacle) = &self.obstacle else { return self.core.receive(now, letter) };
+        let refused = match letter {
+            Letter::Call { request, answer, .. }
+                if !(request.is_question() || request.is_ending() && obstacle.leaves_room()) =>
+            {
+                answer
+            }
+            Letter::Connect { answer, .. } if !obstacle.leaves_room() => answer,
+            letter => return self.core.receive(now, letter),
+        };
+        // Whoever does not wait any more need not know.
+        let _ = refused.send(Err(CallError::Hindered(obstacle.clone())));
+    }
+
+    /// Answers questions while a commit is hindered: what else was decided is taken out with the
+    /// answers, and committed next.
+    fn answer_questions(&mut self, now: Timestamp) -> bool {
+        let asking = self.core.asking();
+        if self.obstacle.is_none() || asking == 0 {
+            return false;
+        }
+        if let Some(waiting) = &mut self.waiting {
+            self.core.answer_questions(now, waiting);
+        }
+        for (_, released) in &mut self.behind {
+            self.core.answer_questions(now, released);
+        }
+        self.pending_behind += self.core.pending();
+        let (commit, mut released) = self.core.take();
+        self.core.answer_questions(now, &mut released);
+        if !commit.is_empty() || !released.is_empty() {
+            self.behind.push_back((commit, released));
+        }
+        self.core.asking() < asking
+    }
+
+    /// What is to be committed next.
+    fn next(&mut self) -> (Commit, Released) {
+        if let Some(next) = self.behind.pop_front() {
+            return next;
+        }
+        self.pending_behind = 0;
+        self.core.take()
+    }
+
     /// Releases what has become durable, and begins the next commit if none is under way.
     fn act(&mut self, now: Timestamp) -> Result<bool, Fatal> {
         let mut any = false;
         if self.waiting.is_some() {
-            let Some(ended) = self.commits.ended()? else { return Ok(false) };
+            let Some(ended) = self.commits.ended()? else {
+                return Ok(self.answer_questions(now));
+            };
             ended?;
             if let Some(released) = self.waiting.take() {
                 self.core.release(now, released);
             }
             any = true;
         }
-        let (commit, released) = self.core.take();
+        let (commit, released) = self.next();
         if commit.is_empty() {
             any |= !released.is_empty();
             self.core.release(now, released);

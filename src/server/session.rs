@@ -292,6 +292,7 @@ fn not_connected(error: &CallError) -> Refusal {
             Refusal { detail: Some(error.to_string()), ..Refusal::new(NOT_KNOWN) }
         }
         CallError::Refused(error) => Refusal::new(error.to_string()).after(RETRY_FULL),
+        CallError::Hindered(_) => Refusal::new(error.to_string()).after(RETRY_FULL),
         CallError::Stopped => stopping(),
         CallError::Store(_) | CallError::UnexpectedReply(_) => {
             let told = Refusal::new("the server cannot let anybody in now").after(RETRY_FULL);

@@ -36,8 +36,11 @@ mod memory;
 pub mod migrate;
 mod open_set;
 pub mod page;
+mod panics;
+mod patient;
 mod place;
 pub mod records;
+mod room;
 mod sled;
 pub mod staging;
 mod stats;
@@ -58,6 +61,7 @@ pub use format::{FORMAT, is_known, prepare};
 pub use left::AsOpened;
 pub use memory::MemoryStore;
 pub use place::{CACHE_BYTES, DiskOptions, OnStep, Step, StoreOptions, kind_at, look_at, open_at};
+pub use room::{FLOOR, Obstacle, obstacle_at, unwritable_at};
 pub use stats::{KindStats, StoreStats, stats};
 pub use tee::{Capture, MAX_SPOOL, Tee, TeeError};
 pub use walk::{Walk, walk};
@@ -68,6 +72,9 @@ pub const MAX_OPS: usize = 200;
 /// The most bytes of one value. sled moves larger ones to files of their own, which no flush of
 /// ours covers.
 pub const MAX_VALUE: usize = 64 * 1024;
+
+/// What a commit was doing when it could not be made durable after all was written.
+const SYNCING: &str = "syncing to the device";
 
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
@@ -140,6 +147,11 @@ pub trait Store: Send + Sync + 'static {
     fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {
         Ok(None)
     }
+
+    /// What keeps it from taking more, as far as it shows without writing. Default: nothing.
+    fn obstacle(&self) -> Option<Obstacle> {
+        None
+    }
 }
 
 /// A store that does what the one below it does, but for its commits.
@@ -179,6 +191,10 @@ impl<L: Layer> Store for L {
 
     fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {
         self.below().bytes_on_disk()
+    }
+
+    fn obstacle(&self) -> Option<Obstacle> {
+        self.below().obstacle()
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::fresh::{is_unfinished, sync_directory};
 use super::migrate::swap;
+use super::patient::Patient;
 use super::{FjallOptions, FjallStore, SledOptions, SledStore, fjall, sled};
 use super::{Store, StoreError, StoreKind, prepare};
 use crate::lock_file::{LockError, LockFile};
@@ -72,11 +73,15 @@ pub struct StoreOptions {
     pub cache_bytes: u64,
     /// Told of each step of a commit, before the commit returns. Default: nobody.
     pub on_step: Option<OnStep>,
+    /// Whether a commit that finds no room on the disk waits for it, instead of failing; and how
+    /// many bytes are to stay free there, below which [`Store::obstacle`] says so. Default: it
+    /// fails.
+    pub reserve: Option<u64>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { kind: None, cache_bytes: CACHE_BYTES, on_step: None }
+        Self { kind: None, cache_bytes: CACHE_BYTES, on_step: None, reserve: None }
     }
 }
 
@@ -91,6 +96,7 @@ impl std::fmt::Debug for StoreOptions {
         f.debug_struct("StoreOptions")
             .field("kind", &self.kind)
             .field("cache_bytes", &self.cache_bytes)
+            .field("reserve", &self.reserve)
             .finish_non_exhaustive()
     }
 }
@@ -215,8 +221,11 @@ pub(super) fn open_in(
     kind: StoreKind,
     options: StoreOptions,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let StoreOptions { cache_bytes, on_step, .. } = options;
+    let StoreOptions { cache_bytes, on_step, reserve, .. } = options;
     let options = DiskOptions { cache_bytes, on_step };
+    if let Some(reserve) = reserve {
+        return Ok(Arc::new(Patient::open_in(path, lock, kind, options, reserve)?));
+    }
     Ok(match kind {
         StoreKind::Sled => Arc::new(SledStore::open_in(path, lock, options)?),
         StoreKind::Fjall => Arc::new(FjallStore::open_in(path, lock, options)?),

@@ -3,20 +3,26 @@
 //! Promises: one tree; one sled batch per batch; every commit ends with sled's flush and then an
 //! `fdatasync` of sled's file through a handle of our own, for sled's flush alone orders neither
 //! metadata nor the device's cache. One process at a time. After a failed commit nothing more is
-//! written. Imports the rest of the store and the lock file.
+//! written. What of its files cannot be read is told as damage. Imports the rest of the store and the
+//! lock file.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::fresh::sync_directory;
+use super::panics::unwinding;
 use super::place::{DiskOptions, OnStep, Place, Step};
-use super::{Batch, Entry, Op, Order, Store, StoreError, StoreKind, prepare};
+use super::{Batch, Entry, Op, Order, SYNCING, Store, StoreError, StoreKind, key, prepare};
 use crate::lock_file::{LockFile, patiently};
 
 /// The file in which sled keeps everything.
 const DATA_FILE: &str = "db";
+
+/// The name of the engine.
+const ENGINE: &str = "sled";
 
 /// Whether sled has a store in a directory.
 pub(super) fn is_in(path: &Path) -> bool {
@@ -69,14 +75,16 @@ impl SledStore {
         lock: Arc<LockFile>,
         options: SledOptions,
     ) -> Result<Self, StoreError> {
+        remove_torn_snapshots(path)
+            .map_err(|error| StoreError::failed("looking at its files", error))?;
         let config = sled::Config::new()
             .path(path)
             .mode(sled::Mode::HighThroughput)
             .flush_every_ms(None)
             .use_compression(false)
             .cache_capacity(options.cache_bytes);
-        let db = patiently(|| config.open(), is_locked)
-            .map_err(|error| StoreError::failed("opening", error))?;
+        let open = || patiently(|| config.open(), is_locked);
+        let db = unwinding(ENGINE, path, open)?.map_err(|error| told(path, "opening", error))?;
         let data = File::open(path.join(DATA_FILE))
             .map_err(|error| StoreError::failed("opening the data file", error))?;
         // The names of new files are durable only when their directory is.
@@ -95,8 +103,21 @@ impl SledStore {
         self.db.size_on_disk().map_err(|error| StoreError::failed("measuring", error))
     }
 
-    fn write(&self, data: &File, batches: Vec<Batch>) -> Result<(), StoreError> {
-        let told = |step| {
+    /// Writes batches as [`Store::commit`] does.
+    pub(super) fn commit_all(&self, batches: &[Batch]) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.failed {
+            return Err(StoreError::Stopped);
+        }
+        // Set first, so that a panic on the way counts as a failure as well.
+        writer.failed = true;
+        self.write(&writer.data, batches)?;
+        writer.failed = false;
+        Ok(())
+    }
+
+    fn write(&self, data: &File, batches: &[Batch]) -> Result<(), StoreError> {
+        let told_of = |step| {
             if let Some(on_step) = &self.on_step {
                 on_step(step);
             }
@@ -105,17 +126,19 @@ impl SledStore {
             let mut ops = sled::Batch::default();
             for op in batch {
                 match op {
-                    Op::Put(key, value) => ops.insert(key, value),
-                    Op::Delete(key) => ops.remove(key),
+                    Op::Put(key, value) => ops.insert(key.as_slice(), value.as_slice()),
+                    Op::Delete(key) => ops.remove(key.as_slice()),
                 }
             }
-            self.db.apply_batch(ops).map_err(|error| StoreError::failed("writing", error))?;
-            told(Step::Applied);
+            let applied = unwinding(ENGINE, &self.path, || self.db.apply_batch(ops))?;
+            applied.map_err(|error| told(&self.path, "writing", error))?;
+            told_of(Step::Applied);
         }
-        self.db.flush().map_err(|error| StoreError::failed("flushing", error))?;
-        told(Step::Flushed);
-        data.sync_data().map_err(|error| StoreError::failed("syncing to the device", error))?;
-        told(Step::Synced);
+        let flushed = unwinding(ENGINE, &self.path, || self.db.flush())?;
+        flushed.map_err(|error| told(&self.path, "flushing", error))?;
+        told_of(Step::Flushed);
+        data.sync_data().map_err(|error| StoreError::failed(SYNCING, error))?;
+        told_of(Step::Synced);
         Ok(())
     }
 }
@@ -128,7 +151,9 @@ impl std::fmt::Debug for SledStore {
 
 impl Store for SledStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = self.db.get(key).map_err(|error| StoreError::failed("reading", error))?;
+        let read = unwinding(ENGINE, &self.path, || self.db.get(key));
+        let read = read.and_then(|read| read.map_err(|error| told(&self.path, "reading", error)));
+        let value = read.map_err(|error| at_keys(error, &key::show(key)))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -141,27 +166,27 @@ impl Store for SledStore {
         if keys.start >= keys.end {
             return Ok(Vec::new());
         }
-        let found = self.db.range(keys);
         let copy = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
-            let (key, value) = entry.map_err(|error| StoreError::failed("scanning", error))?;
+            let (key, value) = entry?;
             Ok((key.to_vec(), value.to_vec()))
         };
-        match order {
-            Order::Up => found.take(limit).map(copy).collect(),
-            Order::Down => found.rev().take(limit).map(copy).collect(),
-        }
+        let scanned = unwinding(ENGINE, &self.path, || {
+            let found = self.db.range(keys.clone());
+            match order {
+                Order::Up => found.take(limit).map(copy).collect::<sled::Result<_>>(),
+                Order::Down => found.rev().take(limit).map(copy).collect(),
+            }
+        });
+        scanned
+            .and_then(|scanned| scanned.map_err(|error| told(&self.path, "scanning", error)))
+            .map_err(|error| {
+                let (from, to) = (key::show(keys.start), key::show(keys.end));
+                at_keys(error, &format!("{from} to {to}"))
+            })
     }
 
     fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if writer.failed {
-            return Err(StoreError::Stopped);
-        }
-        // Set first, so that a panic on the way counts as a failure as well.
-        writer.failed = true;
-        self.write(&writer.data, batches)?;
-        writer.failed = false;
-        Ok(())
+        self.commit_all(&batches)
     }
 
     fn directory(&self) -> Option<&Path> {
@@ -177,6 +202,54 @@ impl Store for SledStore {
     }
 }
 
+/// An error of sled's, told apart: the disk, or what is on it.
+fn told(path: &Path, action: &'static str, error: sled::Error) -> StoreError {
+    let damaged = |problem: String| StoreError::Damaged { path: path.to_owned(), problem };
+    match error {
+        sled::Error::Io(cause) => match cause.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                damaged(format!("the file {DATA_FILE} ends too early: {cause}"))
+            }
+            io::ErrorKind::NotFound => damaged(format!("a file of sled's is missing: {cause}")),
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                damaged(format!("a file of sled's cannot be read: {cause}"))
+            }
+            _ => StoreError::failed(action, cause),
+        },
+        sled::Error::Corruption { at: Some(at), .. } => {
+            damaged(format!("the file {DATA_FILE} does not hold what was written at {at}"))
+        }
+        sled::Error::Corruption { at: None, .. } => {
+            damaged(format!("a file of sled's, {DATA_FILE} or a snapshot, is not what was written"))
+        }
+        other => damaged(format!("sled cannot make sense of its files: {other}")),
+    }
+}
+
+/// Adds where in the store something cannot be read.
+fn at_keys(error: StoreError, keys: &str) -> StoreError {
+    match error {
+        StoreError::Damaged { path, problem } => {
+            StoreError::Damaged { path, problem: format!("{problem}, looking for keys {keys}") }
+        }
+        other => other,
+    }
+}
+
+/// Removes what is left of snapshots that were being written when the process or the room on the
+/// disk ended: sled would take the latest for a whole one, and not open. It makes them anew.
+fn remove_torn_snapshots(path: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether sled could not lock its file. It wraps the system's error in a text of its own.
 fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(cause) if cause.to_string().contains("could not acquire lock"))
@@ -184,8 +257,6 @@ fn is_locked(error: &sled::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
     use crate::store::conformance;
 
@@ -217,6 +288,17 @@ mod tests {
         assert!(error.to_string().starts_with("store syncing to the device failed"), "{error}");
         assert!(matches!(store.commit(vec![put("b")]), Err(StoreError::Stopped)));
         assert_eq!(store.get(b"b").unwrap(), None);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_not_written_to_its_end_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        open(directory.path()).commit(vec![put("a")]).unwrap();
+        // As a power cut or a full disk leaves it.
+        let torn = directory.path().join("snap.00000000000FFFFF.generating");
+        std::fs::write(&torn, "").unwrap();
+        assert_eq!(open(directory.path()).get(b"a").unwrap(), Some(vec![1]));
+        assert!(!torn.exists());
     }
 
     #[test]

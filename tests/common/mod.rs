@@ -10,10 +10,17 @@
     reason = "each test file uses a part of it, as its own module"
 )]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test tells how much it looked at, or that it was skipped"
+)]
 
+pub mod disk;
 pub mod fleet;
 pub mod log;
 pub mod server;
+pub mod survival;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

@@ -122,6 +122,7 @@ impl Reserved {
 /// A directory and two addresses, at which a server can be started again and again.
 pub struct Place {
     pub dir: TempDir,
+    pub data: PathBuf,
     listen: Reserved,
     http: Reserved,
 }
@@ -129,7 +130,21 @@ pub struct Place {
 impl Place {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { dir, listen: Reserved::new(), http: Reserved::new() }
+        let data = dir.path().join("data");
+        Self { dir, data, listen: Reserved::new(), http: Reserved::new() }
+    }
+
+    /// With the server's data elsewhere, such as on a file system of its own.
+    pub fn with_data(data: PathBuf) -> Self {
+        Self { data, ..Self::new() }
+    }
+
+    /// The arguments of a server there, for [`Process::start`].
+    pub fn args(&self, more: &[&str]) -> Vec<String> {
+        let (listen, http) = (self.listen.address.to_string(), self.http.address.to_string());
+        let data = self.data.to_str().unwrap();
+        let all = ["serve", "--data", data, "--listen", &listen, "--http", &http, "--log", "json"];
+        all.iter().chain(more).map(ToString::to_string).collect()
     }
 
     /// Starts a server there.
@@ -140,7 +155,7 @@ impl Place {
     /// Starts a server there, with further arguments.
     pub async fn start_with(&self, more: &[&str]) -> Server {
         let (listen, http) = (self.listen.address.to_string(), self.http.address.to_string());
-        Server::at(self.dir.path().join("data"), (&listen, &http), None, more).await
+        Server::at(self.data.clone(), (&listen, &http), None, more).await
     }
 }
 

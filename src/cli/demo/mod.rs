@@ -57,6 +57,7 @@ fn settings(args: &DemoArgs) -> Settings {
         cache_bytes: 64 * 1_024 * 1_024,
         chores: crate::housekeeping::Chores::default(),
         options: Options::default(),
+        reserve: None,
         admission: crate::server::ADMISSION,
         max_connections: crate::server::CONNECTIONS,
     }

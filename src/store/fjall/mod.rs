@@ -28,7 +28,6 @@ mod reach;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,9 +36,13 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as 
 
 use self::reach::NoteReach;
 use super::fresh::{sync_all, sync_directory};
+use super::panics::unwinding;
 use super::place::{CACHE_BYTES, DiskOptions, OnStep, Place, Step};
-use super::{Batch, Entry, Op, Order, Store, StoreError, StoreKind, prepare};
+use super::{Batch, Entry, Op, Order, SYNCING, Store, StoreError, StoreKind, prepare};
 use crate::lock_file::{LockFile, patiently};
+
+/// The name of the engine.
+const ENGINE: &str = "fjall";
 
 /// The directory in which fjall keeps everything.
 pub(super) const DIRECTORY: &str = "fjall";
@@ -134,7 +137,8 @@ impl FjallStore {
         }
         look_over(path, &files)?;
         let cache = options.cache_bytes;
-        let open = || unwinding(path, || patiently(|| open_files(&files, cache), is_locked));
+        let open =
+            || unwinding(ENGINE, path, || patiently(|| open_files(&files, cache), is_locked));
         let (db, keyspace) = open()?.map_err(|error| told(path, "opening", error))?;
         Ok(Self {
             keyspace,
@@ -156,13 +160,26 @@ impl FjallStore {
         blocks(&self.path.join(DIRECTORY)).map_err(|error| StoreError::failed("measuring", error))
     }
 
-    fn write(&self, writer: &Writer, batches: Vec<Batch>) -> Result<(), StoreError> {
+    /// Writes batches as [`Store::commit`] does.
+    pub(super) fn commit_all(&self, batches: &[Batch]) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.failed {
+            return Err(StoreError::Stopped);
+        }
+        // Set first, so that a panic on the way counts as a failure as well.
+        (writer.failed, writer.reach.is_durable) = (true, false);
+        self.write(&writer, batches)?;
+        (writer.failed, writer.reach.is_durable) = (false, true);
+        Ok(())
+    }
+
+    fn write(&self, writer: &Writer, batches: &[Batch]) -> Result<(), StoreError> {
         let told_of = |step| {
             if let Some(on_step) = &self.on_step {
                 on_step(step);
             }
         };
-        for (n, batch) in batches.into_iter().enumerate() {
+        for (n, batch) in batches.iter().enumerate() {
             self.wait_for_threads()?;
             let mut ops = self.db.batch();
             if n == 0 {
@@ -170,8 +187,10 @@ impl FjallStore {
             }
             for op in last_of_each(batch) {
                 match op {
-                    Op::Put(key, value) => ops.insert(&self.keyspace, key, value),
-                    Op::Delete(key) => ops.remove(&self.keyspace, key),
+                    Op::Put(key, value) => {
+                        ops.insert(&self.keyspace, key.as_slice(), value.as_slice());
+                    }
+                    Op::Delete(key) => ops.remove(&self.keyspace, key.as_slice()),
                 }
             }
             ops.commit().map_err(|error| told(&self.path, "writing", error))?;
@@ -181,7 +200,7 @@ impl FjallStore {
         flushed.map_err(|error| told(&self.path, "flushing", error))?;
         told_of(Step::Flushed);
         let synced = (writer.sync)(&self.db);
-        synced.map_err(|error| told(&self.path, "syncing to the device", error))?;
+        synced.map_err(|error| told(&self.path, SYNCING, error))?;
         told_of(Step::Synced);
         Ok(())
     }
@@ -215,7 +234,7 @@ impl std::fmt::Debug for FjallStore {
 impl Store for FjallStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         // Without the snapshot it would show a batch in part.
-        let found = unwinding(&self.path, || self.db.snapshot().get(&self.keyspace, key))?;
+        let found = unwinding(ENGINE, &self.path, || self.db.snapshot().get(&self.keyspace, key))?;
         let value = found.map_err(|error| told(&self.path, "reading", error))?;
         Ok(value.map(|value| value.to_vec()))
     }
@@ -233,7 +252,7 @@ impl Store for FjallStore {
             let (key, value) = entry.into_inner()?;
             Ok((key.to_vec(), value.to_vec()))
         };
-        let scanned: fjall::Result<Vec<Entry>> = unwinding(&self.path, || {
+        let scanned: fjall::Result<Vec<Entry>> = unwinding(ENGINE, &self.path, || {
             let found = self.db.snapshot().range(&self.keyspace, keys);
             match order {
                 Order::Up => found.take(limit).map(copy).collect(),
@@ -244,15 +263,7 @@ impl Store for FjallStore {
     }
 
     fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if writer.failed {
-            return Err(StoreError::Stopped);
-        }
-        // Set first, so that a panic on the way counts as a failure as well.
-        (writer.failed, writer.reach.is_durable) = (true, false);
-        self.write(&writer, batches)?;
-        (writer.failed, writer.reach.is_durable) = (false, true);
-        Ok(())
+        self.commit_all(&batches)
     }
 
     fn directory(&self) -> Option<&Path> {
@@ -270,7 +281,8 @@ impl Store for FjallStore {
 
 /// The last operation on each key: fjall gives all of a batch one number and does not say which of
 /// two with the same key and number counts.
-fn last_of_each(mut batch: Batch) -> Batch {
+fn last_of_each(batch: &[Op]) -> Vec<&Op> {
+    let mut batch: Vec<&Op> = batch.iter().collect();
     // Stable: of one key the last operation stays last.
     batch.sort_by(|a, b| a.key().cmp(b.key()));
     batch.reverse();
@@ -353,16 +365,6 @@ fn blocks(path: &Path) -> io::Result<u64> {
 
 fn is_locked(error: &fjall::Error) -> bool {
     matches!(error, fjall::Error::Locked)
-}
-
-/// What fjall gives; a panic of its own, which damaged files can cause, as damage.
-fn unwinding<T>(path: &Path, call: impl FnOnce() -> T) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
-        let problem = format!("fjall cannot make sense of its files: {text}");
-        StoreError::Damaged { path: path.to_owned(), problem }
-    })
 }
 
 /// An error of fjall's, told apart: the disk, or what is on it.
