@@ -3,7 +3,8 @@
 //!
 //! Promises: an answer or a command leaves only after what it rests on is durable; a failed commit
 //! stops the node. While the store cannot take more (its disk is full, or hangs), what would be new
-//! is refused, what is due waits, and questions are answered, see [`turns`]. May import the domain types, `engine`, `store`, `history` and `explain`.
+//! is refused, what is due waits, and questions are answered. May import the domain types,
+//! `engine`, `store`, `history` and `explain`.
 
 mod core;
 mod drift;
