@@ -78,7 +78,7 @@ fn storm(name: &str, clients: usize, settings: &[&str]) -> Vec<Figure> {
 /// Submits a command for each client while no server runs.
 async fn queue(directory: &TempDir, clients: usize) -> Vec<Serial> {
     let store = stores::open(&directory.path().join("data"));
-    let node = Node::start(store.into()).unwrap();
+    let node = Node::start(store).unwrap();
     let handle = &node.handle();
     let submit = |number| async move {
         let submission = submission(&format!("client:{}", load::name(number)));

@@ -95,7 +95,7 @@ impl Engine {
         let policy = run.run.policy;
         let attempt = run.attempt(no);
         let accept_by = self.now.plus(policy.timeout.accept());
-        let Some(link) = self.sessions.get_mut(&session) else { return };
+        let Some(link) = self.sessions.get_mut(session) else { return };
         if let Some(at) = link.sent(serial, attempt, accept_by) {
             self.deadlines.look_at(session, at);
         }
@@ -109,14 +109,14 @@ impl Engine {
 
     /// Forgets a delivery of a connection that has ended; tells whether it had been sent.
     pub(super) fn forget_sent(&mut self, session: SessionId, serial: Serial) -> bool {
-        let sent = self.sessions.get_mut(&session).is_some_and(|link| link.forget(serial));
+        let sent = self.sessions.get_mut(session).is_some_and(|link| link.forget(serial));
         self.unwatch(session);
         sent
     }
 
     /// Does not look at a connection any more whose client has taken all.
     pub(super) fn unwatch(&mut self, session: SessionId) {
-        let at = self.sessions.get_mut(&session).and_then(Session::unwatch);
+        let at = self.sessions.get_mut(session).and_then(Session::unwatch);
         self.deadlines.forget(at);
     }
 
@@ -124,7 +124,7 @@ impl Engine {
     /// says so again, for what it has begun is not stored.
     pub(super) fn begun(&mut self, session: SessionId, attempt: Attempt) {
         let Attempt { serial, number } = attempt;
-        let Some(link) = self.sessions.get(&session) else { return };
+        let Some(link) = self.sessions.get(session) else { return };
         let no = link.client;
         if link.in_flight.get(serial).is_none_or(|sent| sent.attempt != number) {
             return;
@@ -157,7 +157,7 @@ impl Engine {
 
     fn end_not_taken(&mut self, session: SessionId, at: Timestamp) {
         let now = self.now;
-        let Some(link) = self.sessions.get_mut(&session) else { return };
+        let Some(link) = self.sessions.get_mut(session) else { return };
         if link.watched != Some(at) {
             return;
         }

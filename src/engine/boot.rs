@@ -22,7 +22,7 @@ impl Engine {
             | Input::Responded { session, .. }
             | Input::Facts { session, .. } => session,
         };
-        let no = self.sessions.get(session).map(|link| link.client);
+        let no = self.sessions.get(*session).map(|link| link.client);
         let client = no.and_then(|no| self.registry.get(no));
         client.map_or(Actor::Server, |client| Actor::Client(client.record.id.clone()))
     }

@@ -411,7 +411,7 @@ impl Engine {
             return Some(DeliveryState::Accepted);
         }
         let session = self.registry.get(no).and_then(|client| client.session);
-        let link = session.and_then(|id| self.sessions.get(&id));
+        let link = session.and_then(|id| self.sessions.get(id));
         let sent = link.is_some_and(|link| link.in_flight.contains(serial));
         Some(if sent { DeliveryState::Sent } else { DeliveryState::Queued })
     }

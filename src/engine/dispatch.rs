@@ -100,14 +100,14 @@ impl Engine {
                 self.wait_in_line(no, session, serial, &mut latest);
             }
         }
-        self.sessions.get_mut(&session).map_or(0, Session::all_is_old)
+        self.sessions.get_mut(session).map_or(0, Session::all_is_old)
     }
 
     fn resume_taken(&mut self, no: ClientNo, session: SessionId, serial: Serial) {
         self.runs.accept(serial, no);
         self.rollouts.place(serial, no);
         let attempt = self.attempt_of(serial, no).number;
-        if let Some(link) = self.sessions.get_mut(&session) {
+        if let Some(link) = self.sessions.get_mut(session) {
             link.holds(serial, attempt);
         }
         let cancelled = self.runs.get(serial).is_some_and(|run| {
@@ -162,7 +162,7 @@ impl Engine {
             return;
         }
         // In a rollout it has its turn to wait for, too.
-        if let Some(link) = self.sessions.get_mut(&session).filter(|_| !in_rollout) {
+        if let Some(link) = self.sessions.get_mut(session).filter(|_| !in_rollout) {
             link.waiting.insert(run.run.policy.priority, serial);
         }
         if let (Offline::Latest, Some(job)) = (run.run.offline, run.run.job_id)
@@ -175,7 +175,7 @@ impl Engine {
 
     /// A connection has ended: what had been sent waits for the client's return.
     pub(super) fn disconnect(&mut self, session: SessionId, reason: String) {
-        let Some(link) = self.sessions.remove(&session) else { return };
+        let Some(link) = self.sessions.remove(session) else { return };
         self.deadlines.forget(link.watched);
         self.drain.leave(link.turn);
         let no = link.client;
@@ -204,7 +204,7 @@ impl Engine {
     /// A client has taken a delivery: it no longer expires, and is not sent again unless the
     /// client says that it has lost it.
     pub(super) fn accepted(&mut self, session: SessionId, attempt: Attempt) {
-        let Some(link) = self.sessions.get_mut(&session) else { return };
+        let Some(link) = self.sessions.get_mut(session) else { return };
         if link.taken(attempt) {
             let no = link.client;
             self.runs.accept(attempt.serial, no);
@@ -216,7 +216,7 @@ impl Engine {
     /// the client can forget it, and noted if the first was the server's own. So is one of an
     /// attempt that is not at hand.
     pub(super) fn responded(&mut self, session: SessionId, attempt: Attempt, outcome: Outcome) {
-        let Some(link) = self.sessions.get(&session) else { return };
+        let Some(link) = self.sessions.get(session) else { return };
         let no = link.client;
         let serial = attempt.serial;
         let outcome = if outcome.state.is_answer() {
@@ -243,7 +243,7 @@ impl Engine {
     /// return leaves in its turn.
     pub(super) fn pump(&mut self, session: SessionId) {
         loop {
-            if self.sessions.get(&session).is_some_and(Session::can_send_old) {
+            if self.sessions.get(session).is_some_and(Session::can_send_old) {
                 return self.stand_in_line(session);
             }
             if !self.send_next(session) {
@@ -254,7 +254,7 @@ impl Engine {
 
     /// Sends the next delivery of a connection, if there is one and its window has room.
     pub(super) fn send_next(&mut self, session: SessionId) -> bool {
-        let Some(link) = self.sessions.get_mut(&session) else { return false };
+        let Some(link) = self.sessions.get_mut(session) else { return false };
         let no = link.client;
         let Some(serial) = link.next_to_send() else { return false };
         self.send(session, no, serial);
@@ -353,7 +353,7 @@ impl Engine {
         for no in clients {
             let session = self.registry.get(ClientNo(no)).and_then(|client| client.session);
             let sent = session.filter(|id| {
-                self.sessions.get(id).is_some_and(|link| link.in_flight.contains(serial))
+                self.sessions.get(*id).is_some_and(|link| link.in_flight.contains(serial))
             });
             match sent {
                 Some(session) if ask => self.effect(Effect::Cancel { session, serial }),

@@ -81,7 +81,7 @@ impl Engine {
 
     /// Puts a connection in the line whose next delivery is an old one, unless it is there.
     pub(super) fn stand_in_line(&mut self, session: SessionId) {
-        if let Some(link) = self.sessions.get_mut(&session)
+        if let Some(link) = self.sessions.get_mut(session)
             && link.turn.is_none()
         {
             link.turn = Some(self.drain.queue(session));
@@ -93,7 +93,7 @@ impl Engine {
         while let Some((turn, session)) = self.drain.line.first_key_value() {
             let (turn, session) = (*turn, *session);
             for _ in 0..PART {
-                if !self.sessions.get(&session).is_some_and(Session::can_send_old) {
+                if !self.sessions.get(session).is_some_and(Session::can_send_old) {
                     break;
                 }
                 if !self.drain.take(self.now) {
@@ -102,7 +102,7 @@ impl Engine {
                 self.send_next(session);
             }
             self.drain.line.remove(&turn);
-            if let Some(link) = self.sessions.get_mut(&session) {
+            if let Some(link) = self.sessions.get_mut(session) {
                 link.turn = None;
             }
             // What is new goes at once; if old ones are left, it stands in line again.

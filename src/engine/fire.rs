@@ -370,7 +370,7 @@ impl Engine {
             let Some(session) = self.registry.get(client).and_then(|known| known.session) else {
                 continue;
             };
-            let Some(link) = self.sessions.get_mut(&session) else { continue };
+            let Some(link) = self.sessions.get_mut(session) else { continue };
             if !link.offer(policy.priority, serial) {
                 waiting.push(session);
                 continue;

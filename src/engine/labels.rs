@@ -116,7 +116,7 @@ impl Engine {
 
     /// A client says of itself what it is. Stored only when it is something else than before.
     pub(super) fn told_facts(&mut self, session: SessionId, facts: Facts) {
-        let no = self.sessions.get(&session).map(|link| link.client);
+        let no = self.sessions.get(session).map(|link| link.client);
         let Some(client) = no.and_then(|no| self.registry.get(no)) else { return };
         if client.record.facts.as_deref() == Some(&facts) {
             return;

@@ -17,7 +17,7 @@ impl Engine {
                 let client = self.registry.get(ClientNo(*no));
                 let link = client
                     .and_then(|client| client.session)
-                    .and_then(|session| self.sessions.get(&session));
+                    .and_then(|session| self.sessions.get(session));
                 link.is_some_and(|link| link.in_flight.contains(serial))
             })
             .count() as u64;

@@ -87,7 +87,7 @@ impl Engine {
     /// The client of a connection, if it has an attempt in flight there. Changes nothing.
     #[must_use]
     pub fn in_flight(&self, session: SessionId, attempt: Attempt) -> Option<&ClientId> {
-        let session = self.sessions.get(&session)?;
+        let session = self.sessions.get(session)?;
         let sent = session.in_flight.get(attempt.serial)?;
         let client = self.registry.get(session.client)?;
         (sent.attempt == attempt.number).then_some(&client.record.id)

@@ -154,12 +154,12 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    pub(super) fn get(&self, id: &SessionId) -> Option<&Session> {
-        self.slots.get(*self.places.get(id)? as usize)?.as_ref()
+    pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.slots.get(*self.places.get(&id)? as usize)?.as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, id: &SessionId) -> Option<&mut Session> {
-        self.slots.get_mut(*self.places.get(id)? as usize)?.as_mut()
+    pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.slots.get_mut(*self.places.get(&id)? as usize)?.as_mut()
     }
 
     /// Puts a new connection. Its number is a new one.
@@ -173,8 +173,8 @@ impl Sessions {
         self.slots[place as usize] = Some(session);
     }
 
-    pub(super) fn remove(&mut self, id: &SessionId) -> Option<Session> {
-        let place = self.places.remove(id)?;
+    pub(super) fn remove(&mut self, id: SessionId) -> Option<Session> {
+        let place = self.places.remove(&id)?;
         self.free.push(place);
         self.slots[place as usize].take()
     }
