@@ -11,7 +11,8 @@
 # Needs cargo-fuzz, and a C++ compiler for libFuzzer. No sanitizer watches the memory: fleetcron has
 # no unsafe code, and one makes the build and each run twice as slow and needs the nightly toolchain.
 # FLEETCRON_SANITIZER=address turns it on, for what dependencies do. FLEETCRON_SEED=N makes the
-# choices at random the same each time.
+# choices at random the same each time; with FLEETCRON_FUZZ_RUNS=N, so many inputs at most, a parser
+# that is fast enough gets the same inputs each time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -56,7 +57,7 @@ run_one() {
     local parser=$1 log=$2 code=0
     mkdir -p "$fuzz/learnt/$parser" "$fuzz/artifacts/$parser"
     FLEETCRON_FUZZ=$parser "$program" "${limits[@]}" -dict="$fuzz/words" \
-        -max_total_time="$seconds" -print_final_stats=1 -seed="${FLEETCRON_SEED:-0}" \
+        -max_total_time="$seconds" -runs="${FLEETCRON_FUZZ_RUNS:--1}" -print_final_stats=1 -seed="${FLEETCRON_SEED:-0}" \
         -artifact_prefix="$fuzz/artifacts/$parser/" \
         "$fuzz/learnt/$parser" "$fuzz/corpus/$parser" >"$log" 2>&1 || code=$?
     local inputs

@@ -269,6 +269,6 @@ fn share(word: &str) -> Option<Share> {
     if !digits(whole) || !digits(decimals) {
         return None;
     }
-    let hundredths = format!("{decimals:0<2}").parse::<u16>().ok()?;
-    Share::from_hundredths(whole.parse::<u16>().ok()? * 100 + hundredths)
+    let hundredths = format!("{decimals:0<2}").parse::<u32>().ok()?;
+    Share::from_hundredths(u16::try_from(whole.parse::<u32>().ok()? * 100 + hundredths).ok()?)
 }

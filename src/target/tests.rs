@@ -72,6 +72,8 @@ fn what_is_wrong_is_told_with_its_place_and_what_was_meant() {
         ("and group:a", "at 1: expected a target, not \"and\""),
         ("10% group:a", "at 5: expected \"of\" after \"10%\", not \"group:a\""),
         ("101% of all", "at 1: \"101%\" is not a share"),
+        // As many hundredths as 16 bits hold 64 more than.
+        ("656% of all", "at 1: \"656%\" is not a share"),
         ("100.01% of all", "at 1: \"100.01%\" is not a share"),
         ("1.005% of all", "at 1: \"1.005%\" is not a share"),
         ("-1% of all", "at 1: \"-1%\" is not a share"),
