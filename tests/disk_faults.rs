@@ -11,7 +11,6 @@ mod common;
 
 use std::collections::HashMap;
 use std::fs;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -21,7 +20,7 @@ use fleetcron::engine::{NewClient, Page};
 use fleetcron::history::RunQuery;
 use fleetcron::node::CallError;
 use fleetcron::remote::{Remote, RemoteError};
-use fleetcron::store::{Batch, Entry, MemoryStore, Obstacle, Order, Store, StoreError};
+use fleetcron::store::{Batch, Layer, MemoryStore, Obstacle, Store, StoreError};
 use fleetcron::time::{Clock as _, SystemClock};
 use fleetcron::{Node, Serial, Submission};
 use nix::sys::signal::Signal;
@@ -412,21 +411,12 @@ impl Hindered {
     }
 }
 
-impl Store for Hindered {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.get(key)
+impl Layer for Hindered {
+    fn below(&self) -> &dyn Store {
+        &self.inner
     }
 
-    fn scan(
-        &self,
-        keys: Range<&[u8]>,
-        order: Order,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.inner.scan(keys, order, limit)
-    }
-
-    fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+    fn commit_through(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
         let mut open = self.open.lock().unwrap();
         while !*open {
             self.waits.store(true, Ordering::SeqCst);
@@ -435,7 +425,7 @@ impl Store for Hindered {
         self.inner.commit(batches)
     }
 
-    fn obstacle(&self) -> Option<Obstacle> {
+    fn hindered_by(&self) -> Option<Obstacle> {
         self.obstacle.lock().unwrap().clone()
     }
 }

@@ -21,6 +21,7 @@ use std::path::Path;
 pub mod backup;
 pub mod check;
 pub mod conformance;
+mod embedded;
 mod error;
 pub mod exchange;
 mod fjall;
@@ -36,7 +37,6 @@ mod memory;
 pub mod migrate;
 mod open_set;
 pub mod page;
-mod panics;
 mod patient;
 mod place;
 pub mod records;
@@ -154,13 +154,19 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// A store that does what the one below it does, but for its commits.
+/// A store that does what the one below it does, but for its commits and what hinders them.
 pub trait Layer: Send + Sync + 'static {
     /// The store below.
     fn below(&self) -> &dyn Store;
 
     /// What a commit comes to, see [`Store::commit`].
     fn commit_through(&self, batches: Vec<Batch>) -> Result<(), StoreError>;
+
+    /// What keeps it from taking more, see [`Store::obstacle`]. Default: what hinders the store
+    /// below.
+    fn hindered_by(&self) -> Option<Obstacle> {
+        self.below().obstacle()
+    }
 }
 
 impl<L: Layer> Store for L {
@@ -194,7 +200,7 @@ impl<L: Layer> Store for L {
     }
 
     fn obstacle(&self) -> Option<Obstacle> {
-        self.below().obstacle()
+        self.hindered_by()
     }
 }
 

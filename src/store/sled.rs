@@ -12,8 +12,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::embedded::{io_failed, tell, unwinding};
 use super::fresh::sync_directory;
-use super::panics::unwinding;
 use super::place::{DiskOptions, OnStep, Place, Step};
 use super::{Batch, Entry, Op, Order, SYNCING, Store, StoreError, StoreKind, key, prepare};
 use crate::lock_file::{LockFile, patiently};
@@ -116,12 +116,17 @@ impl SledStore {
         Ok(())
     }
 
+    /// What sled gives; a failure or a panic of its own as an error.
+    fn run<T>(
+        &self,
+        action: &'static str,
+        call: impl FnOnce() -> sled::Result<T>,
+    ) -> Result<T, StoreError> {
+        unwinding(ENGINE, &self.path, call)?.map_err(|error| told(&self.path, action, error))
+    }
+
     fn write(&self, data: &File, batches: &[Batch]) -> Result<(), StoreError> {
-        let told_of = |step| {
-            if let Some(on_step) = &self.on_step {
-                on_step(step);
-            }
-        };
+        let tell_of = |step| tell(self.on_step.as_ref(), step);
         for batch in batches {
             let mut ops = sled::Batch::default();
             for op in batch {
@@ -130,15 +135,13 @@ impl SledStore {
                     Op::Delete(key) => ops.remove(key.as_slice()),
                 }
             }
-            let applied = unwinding(ENGINE, &self.path, || self.db.apply_batch(ops))?;
-            applied.map_err(|error| told(&self.path, "writing", error))?;
-            told_of(Step::Applied);
+            self.run("writing", || self.db.apply_batch(ops))?;
+            tell_of(Step::Applied);
         }
-        let flushed = unwinding(ENGINE, &self.path, || self.db.flush())?;
-        flushed.map_err(|error| told(&self.path, "flushing", error))?;
-        told_of(Step::Flushed);
+        self.run("flushing", || self.db.flush())?;
+        tell_of(Step::Flushed);
         data.sync_data().map_err(|error| StoreError::failed(SYNCING, error))?;
-        told_of(Step::Synced);
+        tell_of(Step::Synced);
         Ok(())
     }
 }
@@ -151,8 +154,7 @@ impl std::fmt::Debug for SledStore {
 
 impl Store for SledStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = unwinding(ENGINE, &self.path, || self.db.get(key));
-        let read = read.and_then(|read| read.map_err(|error| told(&self.path, "reading", error)));
+        let read = self.run("reading", || self.db.get(key));
         let value = read.map_err(|error| at_keys(error, &key::show(key)))?;
         Ok(value.map(|value| value.to_vec()))
     }
@@ -170,19 +172,17 @@ impl Store for SledStore {
             let (key, value) = entry?;
             Ok((key.to_vec(), value.to_vec()))
         };
-        let scanned = unwinding(ENGINE, &self.path, || {
+        let scanned = self.run("scanning", || {
             let found = self.db.range(keys.clone());
             match order {
                 Order::Up => found.take(limit).map(copy).collect::<sled::Result<_>>(),
                 Order::Down => found.rev().take(limit).map(copy).collect(),
             }
         });
-        scanned
-            .and_then(|scanned| scanned.map_err(|error| told(&self.path, "scanning", error)))
-            .map_err(|error| {
-                let (from, to) = (key::show(keys.start), key::show(keys.end));
-                at_keys(error, &format!("{from} to {to}"))
-            })
+        scanned.map_err(|error| {
+            let (from, to) = (key::show(keys.start), key::show(keys.end));
+            at_keys(error, &format!("{from} to {to}"))
+        })
     }
 
     fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
@@ -206,16 +206,9 @@ impl Store for SledStore {
 fn told(path: &Path, action: &'static str, error: sled::Error) -> StoreError {
     let damaged = |problem: String| StoreError::Damaged { path: path.to_owned(), problem };
     match error {
-        sled::Error::Io(cause) => match cause.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                damaged(format!("the file {DATA_FILE} ends too early: {cause}"))
-            }
-            io::ErrorKind::NotFound => damaged(format!("a file of sled's is missing: {cause}")),
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-                damaged(format!("a file of sled's cannot be read: {cause}"))
-            }
-            _ => StoreError::failed(action, cause),
-        },
+        sled::Error::Io(cause) => {
+            io_failed(ENGINE, path, &format!("the file {DATA_FILE}"), action, cause)
+        }
         sled::Error::Corruption { at: Some(at), .. } => {
             damaged(format!("the file {DATA_FILE} does not hold what was written at {at}"))
         }

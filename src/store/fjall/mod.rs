@@ -35,8 +35,8 @@ use std::time::{Duration, Instant};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
 
 use self::reach::NoteReach;
+use super::embedded::{io_failed, tell, unwinding};
 use super::fresh::{sync_all, sync_directory};
-use super::panics::unwinding;
 use super::place::{CACHE_BYTES, DiskOptions, OnStep, Place, Step};
 use super::{Batch, Entry, Op, Order, SYNCING, Store, StoreError, StoreKind, prepare};
 use crate::lock_file::{LockFile, patiently};
@@ -174,11 +174,7 @@ impl FjallStore {
     }
 
     fn write(&self, writer: &Writer, batches: &[Batch]) -> Result<(), StoreError> {
-        let told_of = |step| {
-            if let Some(on_step) = &self.on_step {
-                on_step(step);
-            }
-        };
+        let tell_of = |step| tell(self.on_step.as_ref(), step);
         for (n, batch) in batches.iter().enumerate() {
             self.wait_for_threads()?;
             let mut ops = self.db.batch();
@@ -194,14 +190,14 @@ impl FjallStore {
                 }
             }
             ops.commit().map_err(|error| told(&self.path, "writing", error))?;
-            told_of(Step::Applied);
+            tell_of(Step::Applied);
         }
         let flushed = self.db.persist(PersistMode::Buffer);
         flushed.map_err(|error| told(&self.path, "flushing", error))?;
-        told_of(Step::Flushed);
+        tell_of(Step::Flushed);
         let synced = (writer.sync)(&self.db);
         synced.map_err(|error| told(&self.path, SYNCING, error))?;
-        told_of(Step::Synced);
+        tell_of(Step::Synced);
         Ok(())
     }
 
@@ -372,18 +368,7 @@ fn told(path: &Path, action: &'static str, error: fjall::Error) -> StoreError {
     let damaged = |problem: String| StoreError::Damaged { path: path.to_owned(), problem };
     match error {
         fjall::Error::Io(cause) | fjall::Error::Storage(fjall::LsmError::Io(cause)) => {
-            match cause.kind() {
-                io::ErrorKind::UnexpectedEof => {
-                    damaged(format!("a file of fjall's ends too early: {cause}"))
-                }
-                io::ErrorKind::NotFound => {
-                    damaged(format!("a file of fjall's is missing: {cause}"))
-                }
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-                    damaged(format!("a file of fjall's cannot be read: {cause}"))
-                }
-                _ => StoreError::failed(action, cause),
-            }
+            io_failed(ENGINE, path, "a file of fjall's", action, cause)
         }
         fjall::Error::Locked => StoreError::Locked { path: path.to_owned(), pid: None },
         fjall::Error::Poisoned => StoreError::failed(action, "fjall has failed to write before"),
