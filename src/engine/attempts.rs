@@ -14,7 +14,7 @@ use super::input::SessionId;
 use super::sessions::Session;
 use super::spread;
 use crate::id::{ClientId, ClientNo, Serial};
-use crate::policy::{DeliveryMode, Retry};
+use crate::policy::Retry;
 use crate::rollout::RolloutState;
 use crate::run::{Attempt, DeliveryState, Outcome, Response};
 use crate::time::{Timestamp, duration};
@@ -57,8 +57,9 @@ struct Looks {
 }
 
 impl Deadlines {
-    /// A connection wants to be looked at.
-    pub(super) fn look_at(&mut self, session: SessionId, at: Timestamp) {
+    /// A connection wants to be looked at, if there is a time for it.
+    pub(super) fn look_at(&mut self, session: SessionId, at: Option<Timestamp>) {
+        let Some(at) = at else { return };
         let looks = self.accept.entry(at).or_default();
         looks.sessions.push(session);
         looks.left += 1;
@@ -87,24 +88,6 @@ impl Engine {
     pub(super) fn attempt_of(&self, serial: Serial, no: ClientNo) -> Attempt {
         let number = self.runs.get(serial).map_or(1, |run| run.attempt(no));
         Attempt { serial, number }
-    }
-
-    /// Notes that an attempt has been sent.
-    pub(super) fn note_sent(&mut self, session: SessionId, no: ClientNo, serial: Serial) {
-        let Some(run) = self.runs.get(serial) else { return };
-        let policy = run.run.policy;
-        let attempt = run.attempt(no);
-        let accept_by = self.now.plus(policy.timeout.accept());
-        let Some(link) = self.sessions.get_mut(session) else { return };
-        if let Some(at) = link.sent(serial, attempt, accept_by) {
-            self.deadlines.look_at(session, at);
-        }
-        if policy.delivery == DeliveryMode::AtMostOnce
-            && !bug!(SentMarkForgotten)
-            && let Some(run) = self.runs.change(serial)
-        {
-            run.mark(Mark::Sent, no);
-        }
     }
 
     /// Forgets a delivery of a connection that has ended; tells whether it had been sent.
@@ -164,9 +147,7 @@ impl Engine {
         let (late, next) = link.overdue(now);
         link.watched = next;
         let no = link.client;
-        if let Some(at) = next {
-            self.deadlines.look_at(session, at);
-        }
+        self.deadlines.look_at(session, next);
         for serial in late {
             let Some(run) = self.runs.get(serial) else { continue };
             let limit = duration::format(run.run.policy.timeout.accept());

@@ -14,8 +14,32 @@ use super::sessions::Session;
 use crate::client_record::Proof;
 use crate::id::{ClientId, ClientNo, JobId, JobName, Serial};
 use crate::job::Offline;
+use crate::policy::DeliveryMode;
 use crate::rollout::RolloutState;
 use crate::run::{Attempt, DeliveryState, Outcome};
+use crate::time::Timestamp;
+
+/// Whether it is stored that a run's delivery was sent.
+pub(super) fn is_marked(run: &OpenRun) -> bool {
+    run.run.policy.delivery == DeliveryMode::AtMostOnce && !bug!(SentMarkForgotten)
+}
+
+/// Sends a delivery over a connection: gives what goes out, and when the connection wants to be
+/// looked at, if that is another time than before. What [`is_marked`] is to be stored.
+pub(super) fn hand_over(
+    run: &mut OpenRun,
+    link: &mut Session,
+    (session, no): (SessionId, ClientNo),
+    now: Timestamp,
+) -> (Effect, Option<Timestamp>) {
+    let dispatch = run.dispatch(no);
+    let accept_by = now.plus(run.run.policy.timeout.accept());
+    let look_at = link.sent(dispatch.serial, dispatch.attempt, accept_by);
+    if is_marked(run) {
+        run.mark(Mark::Sent, no);
+    }
+    (Effect::Send { session, dispatch }, look_at)
+}
 
 impl Engine {
     /// Lets a client in, in place of its former connection if there is one.
@@ -263,10 +287,13 @@ impl Engine {
 
     /// Sends a delivery over a connection.
     pub(super) fn send(&mut self, session: SessionId, no: ClientNo, serial: Serial) {
-        if let Some(run) = self.runs.get_mut(serial) {
-            let dispatch = run.dispatch(no);
-            self.effect(Effect::Send { session, dispatch });
-            self.note_sent(session, no, serial);
+        let Some(run) = self.runs.get_mut(serial) else { return };
+        let Some(link) = self.sessions.get_mut(session) else { return };
+        let (effect, look_at) = hand_over(run, link, (session, no), self.now);
+        self.deadlines.look_at(session, look_at);
+        self.effects.push(effect);
+        if is_marked(run) {
+            self.runs.change(serial);
         }
     }
 

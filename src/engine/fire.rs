@@ -5,9 +5,9 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::MAX_OPEN;
-use super::change::Mark;
 use super::core::Engine;
-use super::effect::{Effect, Reply, RequestError};
+use super::dispatch::{hand_over, is_marked};
+use super::effect::{Reply, RequestError};
 use super::event::What;
 use super::jobs::Entry;
 use super::missed::{self, LATE};
@@ -19,7 +19,6 @@ use super::runs::OpenRun;
 use super::spread;
 use crate::id::{ClientNo, JobId, JobName, Serial};
 use crate::job::{Command, Job, JobState, Offline, Overlap, OverlapScope};
-use crate::policy::DeliveryMode;
 use crate::run::{Cause, Counts, DeliveryState, Outcome, Run, Submission};
 use crate::target::Target;
 use crate::time::Timestamp;
@@ -361,33 +360,24 @@ impl Engine {
     /// There can be a million of them: what is the same for all is looked up once.
     pub(super) fn deliver_to(&mut self, serial: Serial, clients: &RoaringBitmap) {
         let Some(run) = self.runs.get_mut(serial) else { return };
-        let policy = run.run.policy;
-        let accept_by = self.now.plus(policy.timeout.accept());
-        let (mut sent, mut waiting) = (RoaringBitmap::new(), Vec::new());
-        let once = policy.delivery == DeliveryMode::AtMostOnce && !bug!(SentMarkForgotten);
+        let (class, is_marked) = (run.run.policy.priority, is_marked(run));
+        let (before, mut waiting) = (self.effects.len(), Vec::new());
         for no in clients {
             let client = ClientNo(no);
             let Some(session) = self.registry.get(client).and_then(|known| known.session) else {
                 continue;
             };
             let Some(link) = self.sessions.get_mut(session) else { continue };
-            if !link.offer(policy.priority, serial) {
+            if !link.offer(class, serial) {
                 waiting.push(session);
                 continue;
             }
-            let dispatch = run.dispatch(client);
-            if let Some(at) = link.sent(serial, dispatch.attempt, accept_by) {
-                self.deadlines.look_at(session, at);
-            }
-            self.effects.push(Effect::Send { session, dispatch });
-            if once {
-                sent.insert(no);
-            }
+            let (effect, look_at) = hand_over(run, link, (session, client), self.now);
+            self.deadlines.look_at(session, look_at);
+            self.effects.push(effect);
         }
-        if !sent.is_empty()
-            && let Some(run) = self.runs.change(serial)
-        {
-            sent.iter().for_each(|no| run.mark(Mark::Sent, ClientNo(no)));
+        if is_marked && self.effects.len() > before {
+            self.runs.change(serial);
         }
         for session in waiting {
             self.pump(session);
