@@ -19,6 +19,9 @@ use crate::time::Timestamp;
 /// Events of a commit that a difference shows, at most.
 const SHOWN: usize = 20;
 
+/// Commits that may be decided and not compared.
+const AHEAD: usize = 4;
+
 /// What came out of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
@@ -91,9 +94,6 @@ pub fn verify(source: Source<'_>, watch: &mut dyn FnMut(u64)) -> Result<Verified
         Ok(checks.verified)
     })
 }
-
-/// Commits that may be decided and not compared.
-const AHEAD: usize = 4;
 
 /// A commit that was decided again.
 struct Decided {
