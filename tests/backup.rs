@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -153,21 +153,6 @@ async fn as_of_one_moment(
     kept
 }
 
-/// Each client has run each of these once, and nothing twice.
-fn once_each(record: &Record, expected: &BTreeSet<Serial>) {
-    for id in PRESENT.iter().chain(&["away"]) {
-        let mut times = HashMap::<Serial, usize>::new();
-        for serial in record.serials(id) {
-            *times.entry(serial).or_default() += 1;
-        }
-        let twice: Vec<_> = times.iter().filter(|(_, count)| **count > 1).collect();
-        assert!(twice.is_empty(), "{id} has run these more than once: {twice:?}");
-        let missing: Vec<_> =
-            expected.iter().filter(|serial| !times.contains_key(serial)).collect();
-        assert!(missing.is_empty(), "{id} has not run {missing:?}");
-    }
-}
-
 /// The firings of a job have no gap and none twice.
 fn without_a_gap(runs: &[Run]) {
     for pair in runs.windows(2) {
@@ -267,7 +252,7 @@ async fn finish(server: &Server, record: &Record, kept: &[Serial]) {
         let response = remote.response(*serial, "c-1".parse().unwrap()).await.unwrap().unwrap();
         assert_eq!(response.outcome.state, DeliveryState::Succeeded);
     }
-    once_each(record, &expected);
+    record.has_each_once(PRESENT.into_iter().chain(["away"]), &expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Clients in the test's own process, and what they ran.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -57,6 +58,25 @@ impl Record {
     pub fn serials(&self, client: &str) -> Vec<Serial> {
         let all = self.all.lock().unwrap();
         all.iter().filter(|one| one.client == client).map(|one| one.serial).collect()
+    }
+
+    /// Each of these clients has run each of these once, and nothing twice.
+    pub fn has_each_once<'a>(
+        &self,
+        clients: impl IntoIterator<Item = &'a str>,
+        expected: &BTreeSet<Serial>,
+    ) {
+        for id in clients {
+            let mut times = HashMap::<Serial, usize>::new();
+            for serial in self.serials(id) {
+                *times.entry(serial).or_default() += 1;
+            }
+            let twice: Vec<_> = times.iter().filter(|(_, count)| **count > 1).collect();
+            assert!(twice.is_empty(), "{id} has run these more than once: {twice:?}");
+            let missing: Vec<_> =
+                expected.iter().filter(|serial| !times.contains_key(serial)).collect();
+            assert!(missing.is_empty(), "{id} has not run {missing:?}");
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! What was acknowledged and what was run is noted by the test, which does not end with the server.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -138,17 +138,7 @@ async fn all_is_there(remote: &Remote, noted: &Acknowledged) {
 /// Each run has reached each client, once in effect, and in order the one that was away.
 fn once_each(record: &Record, runs: &[Run]) {
     let expected: BTreeSet<Serial> = runs.iter().map(|run| run.serial).collect();
-    for id in PRESENT.iter().chain(&["away"]) {
-        let mut times = HashMap::<Serial, usize>::new();
-        for serial in record.serials(id) {
-            *times.entry(serial).or_default() += 1;
-        }
-        let twice: Vec<_> = times.iter().filter(|(_, count)| **count > 1).collect();
-        assert!(twice.is_empty(), "{id} has run these more than once: {twice:?}");
-        let missing: Vec<_> =
-            expected.iter().filter(|serial| !times.contains_key(serial)).collect();
-        assert!(missing.is_empty(), "{id} has not run {missing:?}");
-    }
+    record.has_each_once(PRESENT.into_iter().chain(["away"]), &expected);
     assert!(record.serials("away").is_sorted(), "serial order");
 }
 

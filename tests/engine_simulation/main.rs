@@ -12,6 +12,8 @@ mod people;
 #[path = "../common/random.rs"]
 mod random;
 mod replays;
+#[path = "../common/runs.rs"]
+mod runs;
 mod tally;
 mod tools;
 
@@ -33,6 +35,7 @@ use fleetcron::{
 };
 use people::{apply, jobs};
 use random::Random;
+use runs::all_runs;
 use tally::Tally;
 
 /// Clients of the fleet: more than a narrow run has.

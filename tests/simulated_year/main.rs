@@ -12,6 +12,8 @@ mod model;
 #[path = "../common/random.rs"]
 mod random;
 mod rules;
+#[path = "../common/runs.rs"]
+mod runs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +27,7 @@ use fleetcron::{
 use model::{Fired, Model, Row};
 use random::Random;
 use rules::{ClockChanges, DAY, HORIZON, HOUR, MINUTE, SECOND, YEAR_END, YEAR_START};
+use runs::all_runs;
 
 /// What was done to the server: the year proves nothing if it was a quiet one.
 #[derive(Debug, Default)]
@@ -410,19 +413,6 @@ impl World {
             Row { at: row.at.millis(), total, first, last, reason: row.reason }
         });
         assert_eq!(rows.collect::<Vec<_>>(), announced, "{name}: stored rows of missed ones");
-    }
-}
-
-fn all_runs(store: &MemoryStore) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    loop {
-        let before = runs.last().map(|run| run.serial);
-        let query = history::RunQuery { before, limit: 1_000, ..Default::default() };
-        let page = history::runs(store, &query).unwrap();
-        if page.is_empty() {
-            return runs;
-        }
-        runs.extend(page);
     }
 }
 
