@@ -410,10 +410,14 @@ impl Engine {
         if run.accepted.contains(no.0) {
             return Some(DeliveryState::Accepted);
         }
-        let session = self.registry.get(no).and_then(|client| client.session);
-        let link = session.and_then(|id| self.sessions.get(id));
-        let sent = link.is_some_and(|link| link.in_flight.contains(serial));
+        let sent = self.sent_over(serial, no).is_some();
         Some(if sent { DeliveryState::Sent } else { DeliveryState::Queued })
+    }
+
+    /// The connection over which a client has been sent a delivery, or has returned with it.
+    pub(super) fn sent_over(&self, serial: Serial, no: ClientNo) -> Option<SessionId> {
+        let session = self.registry.get(no)?.session?;
+        self.sessions.get(session)?.in_flight.contains(serial).then_some(session)
     }
 
     /// The one place where deliveries end, whoever ended them: records it, forgets it everywhere

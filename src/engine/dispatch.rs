@@ -378,11 +378,7 @@ impl Engine {
         let Some(run) = self.runs.get(serial) else { return };
         let accepted = run.accepted.clone();
         for no in clients {
-            let session = self.registry.get(ClientNo(no)).and_then(|client| client.session);
-            let sent = session.filter(|id| {
-                self.sessions.get(*id).is_some_and(|link| link.in_flight.contains(serial))
-            });
-            match sent {
+            match self.sent_over(serial, ClientNo(no)) {
                 Some(session) if ask => self.effect(Effect::Cancel { session, serial }),
                 Some(_) => {}
                 None if accepted.contains(no) => {}

@@ -46,11 +46,9 @@ impl Engine {
     /// it.
     pub(super) fn remember_withdrawn(&mut self, serial: Serial, no: ClientNo) {
         let Some(run) = self.runs.get(serial) else { return };
-        let session = self.registry.get(no).and_then(|client| client.session);
-        let link = session.and_then(|id| self.sessions.get(id));
         let has = run.accepted.contains(no.0)
             || run.took_along.contains(no.0)
-            || link.is_some_and(|link| link.in_flight.contains(serial));
+            || self.sent_over(serial, no).is_some();
         if has {
             self.withdrawn.put(serial, no, run.attempt(no));
         }

@@ -13,13 +13,7 @@ impl Engine {
         progress.accepted = open.accepted.len();
         progress.sent = (&open.open - &open.accepted)
             .iter()
-            .filter(|no| {
-                let client = self.registry.get(ClientNo(*no));
-                let link = client
-                    .and_then(|client| client.session)
-                    .and_then(|session| self.sessions.get(session));
-                link.is_some_and(|link| link.in_flight.contains(serial))
-            })
+            .filter(|no| self.sent_over(serial, ClientNo(*no)).is_some())
             .count() as u64;
         progress.in_flight = progress.sent + progress.accepted;
         let mut since = (run.fired_at, 0);
