@@ -11,11 +11,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fleetcron::engine::NewClient;
-use fleetcron::node::{OUTBOUND, ToSession};
+use fleetcron::node::{OUTBOUND, ToSession, outbox};
 use fleetcron::store::{StoreKind, open_at};
 use fleetcron::{Handle, Json, Node, Outcome, Proof, Submission};
 use futures_util::{StreamExt, stream};
-use tokio::sync::mpsc;
 
 const ROUNDS: usize = 5;
 const ALONE: u32 = 500;
@@ -74,7 +73,7 @@ async fn broadcast(handle: &Handle) -> Duration {
 }
 
 async fn answering_client(handle: Handle, id: String) {
-    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let (outbound, mut inbound) = outbox(OUTBOUND);
     let session =
         handle.connect(id.parse().unwrap(), Proof::Vouched, Vec::new(), outbound).await.unwrap();
     while let Some(message) = inbound.recv().await {

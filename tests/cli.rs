@@ -7,12 +7,11 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use fleetcron::api::{self, Tokens};
-use fleetcron::node::{OUTBOUND, ToSession};
+use fleetcron::node::{OUTBOUND, ToSession, outbox};
 use fleetcron::store::MemoryStore;
 use fleetcron::{DeliveryState, Handle, Json, Node, Outcome, Proof};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 struct World {
@@ -70,7 +69,7 @@ impl From<Output> for Ran {
 
 /// Connects a client that ends every command in the same way.
 async fn client(handle: &Handle, id: &str, outcome: Outcome) {
-    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let (outbound, mut inbound) = outbox(OUTBOUND);
     let id = id.parse().unwrap();
     let session = handle.connect(id, Proof::Vouched, Vec::new(), outbound).await.unwrap();
     let handle = handle.clone();

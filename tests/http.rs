@@ -11,7 +11,7 @@ use fleetcron::api::{self, Tokens};
 use fleetcron::engine::{Apply, JobAction, Page, Regroup, What};
 use fleetcron::forecast::ForecastQuery;
 use fleetcron::history::RunQuery;
-use fleetcron::node::{OUTBOUND, ToSession};
+use fleetcron::node::{OUTBOUND, ToSession, outbox};
 use fleetcron::remote::{Remote, RemoteError};
 use fleetcron::store::MemoryStore;
 use fleetcron::{
@@ -21,7 +21,6 @@ use fleetcron::{
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 struct World {
@@ -45,7 +44,7 @@ async fn world() -> World {
 
 /// Connects a client that answers every command with its parameters.
 async fn echo(handle: &Handle, id: &str, token: &str) {
-    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let (outbound, mut inbound) = outbox(OUTBOUND);
     let proof = Proof::Token(TokenHash::of(token));
     let session = handle.connect(id.parse().unwrap(), proof, Vec::new(), outbound).await.unwrap();
     let handle = handle.clone();
@@ -451,7 +450,7 @@ async fn a_late_answer_is_told_with_the_response() {
     let world = world().await;
     let token = add(&world.remote, "web-01", &[]).await;
     let handle = world.node.handle();
-    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let (outbound, mut inbound) = outbox(OUTBOUND);
     let proof = Proof::Token(TokenHash::of(&token));
     let id: fleetcron::ClientId = "web-01".parse().unwrap();
     let session = handle.connect(id.clone(), proof, Vec::new(), outbound).await.unwrap();

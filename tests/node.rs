@@ -9,7 +9,7 @@ use std::time::Duration;
 use fleetcron::engine::{Apply, NewClient, OUTLOOKS, What};
 use fleetcron::forecast::{ForecastQuery, MAX_LOOKED_AT};
 use fleetcron::history::RunQuery;
-use fleetcron::node::{CallError, Fatal, OUTBOUND, ToSession};
+use fleetcron::node::{CallError, Fatal, OUTBOUND, ToSession, outbox};
 use fleetcron::store::{Batch, Layer, MemoryStore, Store, StoreError};
 use fleetcron::time::{Clock, SystemClock};
 use fleetcron::{
@@ -17,7 +17,6 @@ use fleetcron::{
     TokenHash,
 };
 use futures_util::{FutureExt, StreamExt, future};
-use tokio::sync::mpsc;
 
 /// A store whose commits wait at a gate, are counted, and can be made to fail.
 struct Gated {
@@ -78,7 +77,7 @@ async fn a_command_goes_out_and_its_answer_comes_in() {
     let node = Node::start(Arc::new(MemoryStore::new())).unwrap();
     let handle = node.handle();
     add_client(&handle, "a").await;
-    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let (outbound, mut inbound) = outbox(OUTBOUND);
     let proof = Proof::Token(TokenHash::of("secret"));
     let session = handle.connect("a".parse().unwrap(), proof, Vec::new(), outbound).await.unwrap();
     let run = handle.submit(noop("client:a")).await.unwrap();
@@ -196,7 +195,7 @@ async fn what_was_accepted_is_there_after_a_restart() {
     let handle = node.handle();
     assert_eq!(handle.run(run.serial).await.unwrap(), run);
     assert_eq!(handle.status().await.unwrap().deliveries_open, 1);
-    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let (outbound, mut inbound) = outbox(OUTBOUND);
     handle.connect("a".parse().unwrap(), Proof::Vouched, Vec::new(), outbound).await.unwrap();
     assert!(matches!(inbound.recv().await, Some(ToSession::Command(_))));
 }
@@ -226,7 +225,7 @@ async fn a_client_that_takes_nothing_is_let_go() {
     let node = Node::start(Arc::new(MemoryStore::new())).unwrap();
     let handle = node.handle();
     add_client(&handle, "a").await;
-    let (outbound, mut inbound) = mpsc::channel(1);
+    let (outbound, mut inbound) = outbox(1);
     handle.connect("a".parse().unwrap(), Proof::Vouched, Vec::new(), outbound).await.unwrap();
     assert!(handle.client("a".parse().unwrap()).await.unwrap().connected);
     let first = handle.submit(noop("client:a")).await.unwrap();
@@ -245,13 +244,13 @@ async fn who_is_not_let_in_holds_no_channel() {
     let node = Node::start(Arc::new(MemoryStore::new())).unwrap();
     let handle = node.handle();
     add_client(&handle, "a").await;
-    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let (outbound, mut inbound) = outbox(OUTBOUND);
     let proof = Proof::Token(TokenHash::of("guess"));
     let refused = handle.connect("a".parse().unwrap(), proof, Vec::new(), outbound).await;
     assert!(matches!(refused, Err(CallError::Refused(_))));
     // The loop takes this in after it has dealt with the connection.
     handle.status().await.unwrap();
-    assert!(matches!(inbound.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+    assert!(inbound.recv().await.is_none());
 }
 
 #[tokio::test]

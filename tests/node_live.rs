@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use fleetcron::engine::{NewClient, SessionId};
 use fleetcron::live::{Live, OutputStream, Piece, Progress};
-use fleetcron::node::{CallError, LiveDelivery, OUTBOUND, ToSession};
+use fleetcron::node::{CallError, LiveDelivery, OUTBOUND, Outbox, ToSession, outbox};
 use fleetcron::store::MemoryStore;
 use fleetcron::{
     Attempt, DeliveryState, Handle, Json, Node, Outcome, Proof, Retry, Run, Submission, TokenHash,
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// How long a wait may take: far more than a busy machine needs.
@@ -31,7 +30,7 @@ type Seen = BoxStream<'static, Result<Arc<Live>, CallError>>;
 
 struct Session {
     id: SessionId,
-    inbound: mpsc::Receiver<ToSession>,
+    inbound: Outbox<ToSession>,
 }
 
 impl Session {
@@ -41,7 +40,7 @@ impl Session {
         let new = NewClient { id: client.parse().unwrap(), groups: [].into(), token: Some(secret) };
         // It may be there already.
         let _ = handle.add_client(new).await;
-        let (outbound, inbound) = mpsc::channel(OUTBOUND);
+        let (outbound, inbound) = outbox(OUTBOUND);
         let proof = Proof::Token(TokenHash::of("secret"));
         let id = handle.connect(client.parse().unwrap(), proof, taken, outbound).await.unwrap();
         Self { id, inbound }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleetcron::engine::NewClient;
-use fleetcron::node::{OUTBOUND, ToSession};
+use fleetcron::node::{OUTBOUND, ToSession, outbox};
 use fleetcron::reenact::{Source, verify};
 use fleetcron::{Attempt, Handle, Json, Node, Outcome, Proof};
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::mpsc;
 
 use super::load;
 use super::options::Options;
@@ -91,7 +90,7 @@ async fn define(handle: &Handle, number: usize) {
 }
 
 async fn answering_client(handle: Handle, number: usize) {
-    let (outbound, mut inbound) = mpsc::channel(OUTBOUND);
+    let (outbound, mut inbound) = outbox(OUTBOUND);
     let id = load::name(number).parse().unwrap();
     let session = handle.connect(id, Proof::Vouched, Vec::new(), outbound).await.unwrap();
     while let Some(message) = inbound.recv().await {

@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::{broadcast, oneshot};
 
 use super::CallError;
 use super::entropy::Entropy;
 use super::link::{Answer, Letter, Link, ToSession};
 use super::live::LiveBoard;
+use super::outbox::{NotTaken, Outlet};
 use crate::engine::{
     CallId, CloseReason, Effect, Engine, Event, Input, Reply, RequestError, SessionId, VERSION,
     What,
@@ -32,7 +32,7 @@ pub(super) struct Core {
     callers: HashMap<CallId, Caller>,
     /// How many of them only ask.
     asking: usize,
-    outbound: HashMap<SessionId, mpsc::Sender<ToSession>>,
+    outbound: HashMap<SessionId, Outlet<ToSession>>,
     events: broadcast::Sender<Arc<Event>>,
     live: LiveBoard,
     /// `None`: inputs are not recorded.
@@ -68,7 +68,7 @@ pub(super) struct Beginning {
 /// Who waits for an answer, and for a connection what it lets in.
 struct Caller {
     answer: Answer,
-    link: Option<(SessionId, mpsc::Sender<ToSession>)>,
+    link: Option<(SessionId, Outlet<ToSession>)>,
     /// Whether it only asks.
     asks: bool,
 }
@@ -287,8 +287,8 @@ impl Core {
         let Some(outbound) = self.outbound.get(&session) else { return };
         let reason = match outbound.try_send(message) {
             Ok(()) => return,
-            Err(TrySendError::Full(_)) => "the client is too slow",
-            Err(TrySendError::Closed(_)) => "the connection has ended",
+            Err(NotTaken::Full) => "the client is too slow",
+            Err(NotTaken::Closed) => "the connection has ended",
         };
         self.outbound.remove(&session);
         let reason = reason.to_owned();

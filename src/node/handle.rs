@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use super::CallError;
 use super::link::{Letter, Link, ToSession};
 use super::live::{LiveBoard, LiveDelivery};
+use super::outbox::Outlet;
 use super::tools::Tools;
 use crate::actor::{Actor, TokenName};
 use crate::calendar::{Calendar, CalendarView};
@@ -310,7 +311,7 @@ impl Handle {
         client: ClientId,
         proof: Proof,
         taken: Vec<Attempt>,
-        outbound: mpsc::Sender<ToSession>,
+        outbound: Outlet<ToSession>,
     ) -> Result<SessionId, CallError> {
         let (session, _) = self.connect_limited(client, proof, taken, outbound).await?;
         Ok(session)
@@ -323,7 +324,7 @@ impl Handle {
         client: ClientId,
         proof: Proof,
         taken: Vec<Attempt>,
-        outbound: mpsc::Sender<ToSession>,
+        outbound: Outlet<ToSession>,
     ) -> Result<(SessionId, Option<CommandLimit>), CallError> {
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (answer, answered) = oneshot::channel();

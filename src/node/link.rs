@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::CallError;
 use super::live::LiveDelivery;
+use super::outbox::Outlet;
 use crate::actor::Actor;
 use crate::client_record::Proof;
 use crate::engine::{CloseReason, Dispatch, Input, Reply, Request, SessionId};
@@ -35,7 +36,7 @@ pub(super) struct Link {
     pub(super) client: ClientId,
     pub(super) proof: Proof,
     pub(super) taken: Vec<Attempt>,
-    pub(super) outbound: mpsc::Sender<ToSession>,
+    pub(super) outbound: Outlet<ToSession>,
 }
 
 /// What comes into the node's inbox. Small, since each is moved from queue to queue: what is

@@ -16,6 +16,7 @@ mod history;
 mod keep;
 mod link;
 pub mod live;
+mod outbox;
 mod past;
 mod reads;
 mod replay;
@@ -54,6 +55,7 @@ pub use handle::Handle;
 pub use keep::ForgottenPart;
 pub use link::ToSession;
 pub use live::{LiveBoard, LiveDelivery, Watch, WatchEnd};
+pub use outbox::{NotTaken, Outbox, Outlet, outbox};
 pub use run_loop::Fatal;
 pub use tools::{ByteStream, READINGS};
 

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use crate::client_record::Proof;
 use crate::command_limit::CommandLimit;
 use crate::engine::SessionId;
 use crate::id::ClientId;
 use crate::label::Facts;
-use crate::node::{CallError, Handle, LiveDelivery, ToSession};
+use crate::node::{CallError, Handle, LiveDelivery, Outlet, ToSession};
 use crate::run::{Attempt, Outcome};
 
 /// Those who decide what connections are for: the node, or a stand-in in tests. The methods are
@@ -23,7 +21,7 @@ pub trait Fleet: Clone + Send + Sync + 'static {
         client: ClientId,
         proof: Proof,
         taken: Vec<Attempt>,
-        outbound: mpsc::Sender<ToSession>,
+        outbound: Outlet<ToSession>,
     ) -> impl Future<Output = Result<(SessionId, Option<CommandLimit>), CallError>> + Send;
 
     /// A client has taken a delivery.
@@ -76,7 +74,7 @@ impl Fleet for Handle {
         client: ClientId,
         proof: Proof,
         taken: Vec<Attempt>,
-        outbound: mpsc::Sender<ToSession>,
+        outbound: Outlet<ToSession>,
     ) -> Result<(SessionId, Option<CommandLimit>), CallError> {
         Handle::connect_limited(self, client, proof, taken, outbound).await
     }

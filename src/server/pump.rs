@@ -8,7 +8,6 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -17,7 +16,7 @@ use super::live::{Inflow, Seen};
 use super::session::RETRY_STOPPING;
 use super::shared::{Caller, Limits, Shared};
 use crate::engine::{CloseReason, Dispatch, SessionId};
-use crate::node::{CallError, ToSession};
+use crate::node::{CallError, Outbox, Outlet, ToSession, outbox};
 use crate::run::{Attempt, DeliveryState, Outcome};
 use crate::wire::{
     Accepted, Ack, Call, Cancel, ClientFrame, CommandFrame, Empty, FrameReader, FrameWriter,
@@ -95,11 +94,11 @@ pub(super) async fn pump<F: Fleet, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     shared: &Shared<F>,
     caller: &Caller,
     session: SessionId,
-    outbound: mpsc::Receiver<ToSession>,
+    outbound: Outbox<ToSession>,
     reader: &mut FrameReader<R>,
     writer: &mut FrameWriter<W>,
 ) -> End {
-    let (replies, ready) = mpsc::channel(REPLIES);
+    let (replies, ready) = outbox(REPLIES);
     let (calls, inflow) = (JoinSet::new(), Inflow::new(session));
     let mut inbound = Inbound { shared, caller, session, replies, calls, inflow };
     let reading = async {
@@ -123,8 +122,7 @@ struct Inbound<'a, F> {
     shared: &'a Shared<F>,
     caller: &'a Caller,
     session: SessionId,
-    /// Boxed: a channel's first block has room for many, and most connections never have one.
-    replies: mpsc::Sender<Box<ReplyFrame>>,
+    replies: Outlet<ReplyFrame>,
     /// Commands of the client that run; they end with the connection.
     calls: JoinSet<()>,
     inflow: Inflow,
@@ -224,20 +222,20 @@ impl<F: Fleet> Inbound<'_, F> {
             let replies = self.replies.clone();
             self.calls.spawn(async move {
                 // A connection that has ended needs no reply.
-                let _ = replies.send(Box::new(reply(id, running.await))).await;
+                let _ = replies.send(reply(id, running.await)).await;
             });
             return;
         };
         // As above. A client that does not read its replies is not read either.
         let reply = ReplyFrame { id, result: None, error: Some(problem) };
-        let _ = self.replies.send(Box::new(reply)).await;
+        let _ = self.replies.send(reply).await;
     }
 }
 
 struct Outbound<'a, W> {
     limits: &'a Limits,
-    messages: mpsc::Receiver<ToSession>,
-    ready: mpsc::Receiver<Box<ReplyFrame>>,
+    messages: Outbox<ToSession>,
+    ready: Outbox<ReplyFrame>,
     writer: &'a mut FrameWriter<W>,
     acks: Vec<Attempt>,
 }
@@ -260,7 +258,7 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
                 // As in what is gathered after it.
                 biased;
                 message = self.messages.recv() => self.on_message(message),
-                Some(reply) = self.ready.recv() => self.on_reply(*reply),
+                Some(reply) = self.ready.recv() => self.on_reply(reply),
                 () = sleep_until(beat) => self.push(&ServerFrame::Heartbeat(Empty {})),
             };
             let gathered = match first {
@@ -280,10 +278,10 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
             if self.writer.pending() >= GATHER_BYTES {
                 break;
             }
-            if let Ok(message) = self.messages.try_recv() {
+            if let Some(message) = self.messages.try_recv() {
                 self.on_message(Some(message))?;
-            } else if let Ok(reply) = self.ready.try_recv() {
-                self.on_reply(*reply)?;
+            } else if let Some(reply) = self.ready.try_recv() {
+                self.on_reply(reply)?;
             } else {
                 break;
             }

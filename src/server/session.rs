@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
 use super::auth::NOT_KNOWN;
@@ -17,7 +17,7 @@ use super::pump::{End, pump};
 use super::shared::{Caller, Shared};
 use crate::command_limit::CommandLimit;
 use crate::engine::{RequestError, SessionId};
-use crate::node::{CallError, OUTBOUND, ToSession};
+use crate::node::{CallError, OUTBOUND, Outbox, ToSession, outbox};
 use crate::wire::{
     ClientFrame, FrameReader, FrameWriter, Hello, MAX_HELLO, Refused, ServerFrame, VERSION,
     Welcome, WireError, together,
@@ -67,7 +67,7 @@ impl Refusal {
 struct Admitted {
     session: SessionId,
     max_running: Option<CommandLimit>,
-    outbound: mpsc::Receiver<ToSession>,
+    outbound: Outbox<ToSession>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -163,7 +163,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
         caller: &Caller,
         session: SessionId,
         max_running: Option<CommandLimit>,
-        outbound: mpsc::Receiver<ToSession>,
+        outbound: Outbox<ToSession>,
     ) -> End {
         let limits = &self.shared.limits;
         self.reader.set_max(limits.max_frame);
@@ -239,7 +239,7 @@ async fn admit<F: Fleet>(
             return Err(Refusal::new(reason).after(RETRY_FULL));
         }
     };
-    let (sender, outbound) = mpsc::channel(OUTBOUND);
+    let (sender, outbound) = outbox(OUTBOUND);
     let taken = together(hello.taken, &hello.attempts);
     let (session, max_running) = shared
         .fleet

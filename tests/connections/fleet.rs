@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use fleetcron::engine::{CloseReason, Dispatch, RequestError, SessionId};
-use fleetcron::node::{CallError, LiveBoard, LiveDelivery, ToSession};
+use fleetcron::node::{CallError, LiveBoard, LiveDelivery, Outlet, ToSession};
 use fleetcron::server::Fleet;
 use fleetcron::{
     Attempt, ClientId, Command, CommandLimit, Facts, Json, OnClientCrash, Outcome, Priority, Proof,
     Serial, Timestamp, TokenHash,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// What the node was told, in order.
@@ -31,7 +31,7 @@ pub(crate) struct FakeFleet(Arc<Inner>);
 
 struct Inner {
     told: watch::Sender<Vec<Told>>,
-    links: Mutex<HashMap<u64, (String, mpsc::Sender<ToSession>)>>,
+    links: Mutex<HashMap<u64, (String, Outlet<ToSession>)>>,
     acking: AtomicBool,
     board: LiveBoard,
     asked: AtomicU32,
@@ -102,7 +102,7 @@ impl Fleet for FakeFleet {
         client: ClientId,
         proof: Proof,
         taken: Vec<Attempt>,
-        outbound: mpsc::Sender<ToSession>,
+        outbound: Outlet<ToSession>,
     ) -> Result<(SessionId, Option<CommandLimit>), CallError> {
         let denied = |why: &str| Err(CallError::Refused(RequestError::Denied(why.to_owned())));
         if client.as_str().starts_with("unknown") {

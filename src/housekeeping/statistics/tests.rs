@@ -19,7 +19,7 @@ const CLIENTS: usize = 40;
 struct World {
     store: MemoryStore,
     node: Node,
-    sessions: Vec<(crate::engine::SessionId, tokio::sync::mpsc::Receiver<crate::node::ToSession>)>,
+    sessions: Vec<(crate::engine::SessionId, crate::node::Outbox<crate::node::ToSession>)>,
 }
 
 impl World {
@@ -32,7 +32,7 @@ impl World {
             let id: crate::ClientId = format!("client-{n}").parse().unwrap();
             let groups = std::collections::BTreeSet::new();
             handle.add_client(NewClient { id: id.clone(), groups, token: None }).await.unwrap();
-            let (sender, receiver) = tokio::sync::mpsc::channel(1_000);
+            let (sender, receiver) = crate::node::outbox(1_000);
             let session = handle.connect(id, Proof::Vouched, Vec::new(), sender).await.unwrap();
             sessions.push((session, receiver));
         }
