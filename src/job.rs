@@ -388,6 +388,12 @@ pub enum JobStatus {
 }
 
 impl JobState {
+    /// When its pause ends by itself.
+    #[must_use]
+    pub fn wakes(&self) -> Option<Timestamp> {
+        self.paused.as_ref()?.until
+    }
+
     /// The job's standing in one word.
     #[must_use]
     pub fn status(&self) -> JobStatus {

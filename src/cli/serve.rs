@@ -55,6 +55,10 @@ pub(super) struct ServeArgs {
     /// The memory that the store may use to cache, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(16..=65_536))]
     cache: u64,
+    /// How many jobs stay in memory as a whole. Of the others, their names and when they are due:
+    /// they are read from the store when they are needed.
+    #[arg(long, value_name = "JOBS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(16..=2_000_000))]
+    jobs_at_hand: u32,
     /// What is to stay free on the store's disk, 8MiB or more: below it, what would be new is
     /// refused and what is due waits, while answers are still written.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = disk_reserve)]
@@ -172,6 +176,7 @@ impl ServeArgs {
             ("http", self.http.to_string()),
             ("allow-unencrypted", self.allow_unencrypted.to_string()),
             ("cache", self.cache.to_string()),
+            ("jobs-at-hand", self.jobs_at_hand.to_string()),
             ("disk-reserve", size::format(self.disk_reserve)),
             ("keep", duration::format(self.keep)),
             ("keep-runs", self.keep_runs.map_or_else(|| "none".into(), |runs| runs.to_string())),
@@ -225,8 +230,14 @@ impl ServeArgs {
         let limits = Limits::default()
             .with_queue(queue.queue_limit, queue.queue_bytes, queue.queue_full)
             .map_err(|error| CliError::Usage(error.to_string()))?;
-        let options =
-            Options { labels, limits, drain, settings: told, record_inputs: !self.no_recording };
+        let options = Options {
+            labels,
+            limits,
+            drain,
+            settings: told,
+            record_inputs: !self.no_recording,
+            jobs_at_hand: usize::try_from(self.jobs_at_hand).unwrap_or(usize::MAX),
+        };
         Ok(Settings {
             data,
             store,

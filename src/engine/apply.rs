@@ -30,8 +30,7 @@ impl Engine {
             calendars.calendars().bind_checked(spec)?;
         }
         let removed: Vec<JobName> = if apply.prune {
-            let stored = self.jobs.after(None).map(|entry| entry.job.spec.name.clone());
-            stored.filter(|name| !wanted.contains(name)).collect()
+            self.jobs.names().filter(|name| !wanted.contains(*name)).cloned().collect()
         } else {
             Vec::new()
         };
@@ -73,7 +72,7 @@ impl Engine {
         let specs = specs.iter().map(Some).chain(std::iter::repeat(None));
         let plan = |(change, spec): (JobChange, Option<&JobSpec>)| {
             let stored = self.jobs.find(&change.name);
-            let entry = match (change.action, spec, stored) {
+            let entry = match (change.action, spec, &stored) {
                 (JobAction::Create, Some(spec), _) => {
                     Some(self.created(JobId::from_parts(now, 0), spec.clone()))
                 }
@@ -84,8 +83,8 @@ impl Engine {
                 }
                 _ => None,
             };
-            let outlooks =
-                entry.map(|entry| (stored.map(|stored| stored.outlook(0)), entry.outlook(0)));
+            let outlooks = entry
+                .map(|entry| (stored.as_ref().map(|stored| stored.outlook(0)), entry.outlook(0)));
             Plan { change, outlooks, now }
         };
         changes.into_iter().zip(specs).map(plan).collect()
@@ -93,7 +92,8 @@ impl Engine {
 
     fn compare(&self, specs: &[JobSpec], removed: &[JobName]) -> Vec<JobChange> {
         let kept = specs.iter().map(|spec| {
-            let before = self.jobs.find(&spec.name).map(|entry| &entry.job.spec);
+            let before = self.jobs.find(&spec.name);
+            let before = before.as_ref().map(|entry| &entry.job.spec);
             let fields = job_diff::fields(before, spec);
             let action = match before {
                 None => JobAction::Create,
@@ -158,7 +158,7 @@ impl Engine {
         let mut gone = Vec::new();
         for (change, n) in changes.iter().zip(0_u128..) {
             let spec = specs.get(&change.name).cloned();
-            let stored = self.jobs.find(&change.name).cloned();
+            let stored = self.jobs.find(&change.name);
             let entry = match (change.action, spec, stored) {
                 (JobAction::Create, Some(spec), _) => {
                     let id = JobId::from_parts(self.now, entropy.wrapping_add(n));
@@ -233,7 +233,7 @@ impl Engine {
 
     /// Removes a job; its queued deliveries end.
     pub(super) fn remove_job(&mut self, name: &JobName) -> Result<Reply, RequestError> {
-        let entry = self.job(name)?.clone();
+        let entry = self.job(name)?;
         let job = Arc::clone(&entry.job);
         let id = job.id;
         self.close();

@@ -100,7 +100,8 @@ impl Rebinding {
 impl Engine {
     /// Compares definitions of calendars with those that are stored.
     pub(super) fn rebinding(&self, specs: &[Calendar]) -> Result<Rebinding, RequestError> {
-        let mut to_be = Rebinding { calendars: self.calendars.clone(), ..Rebinding::default() };
+        let mut to_be =
+            Rebinding { calendars: self.jobs.calendars.clone(), ..Rebinding::default() };
         let mut names = BTreeSet::new();
         for spec in specs {
             let name = spec.name();
@@ -108,7 +109,7 @@ impl Engine {
                 let message = format!("calendar {:?} is defined twice", name.as_str());
                 return Err(RequestError::Invalid(message));
             }
-            let before = self.calendars.record(name);
+            let before = self.jobs.calendars.record(name);
             let fields = job_diff::calendar_fields(before.map(|record| &record.spec), spec);
             let action = match before {
                 None => JobAction::Create,
@@ -146,7 +147,7 @@ impl Engine {
             let users = self.jobs.users(&change.name).iter();
             let users = users.filter(|_| to_be.changes_days(change));
             let new = users.filter(|id| seen.insert(**id)).filter_map(|id| self.jobs.get(*id));
-            new.map(|entry| (entry.clone(), rebound(entry, &to_be.calendars, self.now))).collect()
+            new.map(|entry| (entry.clone(), rebound(&entry, &to_be.calendars, self.now))).collect()
         };
         to_be.changes.iter().map(steps).collect()
     }
@@ -178,7 +179,7 @@ impl Engine {
         unit: &mut Vec<Change>,
     ) -> Vec<CalendarChange> {
         let steps = self.steps(&to_be);
-        self.calendars = to_be.calendars;
+        self.jobs.calendars = to_be.calendars;
         unit.extend(to_be.records.into_iter().map(Change::PutCalendar));
         let mut changes = to_be.changes;
         for (change, steps) in changes.iter_mut().zip(steps) {
@@ -227,7 +228,7 @@ impl Engine {
         if !users.is_empty() {
             return Err(RequestError::Conflict(self.in_use(name, users)));
         }
-        self.calendars.0.remove(name);
+        self.jobs.calendars.0.remove(name);
         self.store(vec![Change::RemoveCalendar(name.clone())]);
         self.notify_calendar(name, "removed", 0);
         Ok(Reply::Done)
@@ -235,12 +236,13 @@ impl Engine {
 
     fn in_use(&self, name: &CalendarName, users: &BTreeSet<JobId>) -> String {
         let named = users.iter().filter_map(|id| self.jobs.get(*id)).take(USERS_NAMED);
-        let named: Vec<&str> = named.map(|entry| entry.job.spec.name.as_str()).collect();
+        let named: Vec<JobName> = named.map(|entry| entry.job.spec.name.clone()).collect();
         let more = match users.len() - named.len() {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
         let (name, count) = (name.as_str(), users.len());
+        let named: Vec<&str> = named.iter().map(JobName::as_str).collect();
         let jobs = if count == 1 { "job" } else { "jobs" };
         format!("calendar {name:?} is used by {count} {jobs}: {}{more}", named.join(", "))
     }
@@ -252,9 +254,9 @@ impl Engine {
 
     /// A calendar by name.
     pub(super) fn calendar(&self, name: &CalendarName) -> Result<CalendarView, RequestError> {
-        let record = self.calendars.record(name);
-        let record =
-            record.ok_or_else(|| not_found("calendar", name.as_str(), self.calendars.names()))?;
+        let record = self.jobs.calendars.record(name);
+        let record = record
+            .ok_or_else(|| not_found("calendar", name.as_str(), self.jobs.calendars.names()))?;
         Ok(self.calendar_view(record))
     }
 
@@ -262,7 +264,7 @@ impl Engine {
     pub(super) fn list_calendars(&self, page: &Page<CalendarName>) -> Reply {
         use std::ops::Bound::{Excluded, Unbounded};
         let start = page.after.as_ref().map_or(Unbounded, Excluded);
-        let stored = self.calendars.0.range::<CalendarName, _>((start, Unbounded));
+        let stored = self.jobs.calendars.0.range::<CalendarName, _>((start, Unbounded));
         let views = stored.map(|(_, stored)| self.calendar_view(&stored.record));
         Reply::Calendars(views.take(page.limit.min(Page::<()>::MAX)).collect())
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::Effect;
+use super::definitions::{Definitions, JobHead};
 use super::replays::{ReplayParts, ReplayRecord};
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
@@ -158,6 +159,8 @@ pub struct Decision {
     pub units: Vec<Vec<Change>>,
     /// To be released in this order, after every unit is durable.
     pub effects: Vec<Effect>,
+    /// One more than the last one's, see [`Engine::durable`](super::Engine::durable).
+    pub number: u64,
 }
 
 impl Decision {
@@ -171,8 +174,10 @@ impl Decision {
 /// All that the engine keeps in memory, as the store gives it back at the start.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Every job.
+    /// Every job that is at hand.
     pub jobs: Vec<(Job, JobState)>,
+    /// The jobs that are not, if there are such.
+    pub stored_jobs: Option<StoredJobs>,
     /// Every client, removed ones too.
     pub clients: Vec<(ClientRecord, Presence)>,
     /// Every run with open deliveries, in serial order.
@@ -191,6 +196,17 @@ pub struct Snapshot {
     pub ledger_end: Option<LedgerEnd>,
     /// Every replay that has not ended.
     pub replays: Vec<ReplayRecord>,
+}
+
+/// The jobs that are not at hand when an engine begins, and where they are.
+#[derive(Debug)]
+pub struct StoredJobs {
+    /// What is in memory of them.
+    pub heads: Vec<JobHead>,
+    /// Where these and others are read from.
+    pub definitions: Arc<dyn Definitions>,
+    /// How many jobs stay at hand that are stored as they are.
+    pub at_hand: usize,
 }
 
 /// The end of a ledger.

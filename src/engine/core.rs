@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::attempts::Deadlines;
-use super::calendars::Calendars;
-use super::change::{Change, Decision, LedgerEnd, OpenRunRecord, PageEntry, Snapshot};
+use super::change::{Change, Decision, LedgerEnd, OpenRunRecord, PageEntry, Snapshot, StoredJobs};
+use super::definitions::Unread;
 use super::drain::{DRAIN, Drain};
 use super::effect::{Effect, Reply, RequestError};
 use super::event::{Event, What};
 use super::input::{CallId, Input, Request, SessionId};
-use super::jobs::{Entry, Jobs};
+use super::jobs::Jobs;
 use super::late::Withdrawn;
 use super::overlap::Held;
 use super::pause::EndedRun;
@@ -67,7 +67,6 @@ pub struct Engine {
     pub(super) rollouts: Rollouts,
     pub(super) deadlines: Deadlines,
     pub(super) drain: Drain,
-    pub(super) calendars: Calendars,
     pub(super) repeats: Repeats,
     pub(super) replays: Replays,
     pub(super) withdrawn: Withdrawn,
@@ -110,7 +109,6 @@ impl Engine {
             rollouts: Rollouts::default(),
             deadlines: Deadlines::default(),
             drain: Drain::new(DRAIN, now),
-            calendars: Calendars::default(),
             repeats: Repeats::default(),
             replays: Replays::default(),
             withdrawn: Withdrawn::default(),
@@ -129,11 +127,13 @@ impl Engine {
             engine.registry.restore(record, presence);
         }
         for record in snapshot.calendars {
-            engine.calendars.put(Arc::new(record));
+            engine.jobs.calendars.put(Arc::new(record));
         }
-        for (mut job, state) in snapshot.jobs {
-            engine.calendars.bind(&mut job.spec.rule);
-            engine.jobs.put(Entry { job: Arc::new(job), state });
+        for (job, state) in snapshot.jobs {
+            engine.jobs.restore(job, state);
+        }
+        if let Some(StoredJobs { heads, definitions, at_hand }) = snapshot.stored_jobs {
+            engine.jobs.restore_stored(heads, definitions, at_hand);
         }
         for record in snapshot.replays {
             engine.replays.restore(record);
@@ -279,7 +279,21 @@ impl Engine {
     pub fn take(&mut self) -> Decision {
         self.close();
         let units = std::mem::take(&mut self.units);
-        Decision { units, effects: std::mem::take(&mut self.effects) }
+        let number = self.jobs.decided();
+        Decision { units, effects: std::mem::take(&mut self.effects), number }
+    }
+
+    /// All decisions up to the one of this number are durable: jobs that they changed need not stay
+    /// at hand.
+    pub fn durable(&mut self, number: u64) {
+        self.jobs.durable(number);
+    }
+
+    /// Why a job could not be read, if one could not. What was decided since the last
+    /// [`Engine::take`] is then not to be taken, nor any answer of it to be used: the engine must
+    /// be restored.
+    pub fn failure(&mut self) -> Option<Unread> {
+        self.jobs.failure()
     }
 
     /// Makes units of what has been decided so far, so that what is stored next comes after it.
@@ -291,7 +305,7 @@ impl Engine {
         let mut alone = Vec::new();
         for (id, serial) in std::mem::take(&mut self.standing) {
             let Some(entry) = self.jobs.get(id) else { continue };
-            let state = entry.state.clone();
+            let state = entry.state;
             let mut own = Vec::new();
             let unit = serial.and_then(|serial| runs.get_mut(&serial)).unwrap_or(&mut own);
             self.put_standing(unit, id, state);

@@ -57,7 +57,7 @@ impl Engine {
 
     /// Deals with what a job missed before `until`, then with what is due by now.
     fn plan(&mut self, id: JobId, until: Timestamp, why: Option<&str>, firings: &mut Vec<Firing>) {
-        let Some(mut entry) = self.jobs.get(id).cloned() else { return };
+        let Some(mut entry) = self.jobs.get(id) else { return };
         let due = entry.state.next_due;
         let mut kept = Vec::new();
         if due.is_some_and(|due| due < until) {
@@ -111,7 +111,7 @@ impl Engine {
     fn fire(&mut self, mut firings: Vec<Firing>) {
         firings.sort_unstable_by_key(|firing| firing.serial);
         for firing in firings {
-            let Some(mut entry) = self.jobs.get(firing.job).cloned() else { continue };
+            let Some(mut entry) = self.jobs.get(firing.job) else { continue };
             entry.pass(firing.scheduled_at);
             entry.note_shot(firing.scheduled_at);
             entry.state.last_serial = Some(firing.serial);
@@ -143,7 +143,7 @@ impl Engine {
 
     /// Runs a job now.
     pub(super) fn trigger(&mut self, name: &JobName, entropy: u128) -> Result<Reply, RequestError> {
-        let entry = self.job(name)?.clone();
+        let entry = self.job(name)?;
         let serial = self.immediate_serial(entropy);
         let id = entry.job.id;
         let run = self.start_job_run(serial, &entry.job, self.now, Cause::Trigger);

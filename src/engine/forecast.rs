@@ -44,18 +44,18 @@ impl Engine {
         if let Some(target) = &query.target {
             self.check_target(target)?;
         }
-        let entries: Vec<&Entry> = match (after, &query.prefix) {
+        let entries: Vec<Entry> = match (after, &query.prefix) {
             (None, Some(prefix)) => self.jobs.starting_at(prefix).take(OUTLOOKS).collect(),
             (after, _) => self.jobs.after(after).take(OUTLOOKS).collect(),
         };
         let prefix = query.prefix.as_ref().map_or("", JobName::as_str);
-        let is_within = |entry: &&Entry| entry.job.spec.name.as_str().starts_with(prefix);
+        let is_within = |entry: &Entry| entry.job.spec.name.as_str().starts_with(prefix);
         // Names with a prefix stand together: one without it ends them.
         let more = entries.len() == OUTLOOKS && entries.last().is_some_and(is_within);
         let after = entries.last().filter(|_| more).map(|entry| entry.job.spec.name.clone());
         let mut reach = Reach::new(self, query.target.as_ref());
         let (mut outlooks, mut paused) = (Vec::new(), 0);
-        for entry in entries.into_iter().take_while(is_within) {
+        for entry in entries.iter().take_while(|entry| is_within(entry)) {
             let Some(due) = entry.state.next_due else { continue };
             let Some(deliveries) = reach.of(&entry.job) else { continue };
             if entry.state.paused.is_some() {

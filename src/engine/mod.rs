@@ -15,6 +15,7 @@ mod calendars;
 mod change;
 mod clients;
 mod core;
+mod definitions;
 mod dispatch;
 mod drain;
 mod effect;
@@ -57,7 +58,9 @@ pub use applied::{Applied, CalendarChange, CalendarPlan, Moved, Planned};
 pub use attempts::{RUN_GRACE, retry_at};
 pub use change::{
     CHUNK, Change, Decision, LedgerEnd, Mark, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot,
+    StoredJobs,
 };
+pub use definitions::{Definitions, JobHead, Unread};
 pub use drain::DRAIN;
 pub use effect::{
     CloseReason, Dispatch, Effect, JobAction, JobChange, NextChange, OpenDelivery, Outlooks, Plan,

@@ -28,7 +28,7 @@ impl Engine {
     /// Stops a job's rule from firing. One that is paused already stays so since then, with the
     /// new reason and end.
     pub(super) fn pause(&mut self, pause: &Pause) -> Result<Reply, RequestError> {
-        let mut entry = self.job(&pause.job)?.clone();
+        let mut entry = self.job(&pause.job)?;
         let mut paused = self.begin_pause(&pause.terms)?;
         let before = entry.state.paused.take();
         if let Some(before) = &before {
@@ -60,7 +60,7 @@ impl Engine {
             names.into_iter().partition(|name| self.is_paused(name));
         self.change_pauses(&changed, |state| *state = Some(paused.clone()));
         for name in &changed {
-            if let Some(entry) = self.jobs.find(name).cloned() {
+            if let Some(entry) = self.jobs.find(name) {
                 self.notify_job(&entry, "paused");
             }
         }
@@ -86,7 +86,8 @@ impl Engine {
     fn selected(&self, jobs: &JobSelection) -> Result<Vec<JobName>, RequestError> {
         let names: Vec<JobName> = self.jobs.beginning(jobs.prefix()).cloned().collect();
         if names.is_empty() {
-            let begun = self.jobs.names().filter_map(|name| Some(&name[..=name.rfind('/')?]));
+            let begun = self.jobs.names().map(JobName::as_str);
+            let begun = begun.filter_map(|name| Some(&name[..=name.rfind('/')?]));
             return Err(not_found("group of jobs", &jobs.to_string(), begun));
         }
         Ok(names)
@@ -101,7 +102,7 @@ impl Engine {
         self.close();
         let mut unit = Vec::with_capacity(names.len());
         for name in names {
-            let Some(mut entry) = self.jobs.find(name).cloned() else { continue };
+            let Some(mut entry) = self.jobs.find(name) else { continue };
             change(&mut entry.state.paused);
             self.put_standing(&mut unit, entry.job.id, entry.state.clone());
             self.jobs.put(entry);
@@ -134,7 +135,7 @@ impl Engine {
 
     /// Ends a job's pause and catches up; tells how many firings that makes.
     fn end_pause(&mut self, id: JobId) -> usize {
-        let Some(mut entry) = self.jobs.get(id).cloned() else { return 0 };
+        let Some(mut entry) = self.jobs.get(id) else { return 0 };
         let Some(paused) = entry.state.paused.take() else { return 0 };
         entry.state.failures = 0;
         self.standing_changed(id, None);
@@ -147,7 +148,7 @@ impl Engine {
     /// enough of them. Runs that neither failed nor succeeded everywhere count as nothing.
     pub(super) fn count_failures(&mut self) {
         for EndedRun { job, serial, counts } in std::mem::take(&mut self.ended) {
-            let Some(mut entry) = self.jobs.get(job).cloned() else { continue };
+            let Some(mut entry) = self.jobs.get(job) else { continue };
             let Some(limit) = entry.job.spec.pause_on_failure else { continue };
             let before = entry.state.failures;
             if counts.failed > 0 || counts.timed_out > 0 {

@@ -10,8 +10,10 @@ use crate::run::Attempt;
 
 impl Engine {
     /// A job by name.
-    pub(super) fn job(&self, name: &JobName) -> Result<&Entry, RequestError> {
-        self.jobs.find(name).ok_or_else(|| not_found("job", name.as_str(), self.jobs.names()))
+    pub(super) fn job(&self, name: &JobName) -> Result<Entry, RequestError> {
+        self.jobs
+            .find(name)
+            .ok_or_else(|| not_found("job", name.as_str(), self.jobs.names().map(JobName::as_str)))
     }
 
     /// Answers a question. Requests that change something are dealt with before.
@@ -61,7 +63,7 @@ impl Engine {
 
     fn list_jobs(&self, page: &Page<JobName>) -> Reply {
         let jobs = self.jobs.after(page.after.as_ref());
-        Reply::Jobs(jobs.take(page.limit.min(Page::<()>::MAX)).map(Entry::view).collect())
+        Reply::Jobs(jobs.take(page.limit.min(Page::<()>::MAX)).map(|entry| entry.view()).collect())
     }
 
     fn list_clients(

@@ -13,8 +13,8 @@ use super::link::{Answer, Letter, Link, ToSession};
 use super::live::LiveBoard;
 use super::outbox::{NotTaken, Outlet};
 use crate::engine::{
-    CallId, CloseReason, Effect, Engine, Event, Input, Reply, RequestError, SessionId, VERSION,
-    What,
+    CallId, CloseReason, Effect, Engine, Event, Input, Reply, RequestError, SessionId, Unread,
+    VERSION, What,
 };
 use crate::recording::{Recorder, Restored};
 use crate::store::Batch;
@@ -47,6 +47,8 @@ pub(super) struct Core {
 pub(super) struct Released {
     effects: Vec<Effect>,
     told: Vec<oneshot::Sender<()>>,
+    /// The decision that they belong to.
+    decision: Option<u64>,
 }
 
 impl Released {
@@ -192,17 +194,26 @@ impl Core {
         self.engine.pending() + self.derived.len()
     }
 
+    /// Why the engine could not read a stored job, if it could not: nothing that was decided since
+    /// may be let out.
+    pub(super) fn failure(&mut self) -> Option<Unread> {
+        self.engine.failure()
+    }
+
     /// Takes out what has been decided: what is to be written, and what to do after that. When
     /// there is nothing to write, the inputs so far go with the next commit.
     pub(super) fn take(&mut self) -> (Commit, Released) {
-        let (mut commit, effects) = Commit::of(self.engine.take());
+        let decision = self.engine.take();
+        let number = decision.number;
+        let (mut commit, effects) = Commit::of(decision);
         if let Some(recorder) = &mut self.recorder
             && (!commit.is_empty() || recorder.len() > MAX_UNWRITTEN)
         {
             commit.inputs = recorder.take();
         }
         commit.derived = std::mem::take(&mut self.derived);
-        (commit, Released { effects, told: std::mem::take(&mut self.told) })
+        let told = std::mem::take(&mut self.told);
+        (commit, Released { effects, told, decision: Some(number) })
     }
 
     /// How many of those who only ask wait for an answer.
@@ -228,6 +239,9 @@ impl Core {
 
     /// Lets out what a commit has made durable, in order.
     pub(super) fn release(&mut self, now: Timestamp, released: Released) {
+        if let Some(decision) = released.decision {
+            self.engine.durable(decision);
+        }
         for answer in released.told {
             // Whoever does not wait any more need not know.
             let _ = answer.send(());

@@ -70,6 +70,9 @@ pub const EVENTS: usize = 4_096;
 /// Messages that may wait for one connection's socket; one more ends the connection.
 pub const OUTBOUND: usize = 2_048;
 
+/// Jobs that stay in memory as a whole, unless told otherwise: some 15 MiB of them.
+pub const JOBS_AT_HAND: usize = 16_384;
+
 /// Letters that may wait for the loop; the next sender waits.
 const INBOX: usize = 1_024;
 
@@ -143,6 +146,9 @@ pub struct Options {
     /// Whether the engine's inputs are recorded, so that its decisions can be verified. Default
     /// true.
     pub record_inputs: bool,
+    /// How many jobs stay in memory as a whole; of all others, only when they are due. Default
+    /// [`JOBS_AT_HAND`].
+    pub jobs_at_hand: usize,
 }
 
 impl Default for Options {
@@ -153,6 +159,7 @@ impl Default for Options {
             drain: DRAIN,
             settings: BTreeMap::new(),
             record_inputs: true,
+            jobs_at_hand: JOBS_AT_HAND,
         }
     }
 }
@@ -238,9 +245,10 @@ fn assemble(
     // What commits while a backup is taken is noted beneath all that follows.
     let tee = Arc::new(Tee::new(store));
     let store: Arc<dyn Store> = tee.clone();
-    let snapshot = records::load(store.as_ref())?;
+    let jobs_at_hand = options.jobs_at_hand;
+    let snapshot = records::load_some(&store, jobs_at_hand)?;
     let now = clock.now();
-    let Options { labels, limits, drain, settings, record_inputs } = options;
+    let Options { labels, limits, drain, settings, record_inputs, .. } = options;
     let how = Restored { limits, labels, drain, found: Found::of(&snapshot) };
     let engine = how.engine(snapshot, now);
     let beginning = Beginning { now, recorded: record_inputs.then_some(how), settings };

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::core::Core;
 use super::link::Letter;
 use super::turns::{Commits, Next, Turns};
+use crate::engine::Unread;
 use crate::store::writer::{Commit, Writer};
 use crate::store::{Obstacle, Store, StoreError};
 use crate::time::{Clock, Timestamp};
@@ -102,6 +103,9 @@ pub enum Fatal {
     /// A commit failed: what is durable is known again only after a restart.
     #[error("the store failed, so the node stops; restart it to recover: {0}")]
     Store(#[from] StoreError),
+    /// A stored job could not be read: what was decided since is not let out.
+    #[error("a stored job cannot be read, so the node stops: {0}")]
+    Unread(#[from] Unread),
     /// A thread could not be started.
     #[error("a thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),

@@ -237,10 +237,10 @@ impl<C: Commits> Turns<C> {
 
     /// Answers questions while a commit is hindered: what else was decided is taken out with the
     /// answers, and committed next.
-    fn answer_questions(&mut self, now: Timestamp) -> bool {
+    fn answer_questions(&mut self, now: Timestamp) -> Result<bool, Fatal> {
         let asking = self.core.asking();
         if self.obstacle.is_none() || asking == 0 {
-            return false;
+            return Ok(false);
         }
         if let Some(waiting) = &mut self.waiting {
             self.core.answer_questions(now, waiting);
@@ -249,21 +249,29 @@ impl<C: Commits> Turns<C> {
             self.core.answer_questions(now, released);
         }
         self.pending_behind += self.core.pending();
-        let (commit, mut released) = self.core.take();
+        let (commit, mut released) = self.taken()?;
         self.core.answer_questions(now, &mut released);
         if !commit.is_empty() || !released.is_empty() {
             self.behind.push_back((commit, released));
         }
-        self.core.asking() < asking
+        Ok(self.core.asking() < asking)
+    }
+
+    /// Takes out what has been decided, unless the engine could not read what it rests on.
+    fn taken(&mut self) -> Result<(Commit, Released), Fatal> {
+        match self.core.failure() {
+            None => Ok(self.core.take()),
+            Some(error) => Err(error.into()),
+        }
     }
 
     /// What is to be committed next.
-    fn next(&mut self) -> (Commit, Released) {
+    fn next(&mut self) -> Result<(Commit, Released), Fatal> {
         if let Some(next) = self.behind.pop_front() {
-            return next;
+            return Ok(next);
         }
         self.pending_behind = 0;
-        self.core.take()
+        self.taken()
     }
 
     /// Releases what has become durable, and begins the next commit if none is under way.
@@ -271,7 +279,7 @@ impl<C: Commits> Turns<C> {
         let mut any = false;
         if self.waiting.is_some() {
             let Some(ended) = self.commits.ended()? else {
-                return Ok(self.answer_questions(now));
+                return self.answer_questions(now);
             };
             ended?;
             if let Some(released) = self.waiting.take() {
@@ -279,7 +287,7 @@ impl<C: Commits> Turns<C> {
             }
             any = true;
         }
-        let (commit, released) = self.next();
+        let (commit, released) = self.next()?;
         if commit.is_empty() {
             any |= !released.is_empty();
             self.core.release(now, released);

@@ -89,8 +89,9 @@ impl Found {
     /// How much a store gave back.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
+        let stored = snapshot.stored_jobs.as_ref().map_or(0, |stored| stored.heads.len());
         Self {
-            jobs: snapshot.jobs.len() as u64,
+            jobs: (snapshot.jobs.len() + stored) as u64,
             clients: snapshot.clients.len() as u64,
             open_runs: snapshot.open_runs.len() as u64,
             open_deliveries: snapshot.open_runs.iter().map(|run| run.open.len()).sum(),

@@ -4,6 +4,7 @@
 //! [`MAX_VALUE`]. Imports the engine's changes, the domain types and the rest of the store.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use serde::Serialize;
@@ -13,14 +14,14 @@ use super::page::{self, RESULT_PART};
 use super::{MAX_VALUE, Op, Order, Store, StoreError, key, open_set, prepare, staging, walk};
 use crate::client_record::{ClientRecord, Presence};
 use crate::engine::{Change, Mark, PageEntry, Snapshot};
-use crate::id::{ClientId, ClientNo, JobId, Serial};
-use crate::job::{Job, JobState};
+use crate::id::{ClientId, ClientNo, Serial};
 use crate::run::{Counts, DeliveryState, Run};
 use crate::target::Membership;
 use crate::time::Timestamp;
 
 mod ended;
 mod inline;
+mod jobs;
 mod open;
 mod past;
 mod replays;
@@ -211,9 +212,24 @@ fn put_presence(no: ClientNo, presence: &Presence) -> Result<Op, StoreError> {
     put("presence", key::presence(no), &Presence { reason, ..presence.clone() })
 }
 
-/// Everything that the engine keeps in memory. Makes the store ready first, see [`prepare`].
+/// Everything that the engine keeps in memory, with every job. Makes the store ready first, see
+/// [`prepare`].
 pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
     prepare(store)?;
+    Ok(Snapshot { jobs: jobs::load(store)?, ..load_others(store)? })
+}
+
+/// The same with at most `at_hand` jobs, one at least: the engine reads the others from the store
+/// when it needs them.
+pub fn load_some(store: &Arc<dyn Store>, at_hand: usize) -> Result<Snapshot, StoreError> {
+    prepare(store.as_ref())?;
+    let (jobs, stored_jobs) = jobs::load_some(store, at_hand.max(1))?;
+    let stored_jobs = Some(stored_jobs);
+    Ok(Snapshot { jobs, stored_jobs, ..load_others(store.as_ref())? })
+}
+
+/// All but the jobs.
+fn load_others(store: &dyn Store) -> Result<Snapshot, StoreError> {
     let last_run = key::all(key::RUN);
     let last_run = store.scan(&last_run.start..&last_run.end, Order::Down, 1)?;
     let last_serial = match last_run.first() {
@@ -221,7 +237,6 @@ pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
         None => None,
     };
     Ok(Snapshot {
-        jobs: load_jobs(store)?,
         clients: load_clients(store)?,
         open_runs: open::load(store)?,
         last_serial,
@@ -231,25 +246,8 @@ pub fn load(store: &dyn Store) -> Result<Snapshot, StoreError> {
         settings: get(store, "settings", &key::settings())?.unwrap_or_default(),
         ledger_end: super::ledger::Head::of(store)?.end(),
         replays: replays::load(store)?,
+        ..Snapshot::default()
     })
-}
-
-fn load_jobs(store: &dyn Store) -> Result<Vec<(Job, JobState)>, StoreError> {
-    let mut states: HashMap<JobId, JobState> = HashMap::new();
-    for entry in walk(store, key::all(key::JOB_STATE), Order::Up) {
-        let (key, value) = entry?;
-        states.insert(part_of("job state", &key, key::job_in)?, read("job state", &key, &value)?);
-    }
-    walk(store, key::all(key::JOB), Order::Up)
-        .map(|entry| {
-            let (key, value) = entry?;
-            let job: Job = read("job", &key, &value)?;
-            let state = states.remove(&job.id).ok_or_else(|| {
-                StoreError::corrupt("job state", &key::job_state(job.id), "it is missing")
-            })?;
-            Ok((job, state))
-        })
-        .collect()
 }
 
 /// Every record of a kind.

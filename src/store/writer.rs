@@ -46,7 +46,7 @@ impl Commit {
     /// What a decision writes, with the events that it notifies of; and what waits for it. Ends
     /// of deliveries are told by the pages of responses that have them.
     #[must_use]
-    pub fn of(Decision { mut units, effects }: Decision) -> (Self, Vec<Effect>) {
+    pub fn of(Decision { mut units, effects, .. }: Decision) -> (Self, Vec<Effect>) {
         if bug!(UnitForgotten) && units.len() > 1 {
             units.pop();
         }

@@ -162,7 +162,7 @@ impl World {
     }
 
     fn take(&mut self) -> (Commit, Vec<Effect>) {
-        let Decision { units, effects } = self.engine.take();
+        let Decision { units, effects, .. } = self.engine.take();
         let told = effects.iter().filter_map(|effect| match effect {
             Effect::Notify(event) if !is_end(&event.what) => Some(event.clone()),
             _ => None,

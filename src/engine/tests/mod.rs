@@ -2,6 +2,7 @@
 
 mod attempts;
 mod calendars;
+mod definitions;
 mod deliveries;
 mod drain;
 mod forecast;
@@ -21,6 +22,7 @@ mod restart;
 mod rollout;
 mod spread;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
@@ -33,7 +35,7 @@ use crate::job::{CatchUp, JobSpec, JobState, Offline, Overlap, OverlapScope};
 use crate::json::Json;
 use crate::run::{Cause, DeliveryState, Outcome, Run, Submission};
 use crate::schedule::Rule;
-use crate::store::{MemoryStore, records};
+use crate::store::{MemoryStore, Store, records};
 use crate::target::Target;
 use crate::time::Timestamp;
 
@@ -44,6 +46,12 @@ const DAY: i64 = 86_400_000;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_000 * DAY + seconds * 1_000)
+}
+
+/// An engine on a store that has one job at hand, as far as it may: the others are read each time.
+fn restored(store: &MemoryStore, now: Timestamp) -> Engine {
+    let store: Arc<dyn Store> = Arc::new(store.clone());
+    Engine::restore(records::load_some(&store, 1).unwrap(), now)
 }
 
 /// An engine and what it let out.
@@ -59,7 +67,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let store = MemoryStore::new();
-        let engine = Engine::restore(records::load(&store).unwrap(), at(0));
+        let engine = restored(&store, at(0));
         let mut bench =
             Self { engine, now: at(0), effects: Vec::new(), changes: Vec::new(), store, calls: 0 };
         for id in ["a", "b", "c"] {
@@ -83,7 +91,11 @@ impl Bench {
     fn settle(&mut self) {
         self.deadlines();
         let decision = self.engine.take();
+        if let Some(error) = self.engine.failure() {
+            panic!("a stored job was not read: {error}");
+        }
         records::write(&self.store, &decision.units).unwrap();
+        self.engine.durable(decision.number);
         self.effects = decision.effects;
         self.changes = decision.units.into_iter().flatten().collect();
     }
@@ -196,7 +208,7 @@ impl Bench {
     /// A new engine on what the old one had stored.
     fn restart(&mut self, now: Timestamp) {
         self.now = now;
-        self.engine = Engine::restore(records::load(&self.store).unwrap(), now);
+        self.engine = restored(&self.store, now);
         self.settle();
     }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::engine::CHUNK;
+use crate::id::JobId;
+use crate::job::{Job, JobState};
 use crate::run::{Cause, DeliveryState, Outcome};
 use crate::store::{MemoryStore, SledOptions};
 use crate::{Command, Json, Offline, Rule, Target, Timestamp};
@@ -213,9 +215,77 @@ fn damage_is_told_with_its_key() {
     ] {
         let store = MemoryStore::new();
         prepare(&store).unwrap();
-        store.commit(vec![vec![Op::Put(key, value.to_vec())]]).unwrap();
+        let state = Op::Put(key::job_state(a_job(1).id), b"{}".to_vec());
+        store.commit(vec![vec![state, Op::Put(key, value.to_vec())]]).unwrap();
         let error = load(&store).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
+    }
+}
+
+/// A store with some jobs, of which one is paused, one has no further firing and one names a
+/// calendar.
+fn of_jobs(count: i64) -> MemoryStore {
+    let store = MemoryStore::new();
+    prepare(&store).unwrap();
+    for n in 0..count {
+        let mut job = a_job(n);
+        let mut state = JobState { next_due: Some(at(n)), ..JobState::default() };
+        match n {
+            2 => {
+                let (reason, until) = (None, Some(at(70)));
+                state.paused = Some(crate::pause::Paused { at: at(1), reason, until });
+            }
+            3 => state.next_due = None,
+            4 => {
+                let rule = r#"{"cron": "0 6 * * *", "exclude": {"calendars": ["holidays-se"]}}"#;
+                job.spec.rule = serde_json::from_str(rule).unwrap();
+                let keep = r#"{"runs": 100, "for": "30d"}"#;
+                job.spec.history = serde_json::from_str(keep).unwrap();
+            }
+            _ => {}
+        }
+        let id = job.id;
+        let unit = vec![Change::PutJob(Arc::new(job)), Change::PutJobState(id, state)];
+        write(&store, &[unit]).unwrap();
+    }
+    store
+}
+
+#[test]
+fn jobs_that_are_not_at_hand_have_heads_and_are_read_later() {
+    let store = of_jobs(300);
+    let all = load(&store).unwrap().jobs;
+    let shared: Arc<dyn Store> = Arc::new(store);
+    for at_hand in [1, 2, 5, 299, 300, 1_000] {
+        let some = load_some(&shared, at_hand).unwrap();
+        let stored = some.stored_jobs.unwrap();
+        assert_eq!(some.jobs[..], all[..at_hand.min(300)]);
+        assert_eq!(some.jobs.len() + stored.heads.len(), all.len());
+        for (head, (job, state)) in stored.heads.iter().zip(&all[some.jobs.len()..]) {
+            assert_eq!(*head, crate::engine::JobHead::of(job, state));
+            assert_eq!(stored.definitions.read(head.id).unwrap(), (job.clone(), state.clone()));
+        }
+    }
+}
+
+#[test]
+fn damage_of_a_job_that_is_not_at_hand_is_told_with_its_key() {
+    for (key, value, part) in [
+        (key::job(a_job(200).id), &b"{"[..], "damaged job under key j:"),
+        (key::job(a_job(200).id), b"{}", "missing field `spec`"),
+        (key::job_state(a_job(200).id), b"{", "damaged job state under key s:"),
+    ] {
+        let store = of_jobs(300);
+        store.commit(vec![vec![Op::Put(key.clone(), value.to_vec())]]).unwrap();
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let error = load_some(&shared, 5).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+
+        store.commit(vec![vec![Op::Delete(key)]]).unwrap();
+        let stored = load_some(&shared, 300).map(|some| some.stored_jobs.unwrap());
+        let told = stored.map(|stored| stored.definitions.read(a_job(200).id).unwrap_err());
+        let told = told.map_or_else(|error| error.to_string(), |error| error.to_string());
+        assert!(told.contains("it is missing"), "{told}");
     }
 }
 
