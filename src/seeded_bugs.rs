@@ -81,6 +81,8 @@ mod chosen {
         SkippedUnrecorded,
         /// Firings that are not caught up with are not recorded.
         MissedUnrecorded,
+        /// A job that was changed is let go before that is durable, and read as it was.
+        LetGoUnsaved,
         /// That an occurrence has fired is not stored with its run.
         FiringNotStored,
         /// A client runs one command more at once than it may.

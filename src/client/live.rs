@@ -128,7 +128,9 @@ impl Live {
 
     async fn shake_hands(&mut self, hello: Hello) -> Result<(), NotOpened> {
         self.writer.set_max(MAX_HELLO);
-        self.writer.push(&ClientFrame::Hello(hello)).map_err(|error| unreachable(&error))?;
+        self.writer
+            .push(&ClientFrame::Hello(Box::new(hello)))
+            .map_err(|error| unreachable(&error))?;
         self.writer.flush().await.map_err(|error| unreachable(&error))?;
         match self.reader.next().await.map_err(|error| unreachable(&error))? {
             Some(ServerFrame::Welcome(welcome)) => {

@@ -162,7 +162,8 @@ impl AtHand {
             return;
         }
         for kept in self.entries.values_mut() {
-            kept.changed = kept.changed.filter(|changed| *changed > decision);
+            let durable = |changed: &u64| *changed <= decision || bug!(LetGoUnsaved);
+            kept.changed = kept.changed.filter(|changed| !durable(changed));
         }
         // First what nobody has asked for since the last time, then, if that is not enough, all.
         self.let_go(|kept| kept.used);

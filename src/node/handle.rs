@@ -288,17 +288,30 @@ impl Handle {
         answered.await.map_err(|_| CallError::Stopped)?
     }
 
-    pub(super) async fn send(&self, letter: Letter) -> Result<(), CallError> {
-        match self.inbox.try_send(letter) {
-            Ok(()) => {}
-            Err(TrySendError::Closed(_)) => return Err(CallError::Stopped),
-            // Boxed as what is rare: each connection has room for what it waits for.
-            Err(TrySendError::Full(letter)) => {
-                Box::pin(self.inbox.send(letter)).await.map_err(|_| CallError::Stopped)?;
-            }
+    /// Sends a letter: at once if there is room, or else as soon as there is.
+    ///
+    /// Each connection has room for what it waits for, so what comes back is small, and what is rare
+    /// is boxed.
+    pub(super) fn send(
+        &self,
+        letter: Letter,
+    ) -> impl Future<Output = Result<(), CallError>> + Send + '_ {
+        let (left, open) = match self.inbox.try_send(letter) {
+            Ok(()) => (None, true),
+            Err(TrySendError::Full(letter)) => (Some(Box::new(letter)), true),
+            Err(TrySendError::Closed(_)) => (None, false),
+        };
+        if open && left.is_none() {
+            self.waker.wake_by_ref();
         }
-        self.waker.wake_by_ref();
-        Ok(())
+        async move {
+            if let Some(letter) = left {
+                let sent = Box::pin(self.inbox.send(*letter)).await;
+                self.waker.wake_by_ref();
+                return sent.map_err(|_| CallError::Stopped);
+            }
+            if open { Ok(()) } else { Err(CallError::Stopped) }
+        }
     }
 }
 
@@ -334,24 +347,35 @@ impl Handle {
         expect_reply!(reply, Reply::Connected(limit) => (session, limit))
     }
 
-    /// A client has taken a delivery.
-    pub async fn accepted(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
-        self.send(Letter::Accepted { session, attempt }).await
+    /// A client has taken a delivery. Told at once if there is room in the node's inbox; what comes
+    /// back waits for room if there is none.
+    pub fn accepted(
+        &self,
+        session: SessionId,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<(), CallError>> + Send + '_ {
+        self.send(Letter::Accepted { session, attempt })
     }
 
-    /// A client has begun to run a delivery that may run for a limited time.
-    pub async fn started(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
-        self.send(Letter::Started { session, attempt }).await
+    /// A client has begun to run a delivery that may run for a limited time; told as
+    /// [`Handle::accepted`].
+    pub fn started(
+        &self,
+        session: SessionId,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<(), CallError>> + Send + '_ {
+        self.send(Letter::Started { session, attempt })
     }
 
-    /// A client has ended a delivery; the acknowledgement comes once it is durable.
-    pub async fn responded(
+    /// A client has ended a delivery; the acknowledgement comes once it is durable. Told as
+    /// [`Handle::accepted`].
+    pub fn responded(
         &self,
         session: SessionId,
         attempt: Attempt,
         outcome: Outcome,
-    ) -> Result<(), CallError> {
-        self.send(Letter::Responded { session, attempt, outcome }).await
+    ) -> impl Future<Output = Result<(), CallError>> + Send + '_ {
+        self.send(Letter::Responded { session, attempt, outcome })
     }
 
     /// A client has said of itself what it is.

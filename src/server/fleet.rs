@@ -79,21 +79,29 @@ impl Fleet for Handle {
         Handle::connect_limited(self, client, proof, taken, outbound).await
     }
 
-    async fn accepted(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
-        Handle::accepted(self, session, attempt).await
+    fn accepted(
+        &self,
+        session: SessionId,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<(), CallError>> + Send {
+        Handle::accepted(self, session, attempt)
     }
 
-    async fn started(&self, session: SessionId, attempt: Attempt) -> Result<(), CallError> {
-        Handle::started(self, session, attempt).await
+    fn started(
+        &self,
+        session: SessionId,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<(), CallError>> + Send {
+        Handle::started(self, session, attempt)
     }
 
-    async fn responded(
+    fn responded(
         &self,
         session: SessionId,
         attempt: Attempt,
         outcome: Outcome,
-    ) -> Result<(), CallError> {
-        Handle::responded(self, session, attempt, outcome).await
+    ) -> impl Future<Output = Result<(), CallError>> + Send {
+        Handle::responded(self, session, attempt, outcome)
     }
 
     async fn told_facts(&self, session: SessionId, facts: Facts) -> Result<(), CallError> {

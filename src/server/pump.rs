@@ -99,7 +99,7 @@ pub(super) async fn pump<F: Fleet, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     writer: &mut FrameWriter<W>,
 ) -> End {
     let (replies, ready) = outbox(REPLIES);
-    let (calls, inflow) = (JoinSet::new(), Inflow::new(session));
+    let (calls, inflow) = (None, None);
     let mut inbound = Inbound { shared, caller, session, replies, calls, inflow };
     let reading = async {
         match inbound.read(reader).await {
@@ -123,9 +123,11 @@ struct Inbound<'a, F> {
     caller: &'a Caller,
     session: SessionId,
     replies: Outlet<ReplyFrame>,
-    /// Commands of the client that run; they end with the connection.
-    calls: JoinSet<()>,
-    inflow: Inflow,
+    /// Commands of the client that run; they end with the connection. Like what follows, most
+    /// connections never have it.
+    calls: Option<Box<JoinSet<()>>>,
+    /// What the client lets be seen of its commands.
+    inflow: Option<Box<Inflow>>,
 }
 
 impl<F: Fleet> Inbound<'_, F> {
@@ -173,18 +175,20 @@ impl<F: Fleet> Inbound<'_, F> {
                     return ControlFlow::Break(invalid("progress", problem));
                 }
                 let seen = Seen::Progress(progress);
-                Box::pin(self.inflow.take(fleet, Attempt { serial, number }, seen)).await
+                Box::pin(self.seen(Attempt { serial, number }, seen)).await
             }
             ClientFrame::Output(OutputFrame { serial, attempt: number, piece }) => {
                 if let Err(problem) = piece.check() {
                     return ControlFlow::Break(invalid("output", problem));
                 }
                 let seen = Seen::Output(piece);
-                Box::pin(self.inflow.take(fleet, Attempt { serial, number }, seen)).await
+                Box::pin(self.seen(Attempt { serial, number }, seen)).await
             }
             ClientFrame::Response(response) => {
                 let attempt = Attempt { serial: response.serial, number: response.attempt };
-                self.inflow.end(attempt.serial);
+                if let Some(inflow) = &mut self.inflow {
+                    inflow.end(attempt.serial);
+                }
                 fleet.responded(self.session, attempt, response.into_outcome()).await
             }
             ClientFrame::Call(call) => {
@@ -209,18 +213,24 @@ impl<F: Fleet> Inbound<'_, F> {
         }
     }
 
+    async fn seen(&mut self, attempt: Attempt, seen: Seen) -> Result<(), CallError> {
+        let inflow = self.inflow.get_or_insert_with(|| Box::new(Inflow::new(self.session)));
+        inflow.take(&self.shared.fleet, attempt, seen).await
+    }
+
     async fn on_call(&mut self, call: Call) {
         let Call { id, command, params } = call;
-        while self.calls.try_join_next().is_some() {}
+        let calls = self.calls.get_or_insert_default();
+        while calls.try_join_next().is_some() {}
         let most = self.shared.limits.max_calls;
         let problem = if !self.shared.handlers.knows(&command) {
             self.shared.handlers.unknown(&command)
-        } else if self.calls.len() >= most {
+        } else if calls.len() >= most {
             format!("{most} calls of this client are running, the most allowed")
         } else {
             let running = self.shared.handlers.run(self.caller.clone(), command, params);
             let replies = self.replies.clone();
-            self.calls.spawn(async move {
+            calls.spawn(async move {
                 // A connection that has ended needs no reply.
                 let _ = replies.send(reply(id, running.await)).await;
             });

@@ -27,7 +27,7 @@ pub trait Frame: Serialize + DeserializeOwned {
 #[serde(rename_all = "snake_case")]
 pub enum ClientFrame {
     /// Who it is; the first frame.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// It has taken a command.
     Accepted(Accepted),
     /// It has begun to run a command that may run for a limited time.

@@ -39,7 +39,7 @@ fn server(rate: Rate) -> (Server<FakeFleet>, Arc<AtomicUsize>) {
 
 async fn greet(server: &Server<FakeFleet>, client: &str) -> (Raw, ServerFrame) {
     let mut raw = Raw::open(server);
-    raw.send(ClientFrame::Hello(hello(client))).await;
+    raw.send(ClientFrame::Hello(Box::new(hello(client)))).await;
     let frame = raw.next().await.unwrap();
     (raw, frame)
 }

@@ -60,7 +60,7 @@ impl Raw {
 
     pub(crate) async fn welcomed(server: &Server<FakeFleet>, client: &str) -> Self {
         let mut raw = Self::open(server);
-        raw.send(ClientFrame::Hello(hello(client))).await;
+        raw.send(ClientFrame::Hello(Box::new(hello(client)))).await;
         assert!(matches!(raw.next().await, Some(ServerFrame::Welcome(_))));
         raw
     }
@@ -78,7 +78,7 @@ fn framed(json: &str) -> Vec<u8> {
 }
 
 fn framed_hello(hello: Hello) -> Vec<u8> {
-    framed(&serde_json::to_string(&ClientFrame::Hello(hello)).unwrap())
+    framed(&serde_json::to_string(&ClientFrame::Hello(Box::new(hello))).unwrap())
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,7 +261,7 @@ async fn a_client_that_does_not_read_is_ended() {
     tokio::spawn(server.serve(far, None));
     let (reader, writer) = tokio::io::split(near);
     let mut raw = (FrameReader::new(reader), FrameWriter::new(writer));
-    raw.1.push(&ClientFrame::Hello(hello("a"))).unwrap();
+    raw.1.push(&ClientFrame::Hello(Box::new(hello("a")))).unwrap();
     raw.1.flush().await.unwrap();
     fleet.until_count(1, is_connected).await;
     let large = format!("{:?}", "x".repeat(2_000));

@@ -19,7 +19,8 @@ use sim::{ONCE_WRONG, Report, play, play_all};
 const SEEDS: u64 = 2_000;
 
 /// Seeds that meet what few do, beside those of [`ONCE_WRONG`].
-const RARE: &[(u64, &str)] = &[(256, "StagedNotRecovered"), (238, "HeldNotRebuilt")];
+const RARE: &[(u64, &str)] =
+    &[(256, "StagedNotRecovered"), (238, "HeldNotRebuilt"), (1484, "LetGoUnsaved")];
 
 /// How much of a problem a row shows.
 const SHOWN: usize = 110;

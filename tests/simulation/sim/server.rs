@@ -110,7 +110,7 @@ impl World {
 
     fn options(&self) -> Options {
         let mut options = Options::default();
-        if self.plan.seed % 2 == 0 {
+        if self.plan.seed.is_multiple_of(2) {
             // Most jobs are read from the disk each time.
             options.jobs_at_hand = 1;
         }
