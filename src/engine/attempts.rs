@@ -239,11 +239,12 @@ impl Engine {
             at,
         );
         let (job, command) = (run.run.job.clone(), run.run.command.name.clone());
+        let session = self.registry.session(no);
         let client = self.registry.get_mut(no)?;
-        if taken && client.session.is_none() {
+        if taken && session.is_none() {
             client.queue.enter(bytes);
         }
-        let (id, session) = (client.record.id.clone(), client.session);
+        let id = client.record.id.clone();
         self.to_pump.extend(session);
         let sent = session.filter(|id| self.forget_sent(*id, serial));
         self.waves.entry((at, serial)).or_default().insert(no.0);

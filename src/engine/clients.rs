@@ -70,8 +70,9 @@ impl Engine {
     /// Removes a client: its open deliveries end, its connection too.
     pub(super) fn remove_client(&mut self, id: &ClientId) -> Result<Reply, RequestError> {
         let client = self.client(id)?;
-        let (no, session) = (client.record.no, client.session);
+        let no = client.record.no;
         let mut open = client.narrow.clone();
+        let session = self.registry.session(no);
         open.extend(self.runs.wide_of(no));
         for serial in open {
             let outcome = Outcome::ended(DeliveryState::Removed, "the client was removed");

@@ -156,8 +156,10 @@ impl Engine {
         let serial = run.run.serial;
         self.deliveries_open += run.open.len();
         for no in &run.open {
+            if let Some(traffic) = self.registry.traffic(ClientNo(no)) {
+                traffic.open += 1;
+            }
             if let Some(client) = self.registry.get_mut(ClientNo(no)) {
-                client.open += 1;
                 client.queue.enter(run.bytes());
                 if !run.wide {
                     client.narrow.insert(serial);
@@ -430,7 +432,7 @@ impl Engine {
 
     /// The connection over which a client has been sent a delivery, or has returned with it.
     pub(super) fn sent_over(&self, serial: Serial, no: ClientNo) -> Option<SessionId> {
-        let session = self.registry.get(no)?.session?;
+        let session = self.registry.session(no)?;
         self.sessions.get(session)?.in_flight.contains(serial).then_some(session)
     }
 
@@ -459,13 +461,15 @@ impl Engine {
         let ended = run.run.ended_at.map(|_| run.run.counts);
         self.deliveries_open -= 1;
         self.rollouts.ended(serial, no, outcome.state, job_id, ended.is_some());
+        let traffic = self.registry.traffic(no)?;
+        traffic.open -= 1;
+        let session = traffic.session;
         let client = self.registry.get_mut(no)?;
-        client.open -= 1;
         client.narrow.remove(&serial);
-        if waited && client.session.is_none() {
+        if waited && session.is_none() {
             client.queue.leave(serial, bytes);
         }
-        let (id, session) = (client.record.id.clone(), client.session);
+        let id = client.record.id.clone();
         if let Some(job) = job_id {
             self.held.stir(job, serial, ended.is_some());
             self.replays.out_of_the_way(serial, no);

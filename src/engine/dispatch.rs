@@ -55,7 +55,7 @@ impl Engine {
             Ok(no) => no,
             Err(denied) => return self.reply(call, Err(denied)),
         };
-        if let Some(old) = self.registry.get(no).and_then(|client| client.session) {
+        if let Some(old) = self.registry.session(no) {
             self.effect(Effect::Close { session: old, reason: CloseReason::Displaced });
             self.disconnect(old, "the client connected anew".into());
         }
@@ -207,7 +207,7 @@ impl Engine {
             self.runs.took_along(serial, no);
         }
         let Some(client) = self.registry.get(no) else { return };
-        if client.session != Some(session) {
+        if self.registry.session(no) != Some(session) {
             return;
         }
         let id = client.record.id.clone();

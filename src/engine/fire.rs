@@ -294,12 +294,17 @@ impl Engine {
         self.plan_waves(serial);
         let mut full = Vec::new();
         for no in targets {
-            let Some(client) = self.registry.get_mut(ClientNo(no)) else { continue };
-            if client.open >= MAX_OPEN {
+            let Some(traffic) = self.registry.traffic(ClientNo(no)) else { continue };
+            if traffic.open >= MAX_OPEN {
                 full.push(no);
             }
-            client.open += 1;
-            if client.session.is_none() {
+            traffic.open += 1;
+            let away = traffic.session.is_none();
+            if wide && !away {
+                continue;
+            }
+            let Some(client) = self.registry.get_mut(ClientNo(no)) else { continue };
+            if away {
                 client.queue.enter(bytes);
             }
             if !wide {
@@ -362,11 +367,10 @@ impl Engine {
         let Some(run) = self.runs.get_mut(serial) else { return };
         let (class, is_marked) = (run.run.policy.priority, is_marked(run));
         let (before, mut waiting) = (self.effects.len(), Vec::new());
+        self.effects.reserve(usize::try_from(clients.len()).unwrap_or(0));
         for no in clients {
             let client = ClientNo(no);
-            let Some(session) = self.registry.get(client).and_then(|known| known.session) else {
-                continue;
-            };
+            let Some(session) = self.registry.session(client) else { continue };
             let Some(link) = self.sessions.get_mut(session) else { continue };
             if !link.offer(class, serial) {
                 waiting.push(session);

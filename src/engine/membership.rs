@@ -107,10 +107,11 @@ impl Engine {
         run.join(no);
         let (wide, bytes) = (run.wide, run.bytes());
         self.deliveries_open += 1;
+        let Some(traffic) = self.registry.traffic(no) else { return };
+        let full = traffic.open >= MAX_OPEN;
+        let away = traffic.session.is_none();
+        traffic.open += 1;
         let Some(client) = self.registry.get_mut(no) else { return };
-        let full = client.open >= MAX_OPEN;
-        let away = client.session.is_none();
-        client.open += 1;
         if away {
             client.queue.enter(bytes);
         }

@@ -95,7 +95,7 @@ pub const MAX_CLIENTS: u32 = 1_000_000;
 pub const MAX_GROUPS: usize = 64;
 
 /// Open deliveries of one client, at most; further ones end as `skipped`.
-pub const MAX_OPEN: usize = 10_000;
+pub const MAX_OPEN: u32 = 10_000;
 
 /// After a start, nothing that had been sent before expires for so long: clients that hold
 /// deliveries get time to return and say so.

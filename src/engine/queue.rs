@@ -81,7 +81,7 @@ impl Limits {
         bytes: u64,
         full: QueueFull,
     ) -> Result<Self, InvalidLimits> {
-        if !(1..=MAX_OPEN).contains(&deliveries) {
+        if !(1..=MAX_OPEN as usize).contains(&deliveries) {
             return Err(InvalidLimits::Deliveries(deliveries));
         }
         if !(MIN_QUEUE_BYTES..=MAX_QUEUE_BYTES).contains(&bytes) {

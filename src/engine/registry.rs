@@ -19,12 +19,8 @@ use crate::label::LabelTrust;
 pub(super) struct Client {
     pub(super) record: Arc<ClientRecord>,
     pub(super) presence: Presence,
-    /// The connection, if there is one.
-    pub(super) session: Option<SessionId>,
     /// Its open deliveries in narrow runs; those in wide runs are in the runs' bitmaps only.
     pub(super) narrow: BTreeSet<Serial>,
-    /// Its open deliveries, narrow and wide.
-    pub(super) open: usize,
     /// What waits while it is away.
     pub(super) queue: Queue,
 }
@@ -32,7 +28,7 @@ pub(super) struct Client {
 impl Client {
     fn new(record: Arc<ClientRecord>, presence: Presence) -> Self {
         let (narrow, queue) = (BTreeSet::new(), Queue::default());
-        Self { record, presence, session: None, narrow, open: 0, queue }
+        Self { record, presence, narrow, queue }
     }
 
     /// Its name.
@@ -41,11 +37,23 @@ impl Client {
     }
 }
 
+/// What a command for all looks up of each client, apart from all else of it: there can be a
+/// million of them.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    /// The connection, if there is one.
+    pub(super) session: Option<SessionId>,
+    /// Its open deliveries, narrow and wide.
+    pub(super) open: u32,
+}
+
 /// Every client, by number, name and group.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     /// Indexed by registry number; removed clients stay.
     clients: Vec<Client>,
+    /// Likewise.
+    traffic: Vec<Traffic>,
     names: BTreeMap<ClientId, ClientNo>,
     groups: BTreeMap<GroupName, RoaringBitmap>,
     defined: RoaringBitmap,
@@ -78,6 +86,7 @@ impl Registry {
             known.record = Arc::clone(&record);
         } else {
             self.clients.push(Client::new(Arc::clone(&record), presence));
+            self.traffic.push(Traffic::default());
         }
         if record.removed_at.is_some() {
             self.defined.remove(no.0);
@@ -112,19 +121,28 @@ impl Registry {
         self.clients.get_mut(no.0 as usize)
     }
 
+    /// A client's connection, if it has one.
+    pub(super) fn session(&self, no: ClientNo) -> Option<SessionId> {
+        self.traffic.get(no.0 as usize)?.session
+    }
+
+    /// A client's connection and its open deliveries.
+    pub(super) fn traffic(&mut self, no: ClientNo) -> Option<&mut Traffic> {
+        self.traffic.get_mut(no.0 as usize)
+    }
+
     /// Notes a client's connection, and gives back the one it had.
     pub(super) fn connect(&mut self, no: ClientNo, session: SessionId) -> Option<SessionId> {
         self.connected.insert(no.0);
-        let client = self.get_mut(no)?;
-        client.queue = Queue::default();
-        client.session.replace(session)
+        self.get_mut(no)?.queue = Queue::default();
+        self.traffic(no)?.session.replace(session)
     }
 
     /// Notes that a client has no connection.
     pub(super) fn disconnect(&mut self, no: ClientNo) {
         self.connected.remove(no.0);
-        if let Some(client) = self.get_mut(no) {
-            client.session = None;
+        if let Some(traffic) = self.traffic(no) {
+            traffic.session = None;
         }
     }
 
@@ -141,11 +159,12 @@ impl Registry {
     /// A client as a list shows it.
     pub(super) fn view(&self, client: &Client) -> ClientView {
         let record = &client.record;
+        let traffic = self.traffic.get(record.no.0 as usize);
         ClientView {
             id: record.id.clone(),
             groups: record.groups.clone(),
-            connected: client.session.is_some(),
-            open: client.open as u64,
+            connected: traffic.is_some_and(|traffic| traffic.session.is_some()),
+            open: traffic.map_or(0, |traffic| u64::from(traffic.open)),
             queued: client.queue.deliveries as u64,
             queued_bytes: client.queue.bytes,
             defined_at: record.defined_at,

@@ -41,7 +41,7 @@ impl Engine {
         let state = self.standing_of(serial, no)?;
         let client = self.registry.get(no)?;
         let open = self.runs.get(serial)?;
-        let away = client.session.is_none();
+        let away = self.registry.session(no).is_none();
         let away_since = client.presence.disconnected_at.filter(|_| away);
         let attempt = open.attempt(no);
         let queued = state == DeliveryState::Queued;

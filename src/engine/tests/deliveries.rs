@@ -126,7 +126,7 @@ fn a_full_queue_skips_and_says_so() {
     assert!(bench.ends().is_empty());
     bench.submit("client:a");
     assert_eq!(bench.ends(), [("a".into(), DeliveryState::Skipped)]);
-    assert_eq!(bench.client("a").open, MAX_OPEN as u64);
+    assert_eq!(bench.client("a").open, u64::from(MAX_OPEN));
 }
 
 #[test]
