@@ -13,8 +13,12 @@ use super::codec::{self, WireError};
 use super::frame::Frame;
 use super::{HEADER, MAX_FRAME};
 
-/// Room for one read at first; doubled while reads fill it, up to [`MAX_READ`].
-const MIN_READ: usize = 512;
+/// Room for one read at first.
+const FIRST_READ: usize = 512;
+/// The least room for one read. It is doubled while reads fill it, up to [`MAX_READ`], and halved
+/// when they need little of it: of a connection that does nothing but live, this is what its buffer
+/// takes.
+const MIN_READ: usize = 64;
 /// The most room for one read.
 const MAX_READ: usize = 64 * 1024;
 /// A drained buffer above this is given back.
@@ -36,7 +40,7 @@ pub struct FrameReader<R> {
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// A reader of frames of at most [`MAX_FRAME`] bytes.
     pub fn new(stream: R) -> Self {
-        Self { stream, buffer: BytesMut::new(), room: MIN_READ, max: MAX_FRAME }
+        Self { stream, buffer: BytesMut::new(), room: FIRST_READ, max: MAX_FRAME }
     }
 
     /// Sets the longest frame from here on, in bytes of JSON.
@@ -59,10 +63,16 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Waits for more bytes; `false` at the end of the stream between two frames. The end within
     /// a frame is [`WireError::Truncated`].
     pub async fn fill(&mut self) -> Result<bool, WireError> {
+        let anew = self.buffer.is_empty();
+        if anew && self.buffer.capacity() > self.room {
+            self.buffer = BytesMut::new();
+        }
         self.buffer.reserve(self.room);
         let came = self.stream.read_buf(&mut self.buffer).await?;
         if came >= self.room {
             self.room = (self.room * 2).min(MAX_READ);
+        } else if anew && came < self.room / 4 {
+            self.room = (self.room / 2).max(MIN_READ);
         }
         match (came, self.unread()) {
             (0, None) => Ok(false),
@@ -79,7 +89,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.buffer.advance(HEADER + length);
         if self.buffer.is_empty() && self.buffer.capacity() > KEEP {
             self.buffer = BytesMut::new();
-            self.room = MIN_READ;
+            self.room = FIRST_READ;
         }
         Ok(Some(frame))
     }
@@ -100,7 +110,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let mut left = most;
         while left > 0 {
             self.buffer.clear();
-            self.buffer.reserve(MIN_READ);
+            self.buffer.reserve(FIRST_READ);
             match self.stream.read_buf(&mut self.buffer).await? {
                 0 => return Ok(()),
                 came => left = left.saturating_sub(came),
@@ -182,9 +192,11 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 
     /// Writes all that is gathered.
     pub async fn flush(&mut self) -> io::Result<()> {
-        self.cut();
-        while !self.pieces.is_empty() {
-            let wrote = {
+        while self.pending > 0 {
+            let wrote = if self.pieces.is_empty() {
+                self.stream.write(&self.tail).await?
+            } else {
+                self.cut();
                 let slices: Vec<IoSlice<'_>> =
                     self.pieces.iter().take(PIECES).map(|piece| IoSlice::new(piece)).collect();
                 self.stream.write_vectored(&slices).await?
@@ -196,6 +208,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
         self.stream.flush().await?;
         self.dirty = false;
+        // Most connections are idle most of the time.
+        self.tail = BytesMut::new();
         Ok(())
     }
 
@@ -222,5 +236,32 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             wrote -= first.len();
             self.pieces.pop_front();
         }
+        self.tail.advance(wrote);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ClientFrame, Empty};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_only_lives_holds_next_to_nothing() {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (mut writer, mut reader) = (FrameWriter::new(near), FrameReader::new(far));
+        let beat = ClientFrame::Heartbeat(Empty {});
+        let long = "x".repeat(40_000);
+        let long = super::super::ServerBye { reason: long, reconnect: true, retry_after_ms: None };
+        writer.push(&super::super::ServerFrame::Bye(long.clone())).unwrap();
+        writer.flush().await.unwrap();
+        let came = reader.next().await.unwrap();
+        assert!(matches!(came, Some(super::super::ServerFrame::Bye(bye)) if bye == long));
+        for _ in 0..10 {
+            writer.push(&beat).unwrap();
+            writer.flush().await.unwrap();
+            assert_eq!(writer.tail.capacity(), 0);
+            assert!(reader.next::<ClientFrame>().await.unwrap().is_some());
+        }
+        assert!(reader.buffer.capacity() <= MIN_READ, "{}", reader.buffer.capacity());
     }
 }
