@@ -194,3 +194,51 @@ async fn a_one_shot_that_was_due_while_the_server_was_down_fires_once_over_two_r
     assert_eq!(record.serials("web-1"), [run.serial, after]);
     assert_eq!(runs_of(&server.remote(), "once").await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_jobs_than_are_at_hand_fire_each_in_its_turn_over_a_crash() {
+    const JOBS: usize = 120;
+    let place = Place::new();
+    let (record, _news) = Record::new();
+    let few = ["--jobs-at-hand", "16"];
+    let mut server = place.start_with(&few).await;
+    server.define("web-1", &[]).await;
+    connect(client(&server.listen, "web-1", &record)).await;
+    let jobs = (0..JOBS).map(|number| {
+        job(json!({
+            "name": format!("many/{number:03}"), "target": "all", "command": "work",
+            "params": { "number": number }, "rule": { "every": "700ms", "count": 4 },
+        }))
+    });
+    apply(&server.remote(), jobs.collect()).await;
+    let done = async |remote: &fleetcron::remote::Remote, each: usize| {
+        for number in 0..JOBS {
+            let name = format!("many/{number:03}");
+            within("a job's firings", async {
+                while runs_of(remote, &name).await.len() < each {
+                    sleep(Duration::from_millis(50)).await;
+                }
+            })
+            .await;
+        }
+    };
+    done(&server.remote(), 2).await;
+    server.process.kill();
+
+    let server = place.start_with(&few).await;
+    let remote = server.remote();
+    assert_eq!(remote.status().await.unwrap().jobs, JOBS as u64);
+    done(&remote, 3).await;
+    for number in 0..JOBS {
+        let runs = runs_of(&remote, &format!("many/{number:03}")).await;
+        // What was due while the server was down is caught up with once.
+        assert!((3..=4).contains(&runs.len()), "{number}: {runs:?}");
+        for run in &runs {
+            let run = ended(&remote, run.serial).await;
+            assert_eq!(run.counts.succeeded, 1, "{run:?}");
+        }
+    }
+    let serials = record.serials("web-1");
+    let once: std::collections::BTreeSet<_> = serials.iter().collect();
+    assert_eq!(once.len(), serials.len(), "none is executed twice");
+}
