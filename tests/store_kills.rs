@@ -1,23 +1,30 @@
-//! A process that writes a store and is killed at any moment, again and again: the store opens, has
-//! what was acknowledged, and batches as a whole or not at all.
+//! A process that writes a store and is killed at any moment, or loses its power, again and again: the
+//! store opens, has what was acknowledged, and batches as a whole or not at all.
 //!
-//! `FLEETCRON_KILLS=200 FLEETCRON_SEED=1 cargo test --test store_kills` kills it so often.
+//! `FLEETCRON_KILLS=200 FLEETCRON_SEED=1 cargo test --test store_kills` kills it so often. How the
+//! power is cut, and what that needs, see `power_loss`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "common/disk.rs"]
+mod disk;
 #[path = "common/random.rs"]
 mod random;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use disk::{Disk, is_skipped};
 use fleetcron::store::{
     Batch, Op, Order, Store, StoreKind, StoreOptions, everything, open_at, walk,
 };
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use random::Random;
 
 /// How often a process is killed unless told otherwise.
@@ -96,8 +103,37 @@ fn writes_until_it_is_killed() {
     }
 }
 
+/// Where the store is, and how the process ends.
+enum Place {
+    Killed(tempfile::TempDir),
+    PowerCut(Disk),
+}
+
+impl Place {
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Killed(dir) => dir.path().join("data"),
+            Self::PowerCut(disk) => disk.path().join("data"),
+        }
+    }
+
+    fn end(&self, child: &mut Child) {
+        if let Self::PowerCut(disk) = self {
+            // No program lives on without power.
+            kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGSTOP).unwrap();
+            disk.cut();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if let Self::PowerCut(disk) = self {
+            disk.remount();
+        }
+    }
+}
+
 /// Writes until a moment that the seed gives. The last batch that was acknowledged.
-fn killed(path: &Path, kind: StoreKind, plan: Plan, moment: Duration) -> u64 {
+fn ended(place: &Place, kind: StoreKind, plan: Plan, moment: Duration) -> u64 {
+    let path = place.path();
     let Plan { seed, records, largest, group } = plan;
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "writes_until_it_is_killed", "--ignored", "--nocapture"])
@@ -122,24 +158,22 @@ fn killed(path: &Path, kind: StoreKind, plan: Plan, moment: Duration) -> u64 {
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(moment);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        place.end(&mut child);
     });
     acknowledged.into_inner()
 }
 
-fn is_killed(kind: StoreKind, plan: Plan) {
+fn survives(place: &Place, kind: StoreKind, plan: Plan) {
     let kills = number("FLEETCRON_KILLS", KILLS);
     let seed = number("FLEETCRON_SEED", std::process::id().into());
     println!("FLEETCRON_SEED={seed}");
     let mut random = Random(seed);
     let plan = Plan { seed, ..plan };
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("data");
+    let path = place.path();
     let (mut model, mut done) = (BTreeMap::new(), 0);
     for kill in 0..kills {
         let moment = Duration::from_micros(random.below(250_000) as u64);
-        let acknowledged = killed(&path, kind, plan, moment);
+        let acknowledged = ended(place, kind, plan, moment);
         assert!(acknowledged > 0, "kill {kill}: nothing was acknowledged");
         let store = open_at(&path, options(kind)).unwrap();
         let last = last(store.as_ref());
@@ -156,29 +190,64 @@ fn is_killed(kind: StoreKind, plan: Plan) {
             let (key, value) = entry.unwrap();
             // A store has a record of its format, too.
             if key[0] == b'k' || key == LAST {
-                assert_eq!(expected.next(), Some((&key, &value)), "kill {kill}");
+                let is_expected = expected.next() == Some((&key, &value));
+                assert!(is_expected, "kill {kill}: at batch {last}, the value of {key:?}");
             }
         }
         assert_eq!(expected.next(), None, "kill {kill}");
         let live: usize = model.iter().map(|(key, value)| key.len() + value.len()).sum();
         let size = store.bytes_on_disk().unwrap().unwrap();
-        println!("kill {kill}: batch {last}, {} KiB live, {} KiB on disk", live >> 10, size >> 10);
+        let log = std::fs::metadata(path.join("db")).map_or(0, |it| it.len());
+        println!(
+            "kill {kill}: batch {last}, {} KiB live, {} KiB on disk, log {}",
+            live >> 10,
+            size >> 10,
+            log >> 10
+        );
     }
 }
 
 const SMALL: Plan = Plan { seed: 0, records: 5_000, largest: 600, group: 60 };
 
+/// Several of them are more than sled keeps in its log for one page.
+const LARGE: Plan = Plan { seed: 0, records: 300, largest: 30_000, group: 10 };
+
+fn is_killed(kind: StoreKind, plan: Plan) {
+    survives(&Place::Killed(tempfile::tempdir().unwrap()), kind, plan);
+}
+
+fn loses_power(kind: StoreKind, plan: Plan) {
+    if !is_skipped() {
+        survives(&Place::PowerCut(Disk::ext4(256, "defaults")), kind, plan);
+    }
+}
+
 #[test]
-fn sled_has_what_was_acknowledged() {
+fn sled_has_what_was_acknowledged_before_a_kill() {
     is_killed(StoreKind::Sled, SMALL);
 }
 
 #[test]
-fn and_with_large_values() {
-    is_killed(StoreKind::Sled, Plan { records: 300, largest: 30_000, group: 10, ..SMALL });
+fn and_large_values() {
+    is_killed(StoreKind::Sled, LARGE);
 }
 
 #[test]
 fn and_so_has_fjall() {
     is_killed(StoreKind::Fjall, SMALL);
+}
+
+#[test]
+fn sled_has_what_was_acknowledged_before_a_power_cut() {
+    loses_power(StoreKind::Sled, SMALL);
+}
+
+#[test]
+fn and_large_values_before_a_power_cut() {
+    loses_power(StoreKind::Sled, LARGE);
+}
+
+#[test]
+fn and_so_has_fjall_before_a_power_cut() {
+    loses_power(StoreKind::Fjall, LARGE);
 }

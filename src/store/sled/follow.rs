@@ -6,7 +6,8 @@
 //! sled does not say where in its log it is. So the log is read behind it, which costs little: it was
 //! written a moment ago and is in memory.
 
-use std::fs::File;
+use std::collections::HashSet;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -42,10 +43,11 @@ pub(super) struct Follower {
 impl Follower {
     /// Begins with the snapshot that sled goes on from. The inner error says what is wrong with it.
     pub(super) fn begin(directory: &Path, file: File) -> io::Result<Result<Self, String>> {
-        let Snapshot { end, segment, pages } = match Snapshot::read(directory)? {
+        let Snapshot { end, segment, pages, blobs } = match Snapshot::read(directory)? {
             Ok(snapshot) => snapshot,
             Err(problem) => return Ok(Err(problem)),
         };
+        remove_unused(directory, end, &blobs)?;
         let mark = MarkFile::open(directory)
             .inspect_err(|error| {
                 let path = directory.display();
@@ -207,6 +209,26 @@ impl Follower {
             rest = usize::try_from(length).ok().and_then(|at| rest.get(at..)).unwrap_or_default();
         }
     }
+}
+
+/// Removes files with pages that were replaced: sled puts that off until it has written on, and
+/// forgets it when it ends before. After many kills they were most of a store.
+fn remove_unused(directory: &Path, end: u64, used: &HashSet<u64>) -> io::Result<()> {
+    let (mut files, mut bytes) = (0_u64, 0);
+    for entry in fs::read_dir(directory.join(BLOBS))? {
+        let entry = entry?;
+        let name = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+        if name.is_some_and(|name| name < end && !used.contains(&name)) {
+            bytes += entry.metadata()?.len();
+            fs::remove_file(entry.path())?;
+            files += 1;
+        }
+    }
+    if files > 0 {
+        let path = directory.display();
+        tracing::info!(%path, files, bytes, "files that sled had left behind were removed");
+    }
+    Ok(())
 }
 
 /// Why no more messages were taken.

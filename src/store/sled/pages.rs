@@ -16,6 +16,7 @@
 //! | place | 0; offset: vu64; or 1; offset: vu64; name of the file with the body: i64 |
 //! | bytes of all before: u64; CRC-32 of them: u32 | 12 |
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -77,6 +78,8 @@ pub(super) struct Snapshot {
     /// The offset of the segment that was written on.
     pub(super) segment: Option<u64>,
     pub(super) pages: Pages,
+    /// The files that have a part of a page, by their names.
+    pub(super) blobs: HashSet<u64>,
 }
 
 impl Snapshot {
@@ -98,21 +101,23 @@ impl Snapshot {
         let rest = &mut rest;
         let end = position(rest)?.checked_sub(1)?;
         let segment = vu64(rest)?.checked_sub(1);
-        let mut pages = Pages::default();
+        let (mut pages, mut blobs) = (Pages::default(), HashSet::new());
         for page in 0.. {
-            let Some(messages) = take::<1>(rest) else { break };
-            if messages == [0] {
-                pages.apply(Change::Free, page, position(rest)?);
-                place(rest)?;
-            }
-            for n in 0..messages[0] {
-                let change = if n == 0 { Change::Replace } else { Change::Link };
+            let Some([messages]) = take(rest) else { break };
+            for n in 0..messages.max(1) {
+                let change = match (messages, n) {
+                    (0, _) => Change::Free,
+                    (_, 0) => Change::Replace,
+                    _ => Change::Link,
+                };
                 pages.apply(change, page, position(rest)?);
-                place(rest)?;
-                vu64(rest)?;
+                blobs.extend(place(rest)?);
+                if change != Change::Free {
+                    vu64(rest)?;
+                }
             }
         }
-        Some(Self { end, segment, pages })
+        Some(Self { end, segment, pages, blobs })
     }
 }
 
@@ -138,12 +143,13 @@ fn position(bytes: &mut &[u8]) -> Option<u64> {
     take(bytes).map(u64::from_le_bytes)
 }
 
-fn place(bytes: &mut &[u8]) -> Option<()> {
+/// Takes a place; the file that it is in, if that is not the log.
+fn place(bytes: &mut &[u8]) -> Option<Option<u64>> {
     let form = take(bytes)?;
     vu64(bytes)?;
     match form {
-        [0] => Some(()),
-        [1] => position(bytes).map(drop),
+        [0] => Some(None),
+        [1] => position(bytes).map(Some),
         _ => None,
     }
 }

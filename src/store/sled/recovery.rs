@@ -3,7 +3,7 @@
 //!
 //! Promises: what was durable when the [mark](super::mark) was noted is found by sled, or the error
 //! says where it is not; what a crash or a power cut has left of a later commit is not taken for
-//! damage; nothing is written. Imports nothing of fleetcron.
+//! damage; what is damaged is not written. Imports nothing of fleetcron.
 //!
 //! When it is opened, sled takes its last snapshot and applies the segments of the log from there on.
 //! First it looks where the log ends: from the segment up to which the log is known to be stable, by
@@ -12,6 +12,11 @@
 //! what is before and goes on with the next: that is what a segment looks like which was free and
 //! was being written over. It looks the same when it is damaged. What tells them apart is the digest
 //! of all pages: what is broken and counts changes it, what is broken and does not count leaves it.
+//!
+//! A page with more than 128 KiB is in a file of its own, which the log tells of. If that is missing,
+//! sled skips the message and goes on, and would take the rest of a batch for the whole. A power cut
+//! comes to that, for a file is synced after what tells of it is written. So one that was never durable
+//! is made, empty: sled stops there, and leaves out the batch.
 //!
 //! A segment may be written over once the log has gone on for more than a segment behind the last
 //! change that made it free. So a mark that is so old can no longer be compared, see [`is_outdated`];
@@ -74,36 +79,43 @@ fn compare(
         // A start that was cut short after sled had made its snapshot.
         return Ok(Ok(None));
     }
-    let mut log = Log { directory, file, heads: BTreeMap::new(), stable: 0, broken: None };
+    let (heads, never) = (BTreeMap::new(), Vec::new());
+    let mut log = Log { directory, file, mark, heads, stable: 0, broken: None, never };
     if let Err(problem) = log.read_heads(begin / SEGMENT * SEGMENT)? {
         return Ok(Err(problem));
     }
     let end = log.end_of_tail()?;
     if end.max(begin) < mark.at {
-        return Ok(Err(log.problem(mark)?));
+        return Ok(Err(log.problem()?));
     }
-    let found = log.replay(snapshot, end, mark.at)?;
+    let found = log.replay(snapshot, end)?;
     if found.at_mark == mark.digest {
+        for blob in log.never {
+            File::create(directory.join(BLOBS).join(blob.to_string()))?;
+        }
         return Ok(Ok(Some(found.expected)));
     }
-    if log.is_outdated(mark) {
+    if log.is_outdated() {
         let path = directory.display();
         tracing::warn!(%path, "what was noted of the log is too old to be compared with it");
         return Ok(Ok(None));
     }
-    Ok(Err(log.problem(mark)?))
+    Ok(Err(log.problem()?))
 }
 
 /// The log as sled sees it.
 struct Log<'a> {
     directory: &'a Path,
     file: &'a File,
+    mark: Mark,
     /// The segments that sled looks at: the positions with which they begin, and their offsets.
     heads: BTreeMap<u64, u64>,
     /// The last byte that is known to be stable.
     stable: u64,
     /// Where the first segment breaks off.
     broken: Option<u64>,
+    /// Files with pages that never were durable.
+    never: Vec<u64>,
 }
 
 struct Found {
@@ -146,14 +158,15 @@ impl Log<'_> {
             expected += SEGMENT;
         }
         let mut walk = Walk::new(self.directory, self.file, segments, missing, false);
+        walk.durable = (!self.is_outdated()).then_some(self.mark.at);
         while walk.next()?.is_some() {}
-        self.broken = walk.broken;
+        (self.broken, self.never) = (walk.broken, walk.never);
         Ok(walk.at.unwrap_or(0))
     }
 
     /// Applies the log to the pages of the snapshot, as sled does.
-    fn replay(&mut self, snapshot: Snapshot, end: u64, mark: u64) -> io::Result<Found> {
-        let begin = snapshot.end;
+    fn replay(&mut self, snapshot: Snapshot, end: u64) -> io::Result<Found> {
+        let (begin, mark) = (snapshot.end, self.mark.at);
         let mut pages: Pages = snapshot.pages;
         let mut at_mark = None;
         let segments = std::mem::take(&mut self.heads);
@@ -180,16 +193,16 @@ impl Log<'_> {
     }
 
     /// Whether segments that counted when the mark was noted may have been written over since.
-    fn is_outdated(&self, mark: Mark) -> bool {
-        self.stable >= (mark.at / SEGMENT + 1) * SEGMENT
+    fn is_outdated(&self) -> bool {
+        self.stable >= (self.mark.at / SEGMENT + 1) * SEGMENT
     }
 
-    fn problem(&self, mark: Mark) -> io::Result<String> {
+    fn problem(&self) -> io::Result<String> {
         let name = super::DATA_FILE;
         let bytes = self.file.metadata()?.len();
         let lost = "commits that were acknowledged cannot be read";
-        Ok(if bytes < mark.bytes {
-            format!("its file {name} ends at byte {bytes}, it had {}: {lost}", mark.bytes)
+        Ok(if bytes < self.mark.bytes {
+            format!("its file {name} ends at byte {bytes}, it had {}: {lost}", self.mark.bytes)
         } else if let Some(offset) = self.broken {
             format!("its file {name} is not what was written at byte {offset}: {lost}")
         } else {
@@ -213,6 +226,9 @@ struct Walk<'a> {
     /// Behind the last message.
     at: Option<u64>,
     broken: Option<u64>,
+    /// The position up to which a file that is missing is not one that never was durable.
+    durable: Option<u64>,
+    never: Vec<u64>,
 }
 
 impl<'a> Walk<'a> {
@@ -223,8 +239,21 @@ impl<'a> Walk<'a> {
         last: Option<u64>,
         goes_on: bool,
     ) -> Self {
-        let (segment, bytes, at, broken) = (None, Vec::new(), None, None);
-        Self { directory, file, segments, last, goes_on, segment, bytes, at, broken }
+        let (segment, at, broken, durable) = (None, None, None, None);
+        let (bytes, never) = (Vec::new(), Vec::new());
+        Self {
+            directory,
+            file,
+            segments,
+            last,
+            goes_on,
+            segment,
+            bytes,
+            at,
+            broken,
+            durable,
+            never,
+        }
     }
 
     /// The next change of a page, with its position.
@@ -238,18 +267,17 @@ impl<'a> Walk<'a> {
             let Some(rest) = self.bytes.get(begin..) else { return Ok(None) };
             match read_message(rest, SEGMENT - lsn % SEGMENT, lsn / SEGMENT) {
                 Read::Change { change, page, blob, bytes } => {
-                    if let Some(blob) = blob {
-                        match self.look_at_blob(blob)? {
-                            Blob::Whole => {}
-                            Blob::Missing => {
-                                self.at = Some(lsn + bytes);
-                                self.broken.get_or_insert(offset);
-                                continue;
-                            }
-                            Blob::Damaged => {
-                                self.broken.get_or_insert(offset);
-                                return Ok(None);
-                            }
+                    let looked = blob.map(|blob| self.look_at_blob(blob, lsn)).transpose()?;
+                    match looked.unwrap_or(Blob::Whole) {
+                        Blob::Whole => {}
+                        Blob::Missing => {
+                            self.at = Some(lsn + bytes);
+                            self.broken.get_or_insert(offset);
+                            continue;
+                        }
+                        Blob::Damaged => {
+                            self.broken.get_or_insert(offset);
+                            return Ok(None);
                         }
                     }
                     self.at = Some(lsn + bytes);
@@ -296,10 +324,16 @@ impl<'a> Walk<'a> {
         Ok(Some((lsn + HEAD, offset + HEAD)))
     }
 
-    fn look_at_blob(&self, name: u64) -> io::Result<Blob> {
+    fn look_at_blob(&mut self, name: u64, lsn: u64) -> io::Result<Blob> {
         let bytes = match fs::read(self.directory.join(BLOBS).join(name.to_string())) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Blob::Missing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.durable.is_none_or(|durable| name.min(lsn) < durable) {
+                    return Ok(Blob::Missing);
+                }
+                self.never.push(name);
+                return Ok(Blob::Damaged);
+            }
             Err(error) => return Err(error),
         };
         let is_whole = bytes.split_first_chunk().is_some_and(|(sum, rest)| {
