@@ -31,6 +31,8 @@ pub(super) struct Follower {
     /// The offset of the last segment.
     latest: u64,
     pages: Pages,
+    /// Bytes of the log that sled needed when it was opened.
+    needed: u64,
     /// Files with pages that are not durable yet.
     blobs: Vec<u64>,
     /// `None`: it cannot be written.
@@ -43,10 +45,11 @@ pub(super) struct Follower {
 impl Follower {
     /// Begins with the snapshot that sled goes on from. The inner error says what is wrong with it.
     pub(super) fn begin(directory: &Path, file: File) -> io::Result<Result<Self, String>> {
-        let Snapshot { end, segment, pages, blobs } = match Snapshot::read(directory)? {
-            Ok(snapshot) => snapshot,
-            Err(problem) => return Ok(Err(problem)),
-        };
+        let Snapshot { end, segment, pages, blobs, bytes: needed } =
+            match Snapshot::read(directory)? {
+                Ok(snapshot) => snapshot,
+                Err(problem) => return Ok(Err(problem)),
+            };
         remove_unused(directory, end, &blobs)?;
         let mark = MarkFile::open(directory)
             .inspect_err(|error| {
@@ -61,6 +64,7 @@ impl Follower {
             segment,
             latest: segment.unwrap_or(0),
             pages,
+            needed,
             blobs: Vec::new(),
             mark,
             synced: None,
@@ -71,6 +75,18 @@ impl Follower {
     /// Whether it is where sled was expected to go on.
     pub(super) fn is_at(&self, expected: Expected) -> bool {
         self.at >= expected.end && self.pages.digest() == expected.digest
+    }
+
+    /// Behind the last message that was read.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether the log has so many bytes, and is so many times what sled had in pages when it was
+    /// opened.
+    pub(super) fn is_wasteful(&self, least: u64, times: u64) -> bool {
+        let bytes = self.file.metadata().map_or(0, |it| it.len());
+        bytes >= least && bytes > self.needed.saturating_mul(times)
     }
 
     /// Reads what was written since.

@@ -12,25 +12,25 @@
 //!   what stands behind a place that it cannot read. `recovery` looks first.
 //! - A page that has more than 128 KiB with what is in it, which a few large values come to, is
 //!   written to a file of its own in `blobs`, which no flush makes durable: `follow` does.
+//! - A process that is started often does not get to use its file's places again: `open` sees to it.
 
 mod follow;
 mod log;
 mod mark;
+mod open;
 mod pages;
 mod recovery;
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::follow::Follower;
+use self::open::Writer;
 use super::embedded::{io_failed, tell, unwinding};
-use super::fresh::sync_directory;
 use super::place::{DiskOptions, OnStep, Place, Step};
 use super::{Batch, Entry, Op, Order, SYNCING, Store, StoreError, StoreKind, key, prepare};
-use crate::lock_file::{LockFile, patiently};
+use crate::lock_file::LockFile;
 
 /// The file in which sled keeps everything.
 const DATA_FILE: &str = "db";
@@ -75,31 +75,6 @@ pub struct SledStore {
     _lock: Arc<LockFile>,
 }
 
-/// What one commit at a time needs.
-struct Writer {
-    data: File,
-    follower: Follower,
-    failed: bool,
-}
-
-impl Writer {
-    /// Makes durable what sled has handed to the operating system.
-    fn sync(&mut self) -> io::Result<()> {
-        self.follower.follow()?;
-        self.follower.sync_blobs()?;
-        self.data.sync_data()
-    }
-}
-
-impl Drop for Writer {
-    /// Notes what sled has written when it was closed.
-    fn drop(&mut self) {
-        if !self.failed && self.sync().is_ok() {
-            self.follower.note();
-        }
-    }
-}
-
 impl SledStore {
     /// Opens the store in a directory, which is created when missing, and makes it ready, see
     /// [`prepare`].
@@ -122,34 +97,7 @@ impl SledStore {
         lock: Arc<LockFile>,
         options: SledOptions,
     ) -> Result<Self, StoreError> {
-        remove_torn_snapshots(path)
-            .map_err(|error| StoreError::failed("looking at its files", error))?;
-        let seen = recovery::look_over(path)
-            .map_err(|error| StoreError::failed("looking at its files", error))?;
-        let damaged = |problem| StoreError::Damaged { path: path.to_owned(), problem };
-        let expected = seen.map_err(damaged)?;
-        let config = sled::Config::new()
-            .path(path)
-            .mode(sled::Mode::HighThroughput)
-            .flush_every_ms(None)
-            .use_compression(false)
-            .cache_capacity(options.cache_bytes);
-        let open = || patiently(|| config.open(), is_locked);
-        let db = unwinding(ENGINE, path, open)?.map_err(|error| told(path, "opening", error))?;
-        let data = File::open(path.join(DATA_FILE))
-            .map_err(|error| StoreError::failed("opening the data file", error))?;
-        // The names of new files are durable only when their directory is.
-        sync_directory(path).map_err(|error| StoreError::failed("syncing the directory", error))?;
-        let follower = data.try_clone().and_then(|data| Follower::begin(path, data));
-        let reading = |error| StoreError::failed("reading its snapshot", error);
-        let follower = follower.map_err(reading)?.map_err(damaged)?;
-        if expected.is_some_and(|expected| !follower.is_at(expected)) {
-            let problem = format!("sled does not find in {DATA_FILE} all that is in it");
-            return Err(damaged(problem));
-        }
-        let mut writer = Writer { data, follower, failed: false };
-        writer.sync().map_err(|error| StoreError::failed(SYNCING, error))?;
-        writer.follower.note();
+        let (db, writer) = open::open(path, options.cache_bytes)?;
         Ok(Self {
             db,
             writer: Mutex::new(writer),

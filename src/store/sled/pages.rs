@@ -80,6 +80,8 @@ pub(super) struct Snapshot {
     pub(super) pages: Pages,
     /// The files that have a part of a page, by their names.
     pub(super) blobs: HashSet<u64>,
+    /// Bytes of the log that the pages are in.
+    pub(super) bytes: u64,
 }
 
 impl Snapshot {
@@ -101,7 +103,7 @@ impl Snapshot {
         let rest = &mut rest;
         let end = position(rest)?.checked_sub(1)?;
         let segment = vu64(rest)?.checked_sub(1);
-        let (mut pages, mut blobs) = (Pages::default(), HashSet::new());
+        let (mut pages, mut blobs, mut bytes) = (Pages::default(), HashSet::new(), 0);
         for page in 0.. {
             let Some([messages]) = take(rest) else { break };
             for n in 0..messages.max(1) {
@@ -113,11 +115,11 @@ impl Snapshot {
                 pages.apply(change, page, position(rest)?);
                 blobs.extend(place(rest)?);
                 if change != Change::Free {
-                    vu64(rest)?;
+                    bytes += vu64(rest)?;
                 }
             }
         }
-        Some(Self { end, segment, pages, blobs })
+        Some(Self { end, segment, pages, blobs, bytes })
     }
 }
 

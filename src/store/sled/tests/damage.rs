@@ -4,7 +4,7 @@
 //! `FLEETCRON_SEED=123 FLEETCRON_SEEDS=1000 cargo test --lib store::sled` damages by the seeds from
 //! there on.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 
 use fastrand::Rng;
