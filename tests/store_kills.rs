@@ -5,10 +5,9 @@
 //! power is cut, and what that needs, see `power_loss`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::print_stdout, reason = "it tells how much was looked at")]
 
-#[allow(dead_code, reason = "each test program uses a part of it")]
-#[path = "common/disk.rs"]
-mod disk;
+mod common;
 #[path = "common/random.rs"]
 mod random;
 
@@ -19,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use disk::{Disk, is_skipped};
+use common::disk::{Disk, is_skipped};
 use fleetcron::store::{
     Batch, Op, Order, Store, StoreKind, StoreOptions, everything, open_at, walk,
 };

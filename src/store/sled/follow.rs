@@ -144,7 +144,7 @@ impl Follower {
     /// Whether there is a segment to read on in; goes on to the next at the end of one.
     fn is_in_segment(&mut self) -> io::Result<bool> {
         let within = self.at % SEGMENT;
-        if self.segment.is_some() && within <= SEGMENT - MESSAGE_HEAD && within >= HEAD {
+        if self.segment.is_some() && (HEAD..=SEGMENT - MESSAGE_HEAD).contains(&within) {
             return Ok(true);
         }
         self.segment = None;
@@ -200,7 +200,7 @@ impl Follower {
         let mut rest = bytes;
         loop {
             let room = SEGMENT - self.at % SEGMENT;
-            if room < MESSAGE_HEAD || self.at % SEGMENT == 0 {
+            if room < MESSAGE_HEAD || self.at.is_multiple_of(SEGMENT) {
                 return Ended::Segment;
             }
             if rest.len() < WINDOW && !is_all {

@@ -24,7 +24,10 @@ use std::os::unix::fs::FileExt as _;
 pub(super) const SEGMENT: u64 = 512 * 1024;
 
 /// Bytes of a segment's head.
-pub(super) const HEAD: u64 = 20;
+const HEAD_BYTES: usize = 20;
+
+/// The same, as a distance in the log.
+pub(super) const HEAD: u64 = HEAD_BYTES as u64;
 
 /// Bytes of a message's head, at most. No message begins with fewer left in its segment.
 pub(super) const MESSAGE_HEAD: u64 = 32;
@@ -45,7 +48,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    fn parse(bytes: &[u8; HEAD as usize]) -> Option<Self> {
+    fn parse(bytes: &[u8; HEAD_BYTES]) -> Option<Self> {
         let (sum, rest) = bytes.split_first_chunk()?;
         if u32::from_le_bytes(*sum) != !crc32fast::hash(rest) {
             return None;
@@ -61,7 +64,7 @@ impl Head {
 
     /// The head of the segment at an offset; `None`: there is none that is whole.
     pub(super) fn read(file: &File, offset: u64) -> io::Result<Option<Self>> {
-        let mut bytes = [0; HEAD as usize];
+        let mut bytes = [0; HEAD_BYTES];
         match file.read_exact_at(&mut bytes, offset) {
             Ok(()) => Ok(Self::parse(&bytes)),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),

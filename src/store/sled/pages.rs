@@ -113,7 +113,7 @@ impl Snapshot {
                     _ => Change::Link,
                 };
                 pages.apply(change, page, position(rest)?);
-                blobs.extend(place(rest)?);
+                place(rest, &mut blobs)?;
                 if change != Change::Free {
                     bytes += vu64(rest)?;
                 }
@@ -145,13 +145,14 @@ fn position(bytes: &mut &[u8]) -> Option<u64> {
     take(bytes).map(u64::from_le_bytes)
 }
 
-/// Takes a place; the file that it is in, if that is not the log.
-fn place(bytes: &mut &[u8]) -> Option<Option<u64>> {
+/// Takes a place; notes the file that it is in, if that is not the log.
+fn place(bytes: &mut &[u8], blobs: &mut HashSet<u64>) -> Option<()> {
     let form = take(bytes)?;
     vu64(bytes)?;
     match form {
-        [0] => Some(None),
-        [1] => position(bytes).map(Some),
-        _ => None,
+        [0] => {}
+        [1] => _ = blobs.insert(position(bytes)?),
+        _ => return None,
     }
+    Some(())
 }

@@ -85,7 +85,7 @@ fn compare(
         return Ok(Err(problem));
     }
     let end = log.end_of_tail()?;
-    if end.max(begin) < mark.at {
+    if end.unwrap_or(begin) < mark.at {
         return Ok(Err(log.problem()?));
     }
     let found = log.replay(snapshot, end)?;
@@ -143,8 +143,8 @@ impl Log<'_> {
         Ok(Ok(()))
     }
 
-    /// Where the log ends for sled.
-    fn end_of_tail(&mut self) -> io::Result<u64> {
+    /// Where the log ends for sled; `None`: it sees no segment there.
+    fn end_of_tail(&mut self) -> io::Result<Option<u64>> {
         let first = self.stable / SEGMENT * SEGMENT;
         let mut expected = first;
         let mut missing = None;
@@ -161,34 +161,35 @@ impl Log<'_> {
         walk.durable = (!self.is_outdated()).then_some(self.mark.at);
         while walk.next()?.is_some() {}
         (self.broken, self.never) = (walk.broken, walk.never);
-        Ok(walk.at.unwrap_or(0))
+        Ok(walk.at)
     }
 
     /// Applies the log to the pages of the snapshot, as sled does.
-    fn replay(&mut self, snapshot: Snapshot, end: u64) -> io::Result<Found> {
+    fn replay(&mut self, snapshot: Snapshot, end: Option<u64>) -> io::Result<Found> {
         let (begin, mark) = (snapshot.end, self.mark.at);
         let mut pages: Pages = snapshot.pages;
+        let Some(end) = end else {
+            let digest = pages.digest();
+            return Ok(Found { at_mark: digest, expected: Expected { end: begin, digest } });
+        };
         let mut at_mark = None;
         let segments = std::mem::take(&mut self.heads);
-        // Sled compares with the last byte; before the first there is none.
-        let last = Some(end.wrapping_sub(1)).filter(|_| end > 0);
+        // Sled compares with the last byte.
+        let last = Some(end.saturating_sub(1));
         let mut walk = Walk::new(self.directory, self.file, segments, last, true);
-        if end > 0 {
-            while let Some((lsn, change, page)) = walk.next()? {
-                if lsn >= mark && at_mark.is_none() {
-                    at_mark = Some(pages.digest());
-                }
-                if lsn >= begin {
-                    pages.apply(change, page, lsn);
-                }
+        while let Some((lsn, change, page)) = walk.next()? {
+            if lsn >= mark && at_mark.is_none() {
+                at_mark = Some(pages.digest());
+            }
+            if lsn >= begin {
+                pages.apply(change, page, lsn);
             }
         }
         self.broken = walk.broken.or(self.broken);
-        let at = walk.at.unwrap_or(0).max(begin);
-        let reached = at >= mark;
         let digest = pages.digest();
+        let at = walk.at.unwrap_or(begin);
         // What stops short of the mark is another log.
-        let at_mark = at_mark.unwrap_or(if reached { digest } else { !digest });
+        let at_mark = at_mark.unwrap_or(if at < mark { !digest } else { digest });
         Ok(Found { at_mark, expected: Expected { end: at, digest } })
     }
 

@@ -91,7 +91,7 @@ fn a_lock_that_is_given_back_soon_is_waited_for() {
 
 /// Values so large that sled keeps their page in a file of its own.
 fn large(n: u8) -> Batch {
-    let value = |m: u8| (0..30_000_u32).map(|i| (i % 251) as u8 ^ n ^ m).collect();
+    let value = |m: u8| (0..=250_u8).cycle().take(30_000).map(|i| i ^ n ^ m).collect();
     (0..10).map(|m| Op::Put(vec![b'l', m], value(m))).collect()
 }
 
@@ -169,11 +169,11 @@ fn what_is_needed_of_a_log_is_moved_together() {
     let key = |n: u32| n.to_be_bytes().to_vec();
     let mut needed = 0;
     // As after many starts: little is written anew as a whole.
-    for part in 0..20_u32 {
+    for part in 0..20 {
         let store = open(directory.path());
-        let put = |n: u32| Op::Put(key(n), vec![part as u8; 1_000]);
+        let put = |n: u32| Op::Put(key(n), vec![1; 1_000]);
         store.commit(vec![(0..160).map(|n| put(part * 160 + n)).collect()]).unwrap();
-        let delete = |n: u32| (n % 10 > 0).then(|| Op::Delete(key(part * 160 + n)));
+        let delete = |n: u32| (!n.is_multiple_of(10)).then(|| Op::Delete(key(part * 160 + n)));
         store.commit(vec![(0..160).filter_map(delete).collect()]).unwrap();
         needed += 16;
     }
