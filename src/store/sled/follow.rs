@@ -31,7 +31,8 @@ pub(super) struct Follower {
     /// The offset of the last segment.
     latest: u64,
     pages: Pages,
-    /// Bytes of the log that sled needed when it was opened.
+    /// Bytes of segments that were not free when sled was opened, and what it needed of them.
+    taken: u64,
     needed: u64,
     /// Files with pages that are not durable yet.
     blobs: Vec<u64>,
@@ -45,7 +46,7 @@ pub(super) struct Follower {
 impl Follower {
     /// Begins with the snapshot that sled goes on from. The inner error says what is wrong with it.
     pub(super) fn begin(directory: &Path, file: File) -> io::Result<Result<Self, String>> {
-        let Snapshot { end, segment, pages, blobs, bytes: needed } =
+        let Snapshot { end, segment, pages, blobs, segments, bytes: needed } =
             match Snapshot::read(directory)? {
                 Ok(snapshot) => snapshot,
                 Err(problem) => return Ok(Err(problem)),
@@ -64,6 +65,7 @@ impl Follower {
             segment,
             latest: segment.unwrap_or(0),
             pages,
+            taken: segments.len() as u64 * SEGMENT,
             needed,
             blobs: Vec::new(),
             mark,
@@ -82,11 +84,10 @@ impl Follower {
         self.at
     }
 
-    /// Whether the log has so many bytes, and is so many times what sled had in pages when it was
-    /// opened.
+    /// Whether the segments that had something of a page when sled was opened come to so many bytes,
+    /// and so many times what the pages come to. Others are free.
     pub(super) fn is_wasteful(&self, least: u64, times: u64) -> bool {
-        let bytes = self.file.metadata().map_or(0, |it| it.len());
-        bytes >= least && bytes > self.needed.saturating_mul(times)
+        self.taken >= least && self.taken > self.needed.saturating_mul(times)
     }
 
     /// Reads what was written since.

@@ -1,7 +1,7 @@
 //! Opens sled on its files: looks them over before, and makes it clean up when it has fallen behind.
 //!
 //! Promises: what was durable is there once it is open; what it takes longer for cleaning up is
-//! limited. Imports the errors of the store, its keys and the room on the disk.
+//! limited. Imports the errors of the store and the room on the disk.
 //!
 //! sled writes every change to a new place. To use an old one again it must first move what is still
 //! needed from there, and it moves one page whenever it writes a page anew as a whole. That keeps up
@@ -9,7 +9,8 @@
 //! starts than it should move: after 116 kills in 6 minutes, 5 MiB of pages took 20 MiB, in segments
 //! of which a quarter was needed, and the file went on growing. sled has a thread that moves pages when
 //! there is nothing else to do, but it would write beside the commits. So it runs here alone, before
-//! anybody else has the store, and only if there is much to move.
+//! anybody else has the store, and only if there is much to move. The file does not get shorter by
+//! that: it has places that are free, and is written on there.
 
 use std::fs::File;
 use std::io;
@@ -22,12 +23,12 @@ use crate::lock_file::patiently;
 use crate::store::embedded::unwinding;
 use crate::store::fresh::sync_directory;
 use crate::store::room::obstacle_at;
-use crate::store::{SYNCING, StoreError, key};
+use crate::store::{SYNCING, StoreError};
 
-/// The bytes of a log below which nothing is cleaned up.
+/// The bytes of segments below which nothing is cleaned up.
 const LEAST: u64 = 16 << 20;
 
-/// How often the pages would fit into their log, from which on it is cleaned up.
+/// How often the pages would fit into their segments, from which on it is cleaned up.
 const TIMES: u64 = 4;
 
 /// How long is cleaned up at most. What is left then is for the next start.
@@ -116,16 +117,14 @@ fn open_once(
     Ok((db, writer))
 }
 
-/// Lets sled move pages until nothing is left to move, or the time is over.
-pub(super) fn clean_up(path: &Path, cache_bytes: u64) -> Result<(), StoreError> {
+/// Lets sled move pages until nothing is left to move, or the time is over. The bytes that it moved.
+pub(super) fn clean_up(path: &Path, cache_bytes: u64) -> Result<u64, StoreError> {
     let begun = Instant::now();
     let (db, mut writer) = open_once(path, cache_bytes, Some(MOVING_MS))?;
     let before = writer.follower.at();
     let nudged = unwinding(ENGINE, path, || {
-        // It finds out what to move when it writes: a record as it is.
-        if let Some(format) = db.get(key::format())? {
-            db.insert(key::format(), format)?;
-        }
+        // It finds out what to move when it writes, be it nothing.
+        db.apply_batch(sled::Batch::default())?;
         db.flush()
     })?;
     nudged.map_err(|error| told(path, "cleaning up", error))?;
@@ -144,5 +143,5 @@ pub(super) fn clean_up(path: &Path, cache_bytes: u64) -> Result<(), StoreError> 
     // The store first: it is noted how it was left.
     drop(db);
     drop(writer);
-    Ok(())
+    Ok(bytes)
 }

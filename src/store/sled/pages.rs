@@ -21,7 +21,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::log::{Change, vu64};
+use super::log::{Change, SEGMENT, vu64};
 
 /// The last messages of all pages.
 #[derive(Debug, Default, Clone)]
@@ -80,6 +80,8 @@ pub(super) struct Snapshot {
     pub(super) pages: Pages,
     /// The files that have a part of a page, by their names.
     pub(super) blobs: HashSet<u64>,
+    /// The segments that have a part of a page, by their place in the file.
+    pub(super) segments: HashSet<u64>,
     /// Bytes of the log that the pages are in.
     pub(super) bytes: u64,
 }
@@ -103,7 +105,7 @@ impl Snapshot {
         let rest = &mut rest;
         let end = position(rest)?.checked_sub(1)?;
         let segment = vu64(rest)?.checked_sub(1);
-        let (mut pages, mut blobs, mut bytes) = (Pages::default(), HashSet::new(), 0);
+        let mut it = Self { end, segment, ..Self::default() };
         for page in 0.. {
             let Some([messages]) = take(rest) else { break };
             for n in 0..messages.max(1) {
@@ -112,14 +114,26 @@ impl Snapshot {
                     (_, 0) => Change::Replace,
                     _ => Change::Link,
                 };
-                pages.apply(change, page, position(rest)?);
-                place(rest, &mut blobs)?;
+                it.pages.apply(change, page, position(rest)?);
+                it.take_place(rest)?;
                 if change != Change::Free {
-                    bytes += vu64(rest)?;
+                    it.bytes += vu64(rest)?;
                 }
             }
         }
-        Some(Self { end, segment, pages, blobs, bytes })
+        Some(it)
+    }
+
+    /// Takes a place, in the log or in a file of its own that the log tells of.
+    fn take_place(&mut self, bytes: &mut &[u8]) -> Option<()> {
+        let form = take(bytes)?;
+        self.segments.insert(vu64(bytes)? / SEGMENT);
+        match form {
+            [0] => {}
+            [1] => _ = self.blobs.insert(position(bytes)?),
+            _ => return None,
+        }
+        Some(())
     }
 }
 
@@ -143,16 +157,4 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
 
 fn position(bytes: &mut &[u8]) -> Option<u64> {
     take(bytes).map(u64::from_le_bytes)
-}
-
-/// Takes a place; notes the file that it is in, if that is not the log.
-fn place(bytes: &mut &[u8], blobs: &mut HashSet<u64>) -> Option<()> {
-    let form = take(bytes)?;
-    vu64(bytes)?;
-    match form {
-        [0] => {}
-        [1] => _ = blobs.insert(position(bytes)?),
-        _ => return None,
-    }
-    Some(())
 }

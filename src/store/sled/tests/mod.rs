@@ -169,7 +169,7 @@ fn what_is_needed_of_a_log_is_moved_together() {
     let key = |n: u32| n.to_be_bytes().to_vec();
     let mut needed = 0;
     // As after many starts: little is written anew as a whole.
-    for part in 0..20 {
+    for part in 0..60 {
         let store = open(directory.path());
         let put = |n: u32| Op::Put(key(n), vec![1; 1_000]);
         store.commit(vec![(0..160).map(|n| put(part * 160 + n)).collect()]).unwrap();
@@ -185,11 +185,14 @@ fn what_is_needed_of_a_log_is_moved_together() {
     assert!(entries.len() > needed, "the format is one more");
     assert!(store.writer.lock().unwrap().follower.is_wasteful(1 << 20, 3));
     drop(store);
-    open::clean_up(directory.path(), 8 << 20).unwrap();
+    let length = || std::fs::metadata(directory.path().join(DATA_FILE)).unwrap().len();
+    let before = length();
+    let moved = open::clean_up(directory.path(), 8 << 20).unwrap();
     let store = open(directory.path());
     assert_eq!(records(&store), entries);
-    let moved = std::fs::metadata(directory.path().join(DATA_FILE)).unwrap().len();
-    println!("{moved} bytes after");
+    println!("{before} bytes, {moved} moved, {} after", length());
+    assert!(moved > 10_000, "{moved}");
+    assert!(!store.writer.lock().unwrap().follower.is_wasteful(1 << 20, 3));
     store.commit(vec![put("after")]).unwrap();
 }
 
