@@ -90,6 +90,11 @@ impl Follower {
         self.taken >= least && self.taken > self.needed.saturating_mul(times)
     }
 
+    /// Bytes of the log that sled needed when it was opened.
+    pub(super) fn needed(&self) -> u64 {
+        self.needed
+    }
+
     /// Reads what was written since.
     pub(super) fn follow(&mut self) -> io::Result<()> {
         while self.is_in_segment()? && self.read_piece()? {}

@@ -117,7 +117,7 @@ fn open_once(
     Ok((db, writer))
 }
 
-/// Lets sled move pages until nothing is left to move, or the time is over. The bytes that it moved.
+/// Lets sled move pages until little is left to move, or the time is over. The bytes that it moved.
 pub(super) fn clean_up(path: &Path, cache_bytes: u64) -> Result<u64, StoreError> {
     let begun = Instant::now();
     let (db, mut writer) = open_once(path, cache_bytes, Some(MOVING_MS))?;
@@ -129,7 +129,9 @@ pub(super) fn clean_up(path: &Path, cache_bytes: u64) -> Result<u64, StoreError>
     })?;
     nudged.map_err(|error| told(path, "cleaning up", error))?;
     let (mut idle, mut last) = (0, before);
-    while idle < IDLE_LOOKS && begun.elapsed() < AT_MOST {
+    // It would go on to move what is at the end of the file.
+    let enough = before + 2 * writer.follower.needed() + LEAST / 4;
+    while idle < IDLE_LOOKS && last < enough && begun.elapsed() < AT_MOST {
         std::thread::sleep(PAUSE);
         writer.sync().map_err(|error| StoreError::failed(SYNCING, error))?;
         writer.follower.note();

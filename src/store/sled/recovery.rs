@@ -19,7 +19,7 @@
 //! is made, empty: sled stops there, and leaves out the batch.
 //!
 //! A segment may be written over once the log has gone on for more than a segment behind the last
-//! change that made it free. So a mark that is so old can no longer be compared, see [`is_outdated`];
+//! change that made it free. So a mark that is so old can no longer be compared, see `is_outdated`;
 //! the store notes one more often.
 
 use std::collections::BTreeMap;
