@@ -135,6 +135,58 @@ async fn goes_on(from: StoreKind, to: StoreKind) {
     assert_eq!(kind_at(home.join("data")).unwrap(), Some(to));
 }
 
+/// A bit that has changed, a log that was cut, and one that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_store_is_not_served_and_the_way_out_is_told() {
+    for kind in StoreKind::ALL {
+        let place = Place::new();
+        let home = place.dir.path();
+        let server = place.start_with(&["--store", kind.name()]).await;
+        for n in 0..40 {
+            server.define(&format!("web-{n:02}"), &["web"]).await;
+        }
+        stopped(server).await;
+        run(home, &["store", "check", "--data", "data"]).await.ok();
+        let (name, log) = match kind {
+            StoreKind::Sled => ("its file db", home.join("data/db")),
+            StoreKind::Fjall => ("the journal 0.jnl", home.join("data/fjall/0.jnl")),
+        };
+        let whole = std::fs::read(&log).unwrap();
+        let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+        for damage in 0..3 {
+            let mut bytes = whole.clone();
+            let name = match damage {
+                0 => {
+                    bytes[end / 2] ^= 1;
+                    name
+                }
+                1 => {
+                    bytes.truncate(end / 3);
+                    name
+                }
+                // The start after that begins no new store.
+                _ => match kind {
+                    StoreKind::Sled => "the file db is missing",
+                    StoreKind::Fjall => "there is no journal",
+                },
+            };
+            std::fs::write(&log, bytes).unwrap();
+            if damage == 2 {
+                std::fs::remove_file(&log).unwrap();
+            }
+            let words = ["store data is damaged: ", name, "fleetcron store restore FILE --data"];
+            told(&run(home, &["store", "check", "--data", "data"]).await, 5, &words);
+            let address = ["--http", "127.0.0.1:0", "--listen", "127.0.0.1:0"];
+            let serve = [&["serve", "--data", "data"][..], &address].concat();
+            told(&run(home, &serve).await, 5, &words);
+        }
+        // Nothing was written over: with what it was, it is whole again.
+        std::fs::write(&log, &whole).unwrap();
+        run(home, &["store", "check", "--data", "data"]).await.ok();
+        run(home, &["verify", "--data", "data"]).await.ok();
+    }
+}
+
 fn all(path: &Path) -> Vec<Entry> {
     let store = look_at(path, StoreOptions::default()).unwrap();
     walk(store.as_ref(), everything(), Order::Up).map(Result::unwrap).collect()

@@ -9,7 +9,8 @@
 //! [`staging`] how a large unit stays atomic, [`conformance`] what an implementation must hold.
 //!
 //! On disk a store is one of two kinds, sled or fjall: [`open_at`] opens either, and [`migrate`]
-//! makes one of the other.
+//! makes one of the other. What was durable and is not there any more is told when it is opened, or
+//! when it is read, as [`StoreError::Damaged`]: neither kind may drop anything without a word.
 //!
 //! Beside it are the tools: [`backup`] copies a store while it is written, [`check`] finds what is
 //! wrong in one, [`exchange`] writes and reads what is in it as text, [`kinds`] is the table of

@@ -136,7 +136,8 @@ pub fn kind_at(path: impl AsRef<Path>) -> Result<Option<StoreKind>, StoreError> 
         return Ok(Some(kind));
     }
     match (sled::is_in(path), fjall::is_in(path)) {
-        (false, false) => Ok(None),
+        // What is beside its log says that there was a store.
+        (false, false) => Ok(sled::is_bereft(path).then_some(StoreKind::Sled)),
         (true, false) => Ok(Some(StoreKind::Sled)),
         (false, true) => Ok(Some(StoreKind::Fjall)),
         (true, true) => Err(StoreError::Two { path: path.to_owned() }),

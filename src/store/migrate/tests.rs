@@ -70,7 +70,7 @@ fn it_has_the_same_in_the_other_kind_and_nothing_else() {
         assert!(migrated.disk_before > Some(0) && migrated.disk_after > Some(0), "{migrated:?}");
         assert_eq!(found(&place), (Some(to), entries));
         let expected: &[&str] = match to {
-            StoreKind::Sled => &["access.toml", "blobs", "conf", "db", "fleetcron.lock"],
+            StoreKind::Sled => &["access.toml", "blobs", "conf", "db", "db.mark", "fleetcron.lock"],
             StoreKind::Fjall => &["access.toml", "fjall", "fleetcron.lock"],
         };
         let mut names = names(&place);

@@ -3,20 +3,34 @@
 //! Promises: one tree; one sled batch per batch; every commit ends with sled's flush and then an
 //! `fdatasync` of sled's file through a handle of our own, for sled's flush alone orders neither
 //! metadata nor the device's cache. One process at a time. After a failed commit nothing more is
-//! written. What of its files cannot be read is told as damage. Imports the rest of the store and the
-//! lock file.
+//! written. What was durable and is not found again is told as damage. Imports the rest of the store
+//! and the lock file.
+//!
+//! What sled 0.34 does, read in its source:
+//!
+//! - When it is opened, it goes through its log from its last snapshot on, and drops without a word
+//!   what stands behind a place that it cannot read. `recovery` looks first.
+//! - A page that has more than 128 KiB with what is in it, which a few large values come to, is
+//!   written to a file of its own in `blobs`, which no flush makes durable: `follow` does.
+//! - A process that is started often does not get to use its file's places again: `open` sees to it.
 
-use std::fs::File;
+mod follow;
+mod log;
+mod mark;
+mod open;
+mod pages;
+mod recovery;
+
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use self::open::Writer;
 use super::embedded::{io_failed, tell, unwinding};
-use super::fresh::sync_directory;
 use super::place::{DiskOptions, OnStep, Place, Step};
 use super::{Batch, Entry, Op, Order, SYNCING, Store, StoreError, StoreKind, key, prepare};
-use crate::lock_file::{LockFile, patiently};
+use crate::lock_file::LockFile;
 
 /// The file in which sled keeps everything.
 const DATA_FILE: &str = "db";
@@ -24,14 +38,28 @@ const DATA_FILE: &str = "db";
 /// The name of the engine.
 const ENGINE: &str = "sled";
 
+/// What may be done to a store before all of it is made durable and noted: operations, and bytes of
+/// keys and values. Beyond that the log may go on so far that what was noted last cannot be compared.
+const UNNOTED: (usize, usize) = (256, 64 * 1024);
+
 /// Whether sled has a store in a directory.
 pub(super) fn is_in(path: &Path) -> bool {
     path.join(DATA_FILE).is_file()
 }
 
+/// Whether a directory has what is beside sled's log and not the log.
+pub(super) fn is_bereft(path: &Path) -> bool {
+    let is_left = |name: &str| name == mark::MARK_FILE || name.starts_with("snap.");
+    let left = std::fs::read_dir(path).is_ok_and(|mut entries| {
+        entries.any(|entry| entry.is_ok_and(|it| is_left(&it.file_name().to_string_lossy())))
+    });
+    left && !path.join(DATA_FILE).exists()
+}
+
 /// Whether a file or a directory of this name is sled's.
 pub(super) fn is_its_own(name: &str) -> bool {
-    matches!(name, DATA_FILE | "conf" | "blobs") || name.starts_with("snap.")
+    matches!(name, DATA_FILE | mark::MARK_FILE | "conf" | recovery::BLOBS)
+        || name.starts_with("snap.")
 }
 
 /// How to open a store of sled's; the cache is of its tree's nodes.
@@ -45,12 +73,6 @@ pub struct SledStore {
     on_step: Option<OnStep>,
     path: PathBuf,
     _lock: Arc<LockFile>,
-}
-
-/// What one commit at a time needs.
-struct Writer {
-    data: File,
-    failed: bool,
 }
 
 impl SledStore {
@@ -75,23 +97,10 @@ impl SledStore {
         lock: Arc<LockFile>,
         options: SledOptions,
     ) -> Result<Self, StoreError> {
-        remove_torn_snapshots(path)
-            .map_err(|error| StoreError::failed("looking at its files", error))?;
-        let config = sled::Config::new()
-            .path(path)
-            .mode(sled::Mode::HighThroughput)
-            .flush_every_ms(None)
-            .use_compression(false)
-            .cache_capacity(options.cache_bytes);
-        let open = || patiently(|| config.open(), is_locked);
-        let db = unwinding(ENGINE, path, open)?.map_err(|error| told(path, "opening", error))?;
-        let data = File::open(path.join(DATA_FILE))
-            .map_err(|error| StoreError::failed("opening the data file", error))?;
-        // The names of new files are durable only when their directory is.
-        sync_directory(path).map_err(|error| StoreError::failed("syncing the directory", error))?;
+        let (db, writer) = open::open(path, options.cache_bytes)?;
         Ok(Self {
             db,
-            writer: Mutex::new(Writer { data, failed: false }),
+            writer: Mutex::new(writer),
             on_step: options.on_step,
             path: path.to_owned(),
             _lock: lock,
@@ -111,7 +120,7 @@ impl SledStore {
         }
         // Set first, so that a panic on the way counts as a failure as well.
         writer.failed = true;
-        self.write(&writer.data, batches)?;
+        self.write(&mut writer, batches)?;
         writer.failed = false;
         Ok(())
     }
@@ -125,23 +134,46 @@ impl SledStore {
         unwinding(ENGINE, &self.path, call)?.map_err(|error| told(&self.path, action, error))
     }
 
-    fn write(&self, data: &File, batches: &[Batch]) -> Result<(), StoreError> {
+    fn write(&self, writer: &mut Writer, batches: &[Batch]) -> Result<(), StoreError> {
         let tell_of = |step| tell(self.on_step.as_ref(), step);
+        let (mut all_ops, mut all_bytes) = (0, 0);
         for batch in batches {
             let mut ops = sled::Batch::default();
             for op in batch {
+                all_bytes += op.key().len();
                 match op {
-                    Op::Put(key, value) => ops.insert(key.as_slice(), value.as_slice()),
+                    Op::Put(key, value) => {
+                        all_bytes += value.len();
+                        ops.insert(key.as_slice(), value.as_slice());
+                    }
                     Op::Delete(key) => ops.remove(key.as_slice()),
                 }
             }
             self.run("writing", || self.db.apply_batch(ops))?;
             tell_of(Step::Applied);
+            all_ops += batch.len();
+            if all_ops >= UNNOTED.0 || all_bytes >= UNNOTED.1 {
+                self.note_between(writer)?;
+                (all_ops, all_bytes) = (0, 0);
+            }
         }
         self.run("flushing", || self.db.flush())?;
         tell_of(Step::Flushed);
-        data.sync_data().map_err(|error| StoreError::failed(SYNCING, error))?;
+        writer.sync().map_err(|error| StoreError::failed(SYNCING, error))?;
         tell_of(Step::Synced);
+        writer.follower.note();
+        Ok(())
+    }
+
+    /// Notes how far the log reaches in the middle of a commit, if it has gone on to another segment.
+    fn note_between(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        self.run("flushing", || self.db.flush())?;
+        let failed = |error| StoreError::failed(SYNCING, error);
+        writer.follower.follow().map_err(failed)?;
+        if writer.follower.has_crossed() {
+            writer.sync().map_err(failed)?;
+            writer.follower.note();
+        }
         Ok(())
     }
 }
@@ -249,89 +281,4 @@ fn is_locked(error: &sled::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::conformance;
-
-    fn open(path: &Path) -> SledStore {
-        SledStore::open(path, SledOptions { cache_bytes: 8 << 20, ..SledOptions::default() })
-            .unwrap()
-    }
-
-    fn put(key: &str) -> Batch {
-        vec![Op::Put(key.into(), vec![1])]
-    }
-
-    #[test]
-    fn it_conforms() {
-        conformance::run(|| {
-            let directory = tempfile::tempdir().unwrap();
-            move || open(directory.path())
-        });
-    }
-
-    #[test]
-    fn after_a_failed_commit_nothing_more_is_written() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = open(directory.path());
-        // A pipe takes no fdatasync.
-        let (pipe, _other_end) = io::pipe().unwrap();
-        store.writer.lock().unwrap().data = File::from(std::os::fd::OwnedFd::from(pipe));
-        let error = store.commit(vec![put("a")]).unwrap_err();
-        assert!(error.to_string().starts_with("store syncing to the device failed"), "{error}");
-        assert!(matches!(store.commit(vec![put("b")]), Err(StoreError::Stopped)));
-        assert_eq!(store.get(b"b").unwrap(), None);
-    }
-
-    #[test]
-    fn a_snapshot_that_was_not_written_to_its_end_is_left_out() {
-        let directory = tempfile::tempdir().unwrap();
-        open(directory.path()).commit(vec![put("a")]).unwrap();
-        // As a power cut or a full disk leaves it.
-        let torn = directory.path().join("snap.00000000000FFFFF.generating");
-        std::fs::write(&torn, "").unwrap();
-        assert_eq!(open(directory.path()).get(b"a").unwrap(), Some(vec![1]));
-        assert!(!torn.exists());
-    }
-
-    #[test]
-    fn a_path_that_is_no_directory_is_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("file");
-        std::fs::write(&file, "x").unwrap();
-        for path in [file.clone(), file.join("below")] {
-            let error = SledStore::open(&path, SledOptions::default()).unwrap_err();
-            assert!(matches!(error, StoreError::NotADirectory { .. }), "{error}");
-            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
-        }
-        open(&directory.path().join("new/below"));
-    }
-
-    #[test]
-    fn a_directory_that_cannot_be_made_is_named() {
-        let error = SledStore::open("/proc/fleetcron", SledOptions::default()).unwrap_err();
-        assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
-        assert!(error.to_string().contains("/proc/fleetcron"), "{error}");
-    }
-
-    #[test]
-    fn a_lock_that_is_given_back_soon_is_waited_for() {
-        let directory = tempfile::tempdir().unwrap();
-        drop(open(directory.path()));
-        let held = File::options().write(true).open(directory.path().join(DATA_FILE)).unwrap();
-        held.try_lock().unwrap();
-        let mut held = Some(held);
-        let mut tries = 0;
-        let opened = patiently(
-            || {
-                let opened = sled::open(directory.path());
-                tries += 1;
-                held.take();
-                opened
-            },
-            is_locked,
-        );
-        assert!(opened.is_ok(), "{opened:?}");
-        assert!(tries > 1, "the lock was not held");
-    }
-}
+mod tests;

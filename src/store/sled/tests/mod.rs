@@ -1,0 +1,234 @@
+//! sled as a store: what it holds beyond the conformance suite.
+
+mod damage;
+
+use std::fs::File;
+
+use super::*;
+use crate::lock_file::patiently;
+use crate::store::conformance;
+
+fn open(path: &Path) -> SledStore {
+    SledStore::open(path, SledOptions { cache_bytes: 8 << 20, ..SledOptions::default() }).unwrap()
+}
+
+fn put(key: &str) -> Batch {
+    vec![Op::Put(key.into(), vec![1])]
+}
+
+#[test]
+fn it_conforms() {
+    conformance::run(|| {
+        let directory = tempfile::tempdir().unwrap();
+        move || open(directory.path())
+    });
+}
+
+#[test]
+fn after_a_failed_commit_nothing_more_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    // A pipe takes no fdatasync.
+    let (pipe, _other_end) = io::pipe().unwrap();
+    store.writer.lock().unwrap().data = File::from(std::os::fd::OwnedFd::from(pipe));
+    let error = store.commit(vec![put("a")]).unwrap_err();
+    assert!(error.to_string().starts_with("store syncing to the device failed"), "{error}");
+    assert!(matches!(store.commit(vec![put("b")]), Err(StoreError::Stopped)));
+    assert_eq!(store.get(b"b").unwrap(), None);
+}
+
+#[test]
+fn a_snapshot_that_was_not_written_to_its_end_is_left_out() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).commit(vec![put("a")]).unwrap();
+    // As a power cut or a full disk leaves it.
+    let torn = directory.path().join("snap.00000000000FFFFF.generating");
+    std::fs::write(&torn, "").unwrap();
+    assert_eq!(open(directory.path()).get(b"a").unwrap(), Some(vec![1]));
+    assert!(!torn.exists());
+}
+
+#[test]
+fn a_path_that_is_no_directory_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    for path in [file.clone(), file.join("below")] {
+        let error = SledStore::open(&path, SledOptions::default()).unwrap_err();
+        assert!(matches!(error, StoreError::NotADirectory { .. }), "{error}");
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+    open(&directory.path().join("new/below"));
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let error = SledStore::open("/proc/fleetcron", SledOptions::default()).unwrap_err();
+    assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
+    assert!(error.to_string().contains("/proc/fleetcron"), "{error}");
+}
+
+#[test]
+fn a_lock_that_is_given_back_soon_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let held = File::options().write(true).open(directory.path().join(DATA_FILE)).unwrap();
+    held.try_lock().unwrap();
+    let mut held = Some(held);
+    let mut tries = 0;
+    let opened = patiently(
+        || {
+            let opened = sled::open(directory.path());
+            tries += 1;
+            held.take();
+            opened
+        },
+        is_locked,
+    );
+    assert!(opened.is_ok(), "{opened:?}");
+    assert!(tries > 1, "the lock was not held");
+}
+
+/// Values so large that sled keeps their page in a file of its own.
+fn large(n: u8) -> Batch {
+    let value = |m: u8| (0..=250_u8).cycle().take(30_000).map(|i| i ^ n ^ m).collect();
+    (0..10).map(|m| Op::Put(vec![b'l', m], value(m))).collect()
+}
+
+fn blobs(path: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(path.join(recovery::BLOBS)).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// The position of the last mark.
+fn marked(path: &Path) -> u64 {
+    mark::read(path).unwrap().unwrap().unwrap().at
+}
+
+#[test]
+fn each_commit_is_noted_to_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut before = marked(directory.path());
+    // Over the ends of some segments.
+    for n in 0..60_u8 {
+        let values = (0..5).map(|m| Op::Put(vec![n, m], vec![n; 4_000 + usize::from(m)]));
+        store.commit(vec![values.collect(), put("after")]).unwrap();
+        let now = marked(directory.path());
+        assert!(now > before + 20_000, "{before}, then {now}");
+        before = now;
+    }
+    assert!(before > 2 * log::SEGMENT, "{before}");
+    // What sled writes when it is closed is noted too.
+    drop(store);
+    let closed = marked(directory.path());
+    assert!(closed >= before);
+    let store = open(directory.path());
+    assert!(marked(directory.path()) >= closed);
+    assert_eq!(store.get(&[59, 4]).unwrap().unwrap().len(), 4_004);
+}
+
+#[test]
+fn a_file_that_was_left_behind_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    for n in 0..9 {
+        store.commit(vec![large(n)]).unwrap();
+    }
+    drop(store);
+    let left = blobs(directory.path());
+    let store = open(directory.path());
+    let used = blobs(directory.path());
+    assert!(!used.is_empty() && used.len() < left.len(), "{used:?} of {left:?}");
+    let entries = store.scan(b"l".as_slice()..b"m".as_slice(), Order::Up, 100).unwrap();
+    let expected = large(8).into_iter().map(|op| match op {
+        Op::Put(key, value) => (key, value),
+        Op::Delete(key) => panic!("{key:?} is deleted"),
+    });
+    assert!(entries.into_iter().eq(expected));
+}
+
+#[test]
+fn a_log_that_is_gone_is_no_new_store() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    std::fs::remove_file(directory.path().join(DATA_FILE)).unwrap();
+    for _ in 0..2 {
+        let options = crate::store::StoreOptions::default();
+        let error = crate::store::open_at(directory.path(), options).err().unwrap();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("is damaged: the file db is missing"), "{error}");
+    }
+    assert!(!directory.path().join(DATA_FILE).exists());
+}
+
+/// Most of what was written is deleted again: what is left is moved together, and all is there.
+#[test]
+fn what_is_needed_of_a_log_is_moved_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = |n: u32| n.to_be_bytes().to_vec();
+    let mut needed = 0;
+    // As after many starts: little is written anew as a whole.
+    for part in 0..60 {
+        let store = open(directory.path());
+        let put = |n: u32| Op::Put(key(n), vec![1; 1_000]);
+        store.commit(vec![(0..160).map(|n| put(part * 160 + n)).collect()]).unwrap();
+        let delete = |n: u32| (!n.is_multiple_of(10)).then(|| Op::Delete(key(part * 160 + n)));
+        store.commit(vec![(0..160).filter_map(delete).collect()]).unwrap();
+        needed += 16;
+    }
+    let records = |store: &SledStore| {
+        store.scan(b"".as_slice()..[u8::MAX; 4].as_slice(), Order::Up, 10_000).unwrap()
+    };
+    let store = open(directory.path());
+    let entries = records(&store);
+    assert!(entries.len() > needed, "the format is one more");
+    assert!(store.writer.lock().unwrap().follower.is_wasteful(1 << 20, 3));
+    drop(store);
+    let length = || std::fs::metadata(directory.path().join(DATA_FILE)).unwrap().len();
+    let before = length();
+    let moved = open::clean_up(directory.path(), 8 << 20).unwrap();
+    let store = open(directory.path());
+    assert_eq!(records(&store), entries);
+    println!("{before} bytes, {moved} moved, {} after", length());
+    assert!(moved > 10_000, "{moved}");
+    assert!(!store.writer.lock().unwrap().follower.is_wasteful(1 << 20, 3));
+    store.commit(vec![put("after")]).unwrap();
+}
+
+/// A store of before marks, and one whose mark was taken away, open: nothing is known of them.
+#[test]
+fn without_a_mark_there_is_nothing_to_compare() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).commit(vec![put("a")]).unwrap();
+    let mark = directory.path().join(mark::MARK_FILE);
+    std::fs::remove_file(&mark).unwrap();
+    assert_eq!(open(directory.path()).get(b"a").unwrap(), Some(vec![1]));
+    assert!(mark.is_file());
+}
+
+/// A power cut while a mark is written leaves the one before it.
+#[test]
+fn a_mark_that_is_torn_leaves_the_one_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.commit(vec![put("a")]).unwrap();
+    let before = marked(directory.path());
+    store.commit(vec![put("b")]).unwrap();
+    let path = directory.path().join(mark::MARK_FILE);
+    let whole = std::fs::read(&path).unwrap();
+    drop(store);
+    let mut earlier = 0;
+    for at in [20, 4096 + 20] {
+        let mut torn = whole.clone();
+        torn[at] ^= 1;
+        std::fs::write(&path, torn).unwrap();
+        earlier += u32::from(marked(directory.path()) <= before);
+        assert_eq!(open(directory.path()).get(b"b").unwrap(), Some(vec![1]));
+        std::fs::write(&path, &whole).unwrap();
+    }
+    assert_eq!(earlier, 1);
+    std::fs::write(&path, vec![1; whole.len()]).unwrap();
+    let error = SledStore::open(directory.path(), SledOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("the file db.mark is not what was written"), "{error}");
+}
