@@ -106,8 +106,14 @@ pub(super) async fn pump<F: Fleet, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             ControlFlow::Break(end) => end,
         }
     };
-    let mut sender =
-        Outbound { limits: &shared.limits, messages: outbound, ready, writer, acks: Vec::new() };
+    let mut sender = Outbound {
+        limits: &shared.limits,
+        messages: outbound,
+        ready,
+        writer,
+        acks: Vec::new(),
+        sent: Instant::now(),
+    };
     let writing = sender.write();
     tokio::select! {
         // What the client has said already counts before the server's own stop.
@@ -118,11 +124,17 @@ pub(super) async fn pump<F: Fleet, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     }
 }
 
+/// What the server says because of something that the client has said.
+enum Answer {
+    Reply(ReplyFrame),
+    Heartbeat,
+}
+
 struct Inbound<'a, F> {
     shared: &'a Shared<F>,
     caller: &'a Caller,
     session: SessionId,
-    replies: Outlet<ReplyFrame>,
+    replies: Outlet<Answer>,
     /// Commands of the client that run; they end with the connection. Like what follows, most
     /// connections never have it.
     calls: Option<Box<JoinSet<()>>>,
@@ -196,7 +208,11 @@ impl<F: Fleet> Inbound<'_, F> {
                 Box::pin(self.on_call(call)).await;
                 Ok(())
             }
-            ClientFrame::Heartbeat(_) => Ok(()),
+            ClientFrame::Heartbeat(_) => {
+                // Where replies wait, something is sent anyway.
+                let _ = self.replies.try_send(Answer::Heartbeat);
+                Ok(())
+            }
             ClientFrame::Bye(bye) => {
                 let reason = format!("the client said bye: {}", bye.reason);
                 return ControlFlow::Break(End::quiet(reason));
@@ -232,43 +248,47 @@ impl<F: Fleet> Inbound<'_, F> {
             let replies = self.replies.clone();
             calls.spawn(async move {
                 // A connection that has ended needs no reply.
-                let _ = replies.send(reply(id, running.await)).await;
+                let _ = replies.send(Answer::Reply(reply(id, running.await))).await;
             });
             return;
         };
         // As above. A client that does not read its replies is not read either.
         let reply = ReplyFrame { id, result: None, error: Some(problem) };
-        let _ = self.replies.send(reply).await;
+        let _ = self.replies.send(Answer::Reply(reply)).await;
     }
 }
 
 struct Outbound<'a, W> {
     limits: &'a Limits,
     messages: Outbox<ToSession>,
-    ready: Outbox<ReplyFrame>,
+    ready: Outbox<Answer>,
     writer: &'a mut FrameWriter<W>,
     acks: Vec<Attempt>,
+    /// When something was last sent.
+    sent: Instant,
 }
 
 impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
     async fn write(&mut self) -> End {
         loop {
             // First of all the welcome leaves, which is gathered already.
-            let writing = timeout(self.limits.write_timeout, self.writer.flush());
-            match writing.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return WireError::Io(error).into(),
-                Err(_) => {
-                    let limit = self.limits.write_timeout;
-                    return End::quiet(format!("the client has taken nothing for {limit:?}"));
+            if self.writer.is_dirty() {
+                let writing = timeout(self.limits.write_timeout, self.writer.flush());
+                match writing.await {
+                    Ok(Ok(())) => self.sent = Instant::now(),
+                    Ok(Err(error)) => return WireError::Io(error).into(),
+                    Err(_) => {
+                        let limit = self.limits.write_timeout;
+                        return End::quiet(format!("the client has taken nothing for {limit:?}"));
+                    }
                 }
             }
-            let beat = Instant::now() + self.limits.heartbeat;
+            let beat = self.sent + self.limits.heartbeat;
             let first = tokio::select! {
                 // As in what is gathered after it.
                 biased;
                 message = self.messages.recv() => self.on_message(message),
-                Some(reply) = self.ready.recv() => self.on_reply(reply),
+                Some(answer) = self.ready.recv() => self.on_answer(answer),
                 () = sleep_until(beat) => self.push(&ServerFrame::Heartbeat(Empty {})),
             };
             let gathered = match first {
@@ -290,8 +310,8 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
             }
             if let Some(message) = self.messages.try_recv() {
                 self.on_message(Some(message))?;
-            } else if let Some(reply) = self.ready.try_recv() {
-                self.on_reply(reply)?;
+            } else if let Some(answer) = self.ready.try_recv() {
+                self.on_answer(answer)?;
             } else {
                 break;
             }
@@ -313,6 +333,19 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
             Some(ToSession::Close(reason)) => ControlFlow::Break(End::from(&reason)),
             // The node has let go of the connection without a word: its queue was full.
             None => ControlFlow::Break(End::from(&CloseReason::TooSlow)),
+        }
+    }
+
+    /// The heartbeat of a client is answered with the server's own if that comes in the next half of
+    /// its interval: the connection wakes once for both.
+    fn on_answer(&mut self, answer: Answer) -> ControlFlow<End> {
+        match answer {
+            Answer::Reply(reply) => self.on_reply(reply),
+            Answer::Heartbeat if self.writer.is_dirty() => ControlFlow::Continue(()),
+            Answer::Heartbeat if self.sent.elapsed() < self.limits.heartbeat / 2 => {
+                ControlFlow::Continue(())
+            }
+            Answer::Heartbeat => self.push(&ServerFrame::Heartbeat(Empty {})),
         }
     }
 

@@ -188,6 +188,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
     ) -> End {
         let limits = &self.shared.limits;
         self.reader.set_max(limits.max_frame);
+        self.reader.settle();
         let welcome = ServerFrame::Welcome(Welcome {
             version: VERSION,
             heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),

@@ -28,9 +28,9 @@
 //!          ◄─────────────────────────────  ack, once the response is durable
 //! ```
 //!
-//! A side that has sent nothing for `heartbeat_ms` sends a heartbeat; a side that has heard
-//! nothing for three times `heartbeat_ms` ends the connection. Either side may say `bye` and
-//! close. The server sends at most 256 commands that are not yet answered, the last 16 of them urgent
+//! A side that has sent nothing for `heartbeat_ms` sends a heartbeat, the server half that time
+//! earlier if it has just got one; a side that has heard nothing for three times `heartbeat_ms` ends
+//! the connection. Either side may say `bye` and close. The server sends at most 256 commands that are not yet answered, the last 16 of them urgent
 //! ones.
 //!
 //! **Once in effect.** A client keeps each serial it has taken until its response is

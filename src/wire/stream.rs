@@ -48,6 +48,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.max = max;
     }
 
+    /// What was long has come: from here on, little is expected at once.
+    pub fn settle(&mut self) {
+        self.room = MIN_READ;
+    }
+
     /// The next frame, or `None` at the end of the stream between two frames.
     pub async fn next<T: Frame>(&mut self) -> Result<Option<T>, WireError> {
         loop {

@@ -254,6 +254,25 @@ async fn an_idle_connection_gets_heartbeats_and_a_silent_client_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_heartbeat_is_answered_when_the_servers_own_comes_soon() {
+    let (_, server) = builder();
+    let server = server.heartbeat(Duration::from_secs(10)).start().unwrap();
+    let start = tokio::time::Instant::now();
+    let mut raw = Raw::welcomed(&server, "a").await;
+    let beat = async |raw: &mut Raw| {
+        assert!(matches!(raw.next().await, Some(ServerFrame::Heartbeat(_))));
+        start.elapsed().as_secs()
+    };
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    raw.send(ClientFrame::Heartbeat(Empty {})).await;
+    assert_eq!(beat(&mut raw).await, 6);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // Too early: the server's own comes in its time.
+    raw.send(ClientFrame::Heartbeat(Empty {})).await;
+    assert_eq!(beat(&mut raw).await, 16);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_ended() {
     let (fleet, server) = builder();
     let server = server.write_timeout(Duration::from_secs(3)).start().unwrap();
