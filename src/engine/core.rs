@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::attempts::Deadlines;
-use super::change::{Change, Decision, LedgerEnd, OpenRunRecord, PageEntry, Snapshot, StoredJobs};
+use super::change::{Change, Decision, LedgerEnd, PageEntry, Snapshot, StoredJobs};
 use super::definitions::Unread;
 use super::drain::{DRAIN, Drain};
 use super::effect::{Effect, Reply, RequestError};
@@ -19,7 +19,7 @@ use super::registry::Registry;
 use super::repeats::Repeats;
 use super::replays::Replays;
 use super::rollout::Rollouts;
-use super::runs::{OpenRun, Runs};
+use super::runs::Runs;
 use super::sessions::Sessions;
 use super::spread::Waves;
 use super::young::Young;
@@ -147,51 +147,6 @@ impl Engine {
         }
         engine.take_up_replays();
         engine
-    }
-
-    fn restore_run(&mut self, mut record: OpenRunRecord) {
-        let tried = std::mem::take(&mut record.tried);
-        let ends = std::mem::take(&mut record.ends);
-        let run = OpenRun::restored(record);
-        let serial = run.run.serial;
-        self.deliveries_open += run.open.len();
-        for no in &run.open {
-            if let Some(traffic) = self.registry.traffic(ClientNo(no)) {
-                traffic.open += 1;
-            }
-            if let Some(client) = self.registry.get_mut(ClientNo(no)) {
-                client.queue.enter(run.bytes());
-                if !run.wide {
-                    client.narrow.insert(serial);
-                }
-            }
-        }
-        // Which deliveries were accepted is not stored: their clients say so when they return,
-        // and get time for it before anything expires.
-        let expires_at =
-            run.run.expires_at.map(|at| at.max(self.started.plus(super::RETURN_GRACE)));
-        let expires_at = expires_at.filter(|_| !bug!(ExpiryForgotten));
-        let gone = run.open.iter().filter(|no| {
-            let client = self.registry.get(ClientNo(*no));
-            client.is_none_or(|client| client.record.removed_at.is_some())
-        });
-        let gone: Vec<u32> = gone.collect();
-        self.replays.adopt(&run.run);
-        self.runs.insert(run, expires_at);
-        self.plan_waves(serial);
-        self.take_up_rollout(serial, Some(&ends));
-        for (no, attempt, ended_at) in tried {
-            let not_before = self.backoff_end(serial, no, attempt, ended_at);
-            if let Some(run) = self.runs.get_mut(serial) {
-                run.try_again(no, attempt + 1 + u32::from(bug!(RetryCountedTwice)), not_before);
-            }
-            self.waves.entry((not_before, serial)).or_default().insert(no.0);
-        }
-        // A crash may have come between the unit that removed a client and those of its runs.
-        for no in gone {
-            let outcome = Outcome::ended(DeliveryState::Removed, "the client was removed");
-            self.end_delivery(serial, ClientNo(no), outcome);
-        }
     }
 
     /// Takes in something that happened at `now`. What was due by `now` must have been handled
