@@ -63,6 +63,9 @@ struct Submitted {
     serial: Option<Serial>,
 }
 
+/// A write of a client's journal takes 5 ms at most, and waits for one at most.
+const JOURNAL_WRITES: Duration = Duration::from_millis(12);
+
 struct Executed {
     client: usize,
     process: u64,
@@ -79,6 +82,13 @@ impl Executed {
     /// Whether it ended without returning.
     fn was_cut(&self) -> bool {
         self.crashed || matches!(self.ended, Some((_, How::Dropped)))
+    }
+
+    /// Whether a process ended, of those that ended then, before it could be written down that it
+    /// had returned.
+    fn was_unwritten(&self, ends: &[Duration]) -> bool {
+        let written = |at: Duration| at..=at + JOURNAL_WRITES;
+        self.ended.is_some_and(|(at, _)| ends.iter().any(|end| written(at).contains(end)))
     }
 }
 
@@ -351,7 +361,10 @@ impl Model {
             (true, false) => 0,
             // On a full disk, its end may not have been written down.
             (true, true) if self.faulty_journals => ends,
-            (true, true) => of_attempt.iter().filter(|executed| executed.was_cut()).count(),
+            (true, true) => {
+                let unwritten = |it: &&&&Executed| it.was_cut() || it.was_unwritten(&known.ends);
+                of_attempt.iter().filter(unwritten).count()
+            }
             (false, _) => ends,
         };
         let (times, total) = (of_attempt.len(), all.len());
