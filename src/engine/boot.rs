@@ -20,15 +20,8 @@ impl Engine {
         let serial = run.run.serial;
         self.deliveries_open += run.open.len();
         for no in &run.open {
-            if let Some(traffic) = self.registry.traffic(ClientNo(no)) {
-                traffic.open += 1;
-            }
-            if let Some(client) = self.registry.get_mut(ClientNo(no)) {
-                client.queue.enter(run.bytes());
-                if !run.wide {
-                    client.narrow.insert(serial);
-                }
-            }
+            // Nobody is connected yet.
+            self.registry.open(ClientNo(no), (serial, run.bytes()), run.wide);
         }
         // Which deliveries were accepted is not stored: their clients say so when they return,
         // and get time for it before anything expires.

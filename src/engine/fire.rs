@@ -294,21 +294,9 @@ impl Engine {
         self.plan_waves(serial);
         let mut full = Vec::new();
         for no in targets {
-            let Some(traffic) = self.registry.traffic(ClientNo(no)) else { continue };
-            if traffic.open >= MAX_OPEN {
+            let opened = self.registry.open(ClientNo(no), (serial, bytes), wide);
+            if opened.is_some_and(|(before, _)| before >= MAX_OPEN) {
                 full.push(no);
-            }
-            traffic.open += 1;
-            let away = traffic.session.is_none();
-            if wide && !away {
-                continue;
-            }
-            let Some(client) = self.registry.get_mut(ClientNo(no)) else { continue };
-            if away {
-                client.queue.enter(bytes);
-            }
-            if !wide {
-                client.narrow.insert(serial);
             }
         }
         for no in full {

@@ -169,7 +169,6 @@ impl Jobs {
         let id = entry.job.id;
         // A change of its standing alone, as with every firing.
         if self.at_hand.get_mut().has(&entry.job) {
-            self.unindex_times(id);
             self.index_times(id, due(&entry.state), entry.state.wakes());
         } else {
             self.unindex(id);
@@ -195,16 +194,28 @@ impl Jobs {
         self.note(head);
     }
 
+    /// Indexes times in place of those that it had.
     fn index_times(&mut self, id: JobId, due: Option<Timestamp>, wakes: Option<Timestamp>) {
-        self.places.insert(id, due);
-        self.due.extend(due.map(|at| (at, id)));
+        let before = self.places.insert(id, due).flatten();
+        if before != due {
+            self.due.extend(due.map(|at| (at, id)));
+            if let Some(at) = before {
+                self.due.remove(&(at, id));
+            }
+        }
         self.index_wakes(id, wakes);
     }
 
     fn index_wakes(&mut self, id: JobId, wakes: Option<Timestamp>) {
-        if let Some(at) = wakes {
-            self.wakes.insert(id, at);
-            self.waking.insert((at, id));
+        let before = match wakes {
+            Some(at) => self.wakes.insert(id, at),
+            None => self.wakes.remove(&id),
+        };
+        if before != wakes {
+            self.waking.extend(wakes.map(|at| (at, id)));
+            if let Some(at) = before {
+                self.waking.remove(&(at, id));
+            }
         }
     }
 
@@ -222,17 +233,9 @@ impl Jobs {
         }
     }
 
-    fn unindex_times(&mut self, id: JobId) {
-        if let Some(Some(due)) = self.places.remove(&id) {
-            self.due.remove(&(due, id));
-        }
-        if let Some(wakes) = self.wakes.remove(&id) {
-            self.waking.remove(&(wakes, id));
-        }
-    }
-
     fn unindex(&mut self, id: JobId) {
-        self.unindex_times(id);
+        self.index_times(id, None, None);
+        self.places.remove(&id);
         self.keeping.remove(&id);
         for calendar in self.uses.remove(&id).unwrap_or_default() {
             if let Some(users) = self.users.get_mut(&calendar) {

@@ -107,18 +107,9 @@ impl Engine {
         run.join(no);
         let (wide, bytes) = (run.wide, run.bytes());
         self.deliveries_open += 1;
-        let Some(traffic) = self.registry.traffic(no) else { return };
-        let full = traffic.open >= MAX_OPEN;
-        let away = traffic.session.is_none();
-        traffic.open += 1;
-        let Some(client) = self.registry.get_mut(no) else { return };
-        if away {
-            client.queue.enter(bytes);
-        }
-        if !wide {
-            client.narrow.insert(serial);
-        }
-        if full {
+        let opened = self.registry.open(no, (serial, bytes), wide);
+        let Some((before, away)) = opened else { return };
+        if before >= MAX_OPEN {
             let reason = format!("the client has {MAX_OPEN} open deliveries already");
             self.end_delivery(serial, no, Outcome::ended(DeliveryState::Skipped, reason));
             return;

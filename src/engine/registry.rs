@@ -131,6 +131,30 @@ impl Registry {
         self.traffic.get_mut(no.0 as usize)
     }
 
+    /// Notes that a delivery of a client is open, and that it waits if the client is away. `wide`
+    /// says whether its run is. Gives how many were open before, and whether the client is away.
+    pub(super) fn open(
+        &mut self,
+        no: ClientNo,
+        (serial, bytes): (Serial, u64),
+        wide: bool,
+    ) -> Option<(u32, bool)> {
+        let traffic = self.traffic(no)?;
+        let (before, away) = (traffic.open, traffic.session.is_none());
+        traffic.open += 1;
+        // Of a connected client there is nothing else to note for a wide run.
+        if away || !wide {
+            let client = self.get_mut(no)?;
+            if away {
+                client.queue.enter(bytes);
+            }
+            if !wide {
+                client.narrow.insert(serial);
+            }
+        }
+        Some((before, away))
+    }
+
     /// Notes a client's connection, and gives back the one it had.
     pub(super) fn connect(&mut self, no: ClientNo, session: SessionId) -> Option<SessionId> {
         self.connected.insert(no.0);
