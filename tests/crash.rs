@@ -3,10 +3,9 @@
 //!
 //! `FLEETCRON_KILLS=200 cargo test --test crash` kills it so often.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 mod common;
 
+use common::number;
 use common::server::{Place, Server};
 use common::survival::{End, survives};
 
@@ -26,7 +25,7 @@ impl End for Kill {
 }
 
 async fn is_killed(store: &str) {
-    let kills = std::env::var("FLEETCRON_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let kills = number("FLEETCRON_KILLS", KILLS);
     for before in (0..kills).step_by(OF_ONE) {
         survives(store, &Place::new(), OF_ONE.min(kills - before), &Kill).await;
     }

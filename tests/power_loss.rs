@@ -27,7 +27,7 @@ use common::disk::{Disk, is_skipped};
 use common::fleet::ended;
 use common::server::{Place, Process, Server, token_of};
 use common::survival::{End, survives};
-use common::{eventually, run, within, write};
+use common::{eventually, number, run, within, write};
 
 /// How often the power is cut unless told otherwise.
 const CUTS: usize = 4;
@@ -69,7 +69,7 @@ async fn loses_power(store: &str) {
 }
 
 fn cuts() -> usize {
-    std::env::var("FLEETCRON_POWER_CUTS").map_or(CUTS, |cuts| cuts.parse().unwrap())
+    number("FLEETCRON_POWER_CUTS", CUTS)
 }
 
 #[tokio::test(flavor = "multi_thread")]

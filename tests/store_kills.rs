@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::disk::{Disk, is_skipped};
+use common::number;
 use fleetcron::store::{
     Batch, Op, Order, Store, StoreKind, StoreOptions, everything, open_at, walk,
 };
@@ -34,10 +35,6 @@ const PLAN: &str = "FLEETCRON_KILLED";
 
 /// The key of the number of the last batch.
 const LAST: &[u8] = b"n";
-
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |number| number.parse().unwrap())
-}
 
 /// What is written: one batch after the other, each made of its number alone.
 #[derive(Clone, Copy)]

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use common::fleet::{Record, answer, ended, work};
 use common::server::{Place, Server, token_of};
-use common::within;
+use common::{number, within};
 
 const CLIENTS: usize = 2_000;
 /// Requests under way at a time.
@@ -34,7 +34,7 @@ const OTHERS: u64 = 500;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 
 fn clients() -> usize {
-    std::env::var("FLEETCRON_STORM").map_or(CLIENTS, |number| number.parse().unwrap())
+    number("FLEETCRON_STORM", CLIENTS)
 }
 
 /// Allows this process, and the servers that it starts, the sockets that are needed.

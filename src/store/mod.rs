@@ -50,6 +50,8 @@ mod walk;
 pub mod writer;
 
 #[cfg(test)]
+mod damaged;
+#[cfg(test)]
 pub(crate) mod faulty;
 #[cfg(test)]
 pub(crate) mod sample;

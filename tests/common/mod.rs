@@ -23,8 +23,10 @@ pub mod server;
 pub mod survival;
 
 use std::future::Future;
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -43,6 +45,11 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_fleetcron");
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let waited = timeout(PATIENCE, future).await;
     waited.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain for: {what}"))
+}
+
+/// The number in a variable of the environment, such as how often to do something.
+pub fn number<N: FromStr<Err = ParseIntError>>(variable: &str, otherwise: N) -> N {
+    std::env::var(variable).map_or(otherwise, |number| number.parse().unwrap())
 }
 
 /// Looks at a state until it has a value; for states that nothing announces.

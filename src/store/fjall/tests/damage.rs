@@ -1,10 +1,8 @@
 //! Files of a store that have changed, end too early or are gone: all is there, or an error says
 //! which store it is and what to do.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
-
 use super::*;
+use crate::store::damaged::{all, copy, cut, files_below, flip};
 use crate::store::{StoreOptions, look_at};
 
 /// A store with a table, a journal and values of all sizes; what is in it. `closed` gives its
@@ -23,7 +21,7 @@ fn furnished(path: &Path, closed: bool) -> Vec<Entry> {
             store.keyspace.rotate_memtable_and_wait().unwrap();
         }
     }
-    let entries = all(&store);
+    let entries = all(&store).unwrap();
     if closed {
         drop(store);
         copy(&open_at, path);
@@ -31,33 +29,6 @@ fn furnished(path: &Path, closed: bool) -> Vec<Entry> {
         copy(&open_at, path);
     }
     entries
-}
-
-fn files_below(path: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(files_below(&path));
-        } else {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 /// What becomes of a store with this damage: all of it, or an error that says what to do.
@@ -71,11 +42,8 @@ fn after(
     let place = directory.path().join("place");
     copy(whole, &place);
     damage(&place);
-    let read = |store: Arc<dyn Store>| {
-        walk(store.as_ref(), everything(), Order::Up).collect::<Result<Vec<_>, _>>()
-    };
-    let read = look_at(&place, StoreOptions::default()).and_then(read);
-    match read {
+    let store = look_at(&place, StoreOptions::default());
+    match store.and_then(|store| all(store.as_ref())) {
         Ok(found) => {
             assert!(
                 found == entries,
@@ -87,17 +55,6 @@ fn after(
         }
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn flip(path: &Path, at: u64) {
-    let file = File::options().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 1 << (at % 8)], at).unwrap();
-}
-
-fn cut(path: &Path, length: u64) {
-    File::options().write(true).open(path).unwrap().set_len(length).unwrap();
 }
 
 /// The bytes of a file up to the last that is not zero: a journal is longer than what is in it.
@@ -146,7 +103,7 @@ enum Damage {
 impl Damage {
     fn inflict(self, file: &Path) {
         match self {
-            Self::Flip(at) if at < length(file) => flip(file, at),
+            Self::Flip(at) if at < length(file) => flip(file, at, at % 8),
             Self::Flip(_) => {}
             Self::Cut(at) => cut(file, at),
             Self::Remove => fs::remove_file(file).unwrap(),
@@ -164,7 +121,7 @@ fn of_the_last_commit_any_part_may_be_missing_and_of_no_other() {
     let journal = Path::new(DIRECTORY).join("0.jnl");
     let before = length(&place.join(&journal));
     let store = open(&place);
-    let entries = all(&store);
+    let entries = all(&store).unwrap();
     // It does not compress.
     let value: Vec<u8> = (0..2_500_u64).flat_map(|n| (n * n * 0x9E37_79B9).to_le_bytes()).collect();
     let large = |n: u8| vec![Op::Put(vec![b'l', n], value.clone())];
@@ -181,7 +138,7 @@ fn of_the_last_commit_any_part_may_be_missing_and_of_no_other() {
             copy(&later, &place);
             damage.inflict(&place.join(&journal));
             let store = open(&place);
-            let mut found = all(&store);
+            let mut found = all(&store).unwrap();
             found.retain(|(key, _)| key[0] != b'l');
             assert_eq!(found, entries, "after damage at {at}");
             // It goes on: what is written next is there after the next start.
@@ -192,8 +149,9 @@ fn of_the_last_commit_any_part_may_be_missing_and_of_no_other() {
         }
     }
     for at in (0..before).step_by(9_973) {
-        let ended =
-            after(&later, &[], "an earlier commit", |place| flip(&place.join(&journal), at));
+        let ended = after(&later, &[], "an earlier commit", |place| {
+            flip(&place.join(&journal), at, at % 8);
+        });
         let error = ended.unwrap_err();
         assert!(error.contains("and there are later commits from byte"), "{at}: {error}");
     }

@@ -10,17 +10,14 @@ use std::os::unix::fs::FileExt as _;
 use fastrand::Rng;
 
 use super::*;
-use crate::store::{StoreOptions, everything, look_at, walk};
+use crate::store::damaged::{all, copy, cut, files_below, flip};
+use crate::store::{StoreOptions, look_at};
 
 /// How often each store is damaged unless told otherwise.
 const SEEDS: u64 = 60;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |number| number.parse().unwrap())
-}
-
-fn all(store: &dyn Store) -> Result<Vec<Entry>, StoreError> {
-    walk(store, everything(), Order::Up).collect()
 }
 
 /// One commit of what a store sees: records that are put, put again and deleted.
@@ -85,33 +82,6 @@ fn is_snapshot(file: &Path) -> bool {
     file.file_name().unwrap().to_string_lossy().starts_with("snap.")
 }
 
-fn files_below(path: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(files_below(&path));
-        } else {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
-}
-
 /// Does something to one of the files, and says what.
 fn damage(place: &Path, random: &mut Rng) -> String {
     let files = files_below(place);
@@ -129,10 +99,8 @@ fn damage(place: &Path, random: &mut Rng) -> String {
     };
     match random.u8(0..8) {
         0 | 1 if length > 0 => {
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, at).unwrap();
             let bit = random.u8(0..8);
-            file.write_all_at(&[byte[0] ^ 1 << bit], at).unwrap();
+            flip(path, at, bit.into());
             format!("bit {bit} of byte {at} of {name}")
         }
         2 if length > 0 => {
@@ -142,12 +110,12 @@ fn damage(place: &Path, random: &mut Rng) -> String {
             format!("{bytes} bytes from {at} on of {name}")
         }
         3 => {
-            file.set_len(at).unwrap();
+            cut(path, at);
             format!("{name} cut to {at}")
         }
         4 => {
             let at = at / log::SEGMENT * log::SEGMENT;
-            file.set_len(at).unwrap();
+            cut(path, at);
             format!("{name} cut to {at}, whole segments")
         }
         5 => {
