@@ -19,7 +19,7 @@ use common::fleet::{
     News, Record, answer, apply, bare, client, connect, ended, job, leave, runs_of, work,
 };
 use common::server::{Place, Server};
-use common::{within, write};
+use common::{eventually, within, write};
 
 const EVERY_SECOND: &str = r#"
 name = "tick"
@@ -214,12 +214,8 @@ async fn more_jobs_than_are_at_hand_fire_each_in_its_turn_over_a_crash() {
     let done = async |remote: &fleetcron::remote::Remote, each: usize| {
         for number in 0..JOBS {
             let name = format!("many/{number:03}");
-            within("a job's firings", async {
-                while runs_of(remote, &name).await.len() < each {
-                    sleep(Duration::from_millis(50)).await;
-                }
-            })
-            .await;
+            let fired = async || (runs_of(remote, &name).await.len() >= each).then_some(());
+            eventually("a job's firings", fired).await;
         }
     };
     done(&server.remote(), 2).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser as _};
 
 use super::args::store_kind;
 use super::clock::ShiftedClock;
@@ -18,7 +18,7 @@ use crate::bucket::{InvalidRate, Rate};
 use crate::engine::{DRAIN, Limits, MAX_CLIENTS, QUEUE_DELIVERIES, QueueFull};
 use crate::housekeeping::{Chores, Limits as Keeps};
 use crate::label::LabelTrust;
-use crate::node::{Handle, Options};
+use crate::node::{Handle, JOBS_AT_HAND, Options};
 use crate::server::{ADMISSION, CONNECTIONS};
 use crate::size;
 use crate::store::{FLOOR, Obstacle, StoreKind, kind_at, unwritable_at};
@@ -57,8 +57,8 @@ pub(super) struct ServeArgs {
     cache: u64,
     /// How many jobs stay in memory as a whole. Of the others, their names and when they are due:
     /// they are read from the store when they are needed.
-    #[arg(long, value_name = "JOBS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(16..=2_000_000))]
-    jobs_at_hand: u32,
+    #[arg(long, value_name = "JOBS", default_value_t = JOBS_AT_HAND, value_parser = RangedU64ValueParser::<usize>::new().range(16..=2_000_000))]
+    jobs_at_hand: usize,
     /// What is to stay free on the store's disk, 8MiB or more: below it, what would be new is
     /// refused and what is due waits, while answers are still written.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = disk_reserve)]
@@ -236,7 +236,7 @@ impl ServeArgs {
             drain,
             settings: told,
             record_inputs: !self.no_recording,
-            jobs_at_hand: usize::try_from(self.jobs_at_hand).unwrap_or(usize::MAX),
+            jobs_at_hand: self.jobs_at_hand,
         };
         Ok(Settings {
             data,

@@ -85,8 +85,12 @@ fn lock<T>(queue: &Mutex<Queue<T>>) -> MutexGuard<'_, Queue<T>> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn wake(wakers: impl IntoIterator<Item = Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
+fn wake(waker: Option<Waker>) {
+    waker.into_iter().for_each(Waker::wake);
+}
+
+fn wake_all(blocked: Blocked) {
+    blocked.into_iter().flat_map(|all| *all).for_each(Waker::wake);
 }
 
 /// The end that sends.
@@ -165,7 +169,7 @@ impl<T> Outbox<T> {
     pub fn try_recv(&mut self) -> Option<T> {
         let taken = lock(&self.0).take();
         let (message, blocked) = taken?;
-        wake(blocked.into_iter().flat_map(|all| *all));
+        wake_all(blocked);
         Some(message)
     }
 
@@ -173,7 +177,7 @@ impl<T> Outbox<T> {
         let mut queue = lock(&self.0);
         if let Some((message, blocked)) = queue.take() {
             drop(queue);
-            wake(blocked.into_iter().flat_map(|all| *all));
+            wake_all(blocked);
             return Poll::Ready(Some(message));
         }
         if queue.senders == 0 {
@@ -195,7 +199,7 @@ impl<T> Drop for Outbox<T> {
         drop(queue);
         // What a message holds may be an end of a queue itself.
         drop(messages);
-        wake(blocked.into_iter().flat_map(|all| *all));
+        wake_all(blocked);
     }
 }
 

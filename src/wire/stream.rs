@@ -247,8 +247,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ClientFrame, Empty};
     use super::*;
+    use crate::wire::{ClientFrame, Empty, ServerBye, ServerFrame};
 
     #[tokio::test]
     async fn a_connection_that_only_lives_holds_next_to_nothing() {
@@ -256,11 +256,11 @@ mod tests {
         let (mut writer, mut reader) = (FrameWriter::new(near), FrameReader::new(far));
         let beat = ClientFrame::Heartbeat(Empty {});
         let long = "x".repeat(40_000);
-        let long = super::super::ServerBye { reason: long, reconnect: true, retry_after_ms: None };
-        writer.push(&super::super::ServerFrame::Bye(long.clone())).unwrap();
+        let long = ServerBye { reason: long, reconnect: true, retry_after_ms: None };
+        writer.push(&ServerFrame::Bye(long.clone())).unwrap();
         writer.flush().await.unwrap();
         let came = reader.next().await.unwrap();
-        assert!(matches!(came, Some(super::super::ServerFrame::Bye(bye)) if bye == long));
+        assert!(matches!(came, Some(ServerFrame::Bye(bye)) if bye == long));
         for _ in 0..10 {
             writer.push(&beat).unwrap();
             writer.flush().await.unwrap();

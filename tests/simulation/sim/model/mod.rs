@@ -79,16 +79,12 @@ struct Executed {
 }
 
 impl Executed {
-    /// Whether it ended without returning.
-    fn was_cut(&self) -> bool {
-        self.crashed || matches!(self.ended, Some((_, How::Dropped)))
-    }
-
-    /// Whether a process ended, of those that ended then, before it could be written down that it
-    /// had returned.
-    fn was_unwritten(&self, ends: &[Duration]) -> bool {
-        let written = |at: Duration| at..=at + JOURNAL_WRITES;
-        self.ended.is_some_and(|(at, _)| ends.iter().any(|end| written(at).contains(end)))
+    /// Whether it returned, or runs, and no process of its client, which ended then, ended before
+    /// that could be written down.
+    fn was_written(&self, ends: &[Duration]) -> bool {
+        let Some((at, how)) = self.ended else { return !self.crashed };
+        let writing = at..=at + JOURNAL_WRITES;
+        how != How::Dropped && !self.crashed && !ends.iter().any(|end| writing.contains(end))
     }
 }
 
@@ -362,8 +358,8 @@ impl Model {
             // On a full disk, its end may not have been written down.
             (true, true) if self.faulty_journals => ends,
             (true, true) => {
-                let unwritten = |it: &&&&Executed| it.was_cut() || it.was_unwritten(&known.ends);
-                of_attempt.iter().filter(unwritten).count()
+                let unwritten = of_attempt.iter().filter(|it| !it.was_written(&known.ends));
+                unwritten.count()
             }
             (false, _) => ends,
         };
