@@ -7,15 +7,18 @@ mod common;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleetcron::access::{self, Access};
 use fleetcron::api::message::ClientRequest;
-use fleetcron::client::{ClientHandle, Context};
+use fleetcron::client::{ClientBuilder, ClientHandle, Context};
 use fleetcron::engine::{Apply, NewClient};
 use fleetcron::handlers::HandlerError;
 use fleetcron::remote::Remote;
 use fleetcron::server::Server;
-use fleetcron::{DeliveryState, Handle, Node, Priority, Serial, Submission, TokenHash};
+use fleetcron::{
+    DeliveryState, Handle, Json, Node, Priority, Serial, Submission, Timeout, TokenHash,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
@@ -30,6 +33,7 @@ struct Field {
     server: Server,
     client: ClientHandle,
     begun: mpsc::UnboundedReceiver<Serial>,
+    tell: mpsc::UnboundedSender<Serial>,
     gate: Arc<Semaphore>,
     _dir: TempDir,
 }
@@ -40,23 +44,20 @@ impl Field {
         let node = Node::open(dir.path()).unwrap();
         let server = Server::builder(node.handle()).bind("127.0.0.1:0").await.unwrap();
         let token = Some(TokenHash::of(&token_of("a")));
-        let client = NewClient { id: "a".parse().unwrap(), groups: [].into(), token };
-        node.handle().add_client(client).await.unwrap();
+        let a = NewClient { id: "a".parse().unwrap(), groups: [].into(), token };
+        let b = NewClient { id: "b".parse().unwrap(), groups: [].into(), token: None };
+        for client in [a, b] {
+            node.handle().add_client(client).await.unwrap();
+        }
         let (tell, begun) = mpsc::unbounded_channel();
         let gate = Arc::new(Semaphore::new(0));
-        let let_go = Arc::clone(&gate);
-        let hold = move |cx: Context, (): ()| {
-            let (tell, gate) = (tell.clone(), Arc::clone(&let_go));
-            async move {
-                tell.send(cx.serial).map_err(|error| HandlerError::failed(error.to_string()))?;
-                let turn = gate.acquire().await;
-                turn.map_err(|error| HandlerError::failed(error.to_string()))?.forget();
-                Ok(())
-            }
-        };
-        let address = server.local_addr().unwrap().to_string();
-        let client = connect(bare(&address, "a").on("hold", hold)).await;
-        Self { node, server, client, begun, gate, _dir: dir }
+        let client = connect(holding(&server, &tell, &gate)).await;
+        Self { node, server, client, begun, tell, gate, _dir: dir }
+    }
+
+    /// Another process takes the client's place.
+    async fn restart_client(&mut self) {
+        self.client = connect(holding(&self.server, &self.tell, &self.gate)).await;
     }
 
     fn handle(&self) -> Handle {
@@ -64,9 +65,13 @@ impl Field {
     }
 
     async fn submit(&self, priority: Priority) -> Serial {
+        self.submit_with(|submission| submission.priority = priority).await
+    }
+
+    async fn submit_with(&self, change: impl FnOnce(&mut Submission)) -> Serial {
         let mut submission = Submission::new("client:a".parse().unwrap(), "hold".parse().unwrap());
         submission.params = "null".parse().unwrap();
-        submission.priority = priority;
+        change(&mut submission);
         self.handle().submit(submission).await.unwrap().serial
     }
 
@@ -108,12 +113,49 @@ async fn a_client_runs_eight_commands_at_once_and_one_more_that_is_urgent() {
     field.stop().await;
 }
 
+/// Its time to be taken passes while the client ends what it has: it is not given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_a_client_stops_waits_for_its_successor() {
+    let mut field = Field::start().await;
+    let first = field.submit(Priority::Normal).await;
+    assert_eq!(field.next().await, first);
+    let stopping = field.client.clone();
+    let stopped = tokio::spawn(async move { stopping.stop().await });
+    // The second call can be answered only when the stop has begun.
+    for _ in 0..2 {
+        let unknown = field.client.call("unknown".parse().unwrap(), Json::null());
+        within("an answer", unknown).await.unwrap_err();
+    }
+    let short = Duration::from_millis(100);
+    let second = field
+        .submit_with(|submission| submission.timeout = Timeout::new(short, None).unwrap())
+        .await;
+    let later = field
+        .submit_with(|submission| {
+            submission.target = "client:b".parse().unwrap();
+            submission.expires_after = Some(2 * short);
+        })
+        .await;
+    let later = within("that time has passed", field.handle().wait(later)).await.unwrap();
+    assert_eq!(later.counts.expired, 1);
+    field.gate.add_permits(1);
+    within("the client's end", stopped).await.unwrap();
+    let first = within("its end", field.handle().wait(first)).await.unwrap();
+    assert_eq!(first.counts.succeeded, 1);
+    field.restart_client().await;
+    assert_eq!(field.next().await, second);
+    field.gate.add_permits(1);
+    let second = within("its end", field.handle().wait(second)).await.unwrap();
+    assert_eq!(second.counts.succeeded, 1);
+    field.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_command_of_a_job_runs_at_once_unless_it_allows_more() {
     let mut field = Field::start().await;
     for (name, overlap) in [("skips", "skip"), ("queues", "queue"), ("allows", "allow")] {
         let spec = job(json!({
-            "name": name, "target": "all", "command": "hold", "params": null,
+            "name": name, "target": "client:a", "command": "hold", "params": null,
             "rule": { "at": "2100-01-01T00:00:00Z" }, "overlap": overlap,
         }));
         field.handle().apply(Apply { jobs: vec![spec], ..Apply::default() }).await.unwrap();
@@ -132,6 +174,25 @@ async fn one_command_of_a_job_runs_at_once_unless_it_allows_more() {
     field.gate.add_permits(4);
     assert_eq!(field.next().await, queued[1]);
     field.stop().await;
+}
+
+/// The client of a [`Field`].
+fn holding(
+    server: &Server,
+    tell: &mpsc::UnboundedSender<Serial>,
+    gate: &Arc<Semaphore>,
+) -> ClientBuilder {
+    let (tell, gate) = (tell.clone(), Arc::clone(gate));
+    let hold = move |cx: Context, (): ()| {
+        let (tell, gate) = (tell.clone(), Arc::clone(&gate));
+        async move {
+            tell.send(cx.serial).map_err(|error| HandlerError::failed(error.to_string()))?;
+            let turn = gate.acquire().await;
+            turn.map_err(|error| HandlerError::failed(error.to_string()))?.forget();
+            Ok(())
+        }
+    };
+    bare(&server.local_addr().unwrap().to_string(), "a").on("hold", hold)
 }
 
 /// Starts a server whose queues have room for two, with the oldest dropped.

@@ -128,6 +128,7 @@ async fn serve(raw: Raw, stream: TcpStream) {
         max_frame: MAX_FRAME,
         server_time: Some(SystemClock.now()),
         live: true,
+        stopping: true,
         max_running: None,
     });
     writer.write_all(&encode(&welcome, MAX_FRAME).unwrap()).await.unwrap();

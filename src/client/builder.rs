@@ -169,7 +169,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a stop waits for running commands before they are told to stop. Default 30 s.
+    /// How long a stop waits for running commands before they are told to stop. Default 30 s. What
+    /// comes meanwhile is not begun: the server keeps it for the client's return.
     pub fn stop_limit(mut self, limit: Duration) -> Self {
         self.stop_limit = limit;
         self

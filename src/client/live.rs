@@ -83,6 +83,8 @@ pub(super) struct Live {
     interval: Duration,
     /// Whether the server wants progress and output.
     watched: bool,
+    /// Whether the server wants to know when the client stops.
+    told_stops: bool,
     heard: Instant,
     sent: Instant,
     /// Bytes written when the last beat was due, and beats since without one more.
@@ -111,6 +113,7 @@ impl Live {
             writer: FrameWriter::new(writer),
             interval: MAX_HEARTBEAT,
             watched: false,
+            told_stops: false,
             heard: now,
             sent: now,
             stalled: (0, 0),
@@ -151,6 +154,7 @@ impl Live {
         self.writer.set_max(welcome.max_frame);
         self.max_running = welcome.max_running;
         self.watched = welcome.live;
+        self.told_stops = welcome.stopping;
         self.interval =
             Duration::from_millis(welcome.heartbeat_ms).clamp(MIN_HEARTBEAT, MAX_HEARTBEAT);
         self.heard = Instant::now();
@@ -316,8 +320,7 @@ impl Driver {
             Some(done) = self.jobs.join_next() => self.on_done(done, live)?,
             Some(request) = self.calls.recv() => live.call(request),
             () = self.stop.cancelled(), if live.drain.is_none() => {
-                let until = Instant::now() + self.stop_limit;
-                live.drain = Some(Drain { until, told: false });
+                self.begin_drain(live)?;
             }
             () = sleep_until(drained), if live.drain.is_some() => return Ok(self.drained(live)),
             () = sleep_until(silence) => {
@@ -346,6 +349,16 @@ impl Driver {
                 self.respond(serial, live)?;
             }
             done = self.jobs.try_join_next();
+        }
+        Ok(())
+    }
+
+    /// A stop begins: the server keeps from now on what it has for this client.
+    fn begin_drain(&self, live: &mut Live) -> Result<(), WireError> {
+        let until = Instant::now() + self.stop_limit;
+        live.drain = Some(Drain { until, told: false });
+        if live.told_stops && !self.intake.is_settled() {
+            live.send(&ClientFrame::Stopping(Empty {}))?;
         }
         Ok(())
     }

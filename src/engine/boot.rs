@@ -61,6 +61,7 @@ impl Engine {
             Input::Disconnect { session, .. }
             | Input::Accepted { session, .. }
             | Input::Started { session, .. }
+            | Input::Leaving { session }
             | Input::Responded { session, .. }
             | Input::Facts { session, .. } => session,
         };

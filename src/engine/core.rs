@@ -179,6 +179,7 @@ impl Engine {
             Input::Responded { session, attempt, outcome } => {
                 self.responded(session, attempt, outcome);
             }
+            Input::Leaving { session } => self.leaving(session),
             Input::ClockJumped => {
                 self.clock_jumps = self.clock_jumps.saturating_add(1);
                 self.notify(What::ClockJumped);

@@ -236,6 +236,22 @@ impl Engine {
         }
     }
 
+    /// A client stops in order. It tells what it takes before it tells that it stops, so what it
+    /// was sent and has not taken it never will: that waits for its return, and may be sent then.
+    pub(super) fn leaving(&mut self, session: SessionId) {
+        let Some(link) = self.sessions.get_mut(session) else { return };
+        let no = link.client;
+        for serial in link.leave() {
+            let Some(run) = self.runs.get_mut(serial) else { continue };
+            link.waiting.insert(run.run.policy.priority, serial);
+            if is_marked(run) {
+                run.unmark(Mark::Sent, no);
+                self.runs.change(serial);
+            }
+        }
+        self.unwatch(session);
+    }
+
     /// A client has ended a delivery. The first end stands; a later one is acknowledged, so that
     /// the client can forget it, and noted if the first was the server's own. So is one of an
     /// attempt that is not at hand.

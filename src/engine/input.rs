@@ -88,6 +88,11 @@ pub enum Input {
         /// How.
         outcome: Outcome,
     },
+    /// A client stops in order: it takes nothing more over this connection, and ends what it has.
+    Leaving {
+        /// The connection.
+        session: SessionId,
+    },
     /// The server has started: the first input after a restore. What is other than at the start
     /// before is told.
     Boot {

@@ -186,6 +186,13 @@ impl OpenRun {
         }
     }
 
+    /// Takes a mark back.
+    pub(super) fn unmark(&mut self, mark: Mark, ClientNo(no): ClientNo) {
+        if self.marks.get_mut(&mark).is_some_and(|clients| clients.remove(no)) {
+            self.unsaved.marks.insert((mark, no / CHUNK));
+        }
+    }
+
     /// Records an end. The caller has checked that the delivery is open.
     pub(super) fn end(&mut self, entry: PageEntry) {
         let ClientNo(no) = entry.client;
@@ -194,10 +201,8 @@ impl OpenRun {
         self.took_along.remove(no);
         self.begun.remove(&no);
         self.tried.remove(&no);
-        for (mark, clients) in &mut self.marks {
-            if clients.remove(no) {
-                self.unsaved.marks.insert((*mark, no / CHUNK));
-            }
+        for mark in Mark::ALL {
+            self.unmark(mark, entry.client);
         }
         self.run.counts.add(entry.outcome.state);
         self.run.bytes += entry.outcome.kept_bytes();

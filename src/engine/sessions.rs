@@ -34,6 +34,8 @@ pub(super) struct Session {
     old: Option<Serial>,
     /// Its place in the line of those that have old ones to get.
     pub(super) turn: Option<u64>,
+    /// The client stops: it takes nothing more.
+    leaving: bool,
 }
 
 impl Session {
@@ -45,6 +47,7 @@ impl Session {
             watched: None,
             old: None,
             turn: None,
+            leaving: false,
         }
     }
 
@@ -87,6 +90,9 @@ impl Session {
     }
 
     fn has_room_for(&self, class: Priority) -> bool {
+        if self.leaving {
+            return false;
+        }
         let kept = if class == Priority::Urgent { 0 } else { URGENT_WINDOW };
         self.in_flight.len() + kept < WINDOW
     }
@@ -128,6 +134,22 @@ impl Session {
         let Attempt { serial, number } = attempt;
         let sent = self.in_flight.get_mut(serial).filter(|sent| sent.attempt == number);
         sent.map(InFlight::take).is_some()
+    }
+
+    /// Notes that the client takes nothing more; gives what it was sent and has not taken.
+    pub(super) fn leave(&mut self) -> Vec<Serial> {
+        self.leaving = true;
+        let untaken = self.in_flight.iter().filter(|(_, sent)| sent.accept_by().is_some());
+        let untaken: Vec<Serial> = untaken.map(|(serial, _)| serial).collect();
+        for serial in &untaken {
+            self.in_flight.remove(*serial);
+        }
+        untaken
+    }
+
+    /// Whether the client takes nothing more.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving
     }
 
     /// Forgets a delivery that has ended; tells whether it had been sent.

@@ -2,6 +2,7 @@
 
 use super::core::Engine;
 use super::effect::Reply;
+use super::sessions::Session;
 use crate::id::{ClientId, ClientNo, Serial};
 use crate::run::DeliveryState;
 use crate::time::Timestamp;
@@ -41,7 +42,10 @@ impl Engine {
         let state = self.standing_of(serial, no)?;
         let client = self.registry.get(no)?;
         let open = self.runs.get(serial)?;
-        let away = self.registry.session(no).is_none();
+        let session = self.registry.session(no);
+        let away = session.is_none();
+        let link = session.and_then(|session| self.sessions.get(session));
+        let leaving = link.is_some_and(Session::is_leaving);
         let away_since = client.presence.disconnected_at.filter(|_| away);
         let attempt = open.attempt(no);
         let queued = state == DeliveryState::Queued;
@@ -53,6 +57,7 @@ impl Engine {
             () if not_before.is_some() && attempt > 1 => Some("it is tried again after a pause"),
             () if not_before.is_some() => Some("its moment is still to come (spread or jitter)"),
             () if self.rollouts.get(serial).is_some() => Some("its turn in the rollout is to come"),
+            () if leaving => Some("the client stops: it takes no more commands until it returns"),
             () => Some("the client has as many commands as it takes at once"),
         };
         let ahead = if queued { self.ahead_of(serial, no) } else { 0 };

@@ -384,6 +384,12 @@ impl Handle {
         self.send(Letter::Input(Box::new(Input::Facts { session, facts }))).await
     }
 
+    /// A client stops in order: it takes nothing more over this connection. What it has not taken
+    /// waits for its return.
+    pub async fn leaving(&self, session: SessionId) -> Result<(), CallError> {
+        self.send(Letter::Input(Box::new(Input::Leaving { session }))).await
+    }
+
     /// The place of what is seen of a delivery while it runs; `None`: it is not in flight on this
     /// connection, or there are too many. What is put there does not pass through the node's loop.
     pub async fn live(

@@ -23,6 +23,7 @@
 //! | 10 | the start | version (text), JSON of the settings |
 //! | 11 | the stop | |
 //! | 12 | a token was used | name (text), address (text) |
+//! | 13 | a client stops in order | connection |
 //!
 //! Texts and JSON have their length before them. An attempt is a serial and the attempt's number; a
 //! serial is a number among those of this commit so far, counted from 1, or 0 and 16 bytes.
@@ -58,6 +59,7 @@ const FACTS: u8 = 9;
 const BOOT: u8 = 10;
 const STOPPING: u8 = 11;
 const TOKEN_USED: u8 = 12;
+const LEAVING: u8 = 13;
 
 /// How an engine was set up when it was restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

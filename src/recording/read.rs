@@ -3,8 +3,8 @@
 use serde::de::DeserializeOwned;
 
 use super::{
-    ACCEPTED, BOOT, CALL, CLOCK_JUMPED, CONNECT, DEADLINE, DISCONNECT, FACTS, Moment, RESPONDED,
-    RESTORED, STARTED, STOPPING, TOKEN_USED, Told, VERSION,
+    ACCEPTED, BOOT, CALL, CLOCK_JUMPED, CONNECT, DEADLINE, DISCONNECT, FACTS, LEAVING, Moment,
+    RESPONDED, RESTORED, STARTED, STOPPING, TOKEN_USED, Told, VERSION,
 };
 use crate::bytes::{Damaged, Reader};
 use crate::client_record::{Proof, TokenHash};
@@ -86,6 +86,7 @@ impl Recorded<'_> {
                 attempt: self.attempt()?,
                 outcome: self.outcome()?,
             },
+            LEAVING => Input::Leaving { session: self.session()? },
             CLOCK_JUMPED => Input::ClockJumped,
             FACTS => Input::Facts { session: self.session()?, facts: self.json("facts")? },
             BOOT => Input::Boot {

@@ -32,7 +32,7 @@ fn outcome(n: u64) -> Outcome {
 fn input(n: u64) -> Input {
     let session = SessionId(n * 7);
     let attempt = attempt(n);
-    match n % 11 {
+    match n % 12 {
         0 => {
             let submission = Submission::new("all".parse().unwrap(), "work".parse().unwrap());
             let (request, actor) = (Request::Submit(submission), Actor::token("ci").unwrap());
@@ -54,6 +54,7 @@ fn input(n: u64) -> Input {
             version: "1".into(),
             settings: [("keep".to_owned(), "90d".to_owned())].into(),
         },
+        10 => Input::Leaving { session },
         _ => Input::TokenUsed { token: "ci".parse().unwrap(), from: "::1".into() },
     }
 }

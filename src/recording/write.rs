@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    ACCEPTED, BOOT, CALL, CLOCK_JUMPED, CONNECT, DEADLINE, DISCONNECT, FACTS, RESPONDED, RESTORED,
-    Restored, STARTED, STOPPING, TOKEN_USED, VERSION,
+    ACCEPTED, BOOT, CALL, CLOCK_JUMPED, CONNECT, DEADLINE, DISCONNECT, FACTS, LEAVING, RESPONDED,
+    RESTORED, Restored, STARTED, STOPPING, TOKEN_USED, VERSION,
 };
 use crate::bytes::{put_bytes, put_signed, put_varint};
 use crate::client_record::Proof;
@@ -99,6 +99,10 @@ impl Recorder {
             Input::Responded { session, attempt, outcome } => {
                 self.of_attempt(now, RESPONDED, *session, *attempt);
                 self.outcome(outcome);
+            }
+            Input::Leaving { session } => {
+                self.begin(now, LEAVING);
+                self.session(*session);
             }
             Input::ClockJumped => self.begin(now, CLOCK_JUMPED),
             Input::Facts { session, facts } => {

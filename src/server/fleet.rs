@@ -53,6 +53,9 @@ pub trait Fleet: Clone + Send + Sync + 'static {
         facts: Facts,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
 
+    /// A client stops in order.
+    fn leaving(&self, session: SessionId) -> impl Future<Output = Result<(), CallError>> + Send;
+
     /// The place of what is seen of a delivery while it runs.
     fn live(
         &self,
@@ -106,6 +109,10 @@ impl Fleet for Handle {
 
     async fn told_facts(&self, session: SessionId, facts: Facts) -> Result<(), CallError> {
         Handle::told_facts(self, session, facts).await
+    }
+
+    async fn leaving(&self, session: SessionId) -> Result<(), CallError> {
+        Handle::leaving(self, session).await
     }
 
     async fn live(

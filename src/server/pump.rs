@@ -213,6 +213,7 @@ impl<F: Fleet> Inbound<'_, F> {
                 let _ = self.replies.try_send(Answer::Heartbeat);
                 Ok(())
             }
+            ClientFrame::Stopping(_) => Box::pin(fleet.leaving(self.session)).await,
             ClientFrame::Bye(bye) => {
                 let reason = format!("the client said bye: {}", bye.reason);
                 return ControlFlow::Break(End::quiet(reason));

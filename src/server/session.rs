@@ -195,6 +195,7 @@ impl<F: Fleet, S: AsyncRead + AsyncWrite + Send + Unpin> Session<'_, F, S> {
             max_frame: limits.max_frame,
             server_time: Some(self.shared.clock.now()),
             live: limits.live,
+            stopping: true,
             max_running,
         });
         if let Err(error) = self.writer.push(&welcome) {

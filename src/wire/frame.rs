@@ -42,6 +42,8 @@ pub enum ClientFrame {
     Call(Call),
     /// It is there.
     Heartbeat(Empty),
+    /// It takes no more commands, and ends those that it has.
+    Stopping(Empty),
     /// It ends the connection.
     Bye(ClientBye),
 }
@@ -56,6 +58,7 @@ impl Frame for ClientFrame {
         "response",
         "call",
         "heartbeat",
+        "stopping",
         "bye",
     ];
 }
@@ -264,6 +267,9 @@ pub struct Welcome {
     /// one that does not know them is not sent any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub live: bool,
+    /// Whether the server knows `stopping`. Default false, so that one that does not is not sent it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
     /// How many commands the client may run at once. Default: as many as it is set up for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_running: Option<CommandLimit>,

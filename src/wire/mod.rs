@@ -99,6 +99,11 @@
 //! ```json
 //! {"heartbeat":{}}
 //! ```
+//! `stopping`: the client takes no more commands and ends those that it has; only where the
+//! `welcome` has `stopping`. What it has not accepted before waits for its return.
+//! ```json
+//! {"stopping":{}}
+//! ```
 //! `bye`: the client ends the connection; nothing follows.
 //! ```json
 //! {"bye":{"reason":"stopping"}}
@@ -108,10 +113,11 @@
 //!
 //! `welcome`: the client is in. `max_frame` is the largest length the server reads;
 //! `server_time` is optional, and so is `live`: with true, the server wants `progress` and `output`.
-//! `max_running` is optional: the client runs no more commands than that at once.
+//! `max_running` is optional: the client runs no more commands than that at once. `stopping` is
+//! optional: with true, the server knows the frame of that name.
 //! ```json
 //! {"welcome":{"version":1,"heartbeat_ms":15000,"max_frame":1048576,"server_time":"2026-11-22T06:00:00.000Z"}}
-//! {"welcome":{"version":1,"heartbeat_ms":15000,"max_frame":1048576,"live":true}}
+//! {"welcome":{"version":1,"heartbeat_ms":15000,"max_frame":1048576,"live":true,"stopping":true}}
 //! {"welcome":{"version":1,"heartbeat_ms":15000,"max_frame":1048576,"max_running":4}}
 //! ```
 //! `refused`: the client is not in; the connection ends. `retry_after_ms` is optional.

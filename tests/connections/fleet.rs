@@ -23,6 +23,7 @@ pub(crate) enum Told {
     Accepted(u64, Serial),
     Started(u64, Attempt),
     Responded(u64, Serial, Outcome),
+    Leaving(u64),
     Disconnected(u64, String),
 }
 
@@ -155,6 +156,11 @@ impl Fleet for FakeFleet {
     }
 
     async fn told_facts(&self, _: SessionId, _: Facts) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    async fn leaving(&self, session: SessionId) -> Result<(), CallError> {
+        self.tell(Told::Leaving(session.0));
         Ok(())
     }
 

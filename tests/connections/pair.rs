@@ -398,6 +398,9 @@ async fn a_stop_lets_running_commands_end_and_leaves_the_others_to_the_successor
     let start = Instant::now();
     assert_eq!(client.stop().await, End::Stopped);
     assert_eq!(start.elapsed().as_secs(), 30, "the limit, for the one that waits to be told");
+    let told = world.fleet.told();
+    let leaving = told.iter().position(|told| *told == Told::Leaving(1)).expect("it says so");
+    assert!(!told[..leaving].iter().any(is_responded), "when it begins to stop");
     let told = world.fleet.until_count(1, is_disconnected).await;
     let ends = responses(&told);
     assert_eq!(ends.len(), 2, "the third was never begun: {ends:?}");
@@ -408,6 +411,16 @@ async fn a_stop_lets_running_commands_end_and_leaves_the_others_to_the_successor
     let command = "a".parse().unwrap();
     let after = client.call(command, Json::null()).await;
     assert!(matches!(after, Err(CallError::NotConnected { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_nothing_to_end_stops_without_a_word_before() {
+    let world = World::new(|server| server);
+    let client = world.client("web-01").start().unwrap();
+    world.connected(1).await;
+    assert_eq!(client.stop().await, End::Stopped);
+    let told = world.fleet.until_count(1, is_disconnected).await;
+    assert!(!told.contains(&Told::Leaving(1)), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

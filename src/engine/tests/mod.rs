@@ -7,6 +7,7 @@ mod deliveries;
 mod drain;
 mod forecast;
 mod late;
+mod leaving;
 mod limits;
 mod membership;
 mod overlap;
