@@ -2,7 +2,7 @@
 //! engine and no store behind them. A process of its own.
 //!
 //! It greets, sends commands that are encoded once, looks for responses by their first bytes
-//! without parsing them, and acknowledges those of one read in one frame. It is what any server
+//! without parsing them, and acknowledges them together with the next command. It is what any server
 //! that speaks this protocol needs at least.
 
 use std::collections::HashMap;
@@ -20,6 +20,7 @@ use fleetcron::{Priority, Serial, Submission};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 use super::node_part::Told;
 use super::options::RawArgs;
@@ -34,6 +35,10 @@ const SERIAL: usize = 26;
 
 /// Room for one read.
 const READ: usize = 16 * 1024;
+
+/// How long acknowledgements wait for a command, and how many do, as at the server.
+const ACK_DELAY: Duration = Duration::from_millis(250);
+const ACKS: usize = 32;
 
 /// What connections and the load share.
 #[derive(Clone)]
@@ -136,16 +141,25 @@ async fn serve(raw: Raw, stream: TcpStream) {
     raw.connections.lock().unwrap().push(sender);
     let mut received = BytesMut::new();
     let mut gathered = BytesMut::new();
+    let mut acks = Acks::default();
     loop {
         received.reserve(READ);
+        let due = acks.due;
         tokio::select! {
             came = reader.read_buf(&mut received) => {
                 if came.unwrap_or(0) == 0 {
                     return;
                 }
-                acknowledge(&raw, &mut received, &mut gathered);
+                acknowledge(&raw, &mut received, &mut acks);
+                if acks.count >= ACKS {
+                    acks.leave(&mut gathered);
+                }
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                acks.leave(&mut gathered);
             }
             command = commands.recv() => {
+                acks.leave(&mut gathered);
                 gathered.extend_from_slice(&command.expect("the load lasts"));
                 while let Ok(command) = commands.try_recv() {
                     gathered.extend_from_slice(&command);
@@ -161,27 +175,46 @@ async fn serve(raw: Raw, stream: TcpStream) {
     }
 }
 
-/// Takes the whole frames out of what has come, and gathers one acknowledgement of all responses
-/// among them.
-fn acknowledge(raw: &Raw, received: &mut BytesMut, gathered: &mut BytesMut) {
-    let mut ack = Vec::new();
+/// Acknowledgements wait for a command to leave with, as the server's do.
+#[derive(Default)]
+struct Acks {
+    frame: Vec<u8>,
+    count: usize,
+    due: Option<Instant>,
+}
+
+impl Acks {
+    fn add(&mut self, serial: &[u8; SERIAL]) {
+        let before = if self.count == 0 { br#"{"ack":{"serials":[""#.as_slice() } else { b",\"" };
+        self.frame.extend_from_slice(before);
+        self.frame.extend_from_slice(serial);
+        self.frame.push(b'"');
+        self.count += 1;
+        self.due.get_or_insert_with(|| Instant::now() + ACK_DELAY);
+    }
+
+    /// Gathers one frame for all of them.
+    fn leave(&mut self, gathered: &mut BytesMut) {
+        if self.count > 0 {
+            self.frame.extend_from_slice(b"]}}");
+            gathered.extend_from_slice(&u32::try_from(self.frame.len()).unwrap().to_be_bytes());
+            gathered.extend_from_slice(&self.frame);
+        }
+        self.frame.clear();
+        (self.count, self.due) = (0, None);
+    }
+}
+
+/// Takes the whole frames out of what has come, and acknowledges all responses among them.
+fn acknowledge(raw: &Raw, received: &mut BytesMut, acks: &mut Acks) {
     while let Some(header) = received.first_chunk::<HEADER>() {
         let length = u32::from_be_bytes(*header) as usize;
         let Some(frame) = received.get(HEADER..HEADER + length) else { break };
         if let Some(rest) = frame.strip_prefix(RESPONSE) {
             let serial: &[u8; SERIAL] = rest.first_chunk().expect("a serial");
             raw.runs.lock().unwrap()[serial].fetch_sub(1, Ordering::Relaxed);
-            let before =
-                if ack.is_empty() { br#"{"ack":{"serials":[""#.as_slice() } else { b",\"" };
-            ack.extend_from_slice(before);
-            ack.extend_from_slice(serial);
-            ack.push(b'"');
+            acks.add(serial);
         }
         received.advance(HEADER + length);
-    }
-    if !ack.is_empty() {
-        ack.extend_from_slice(b"]}}");
-        gathered.extend_from_slice(&u32::try_from(ack.len()).unwrap().to_be_bytes());
-        gathered.extend_from_slice(&ack);
     }
 }

@@ -25,8 +25,9 @@ use crate::store::writer::Commit;
 use crate::store::{Obstacle, StoreError};
 use crate::time::Timestamp;
 
-/// Letters that one turn takes in, at most.
-const LETTERS: usize = 2_048;
+/// Letters that one turn takes in, at most: some milliseconds. A commit that ends meanwhile is
+/// released after the turn, and the store has nothing to do until then.
+const LETTERS: usize = 256;
 
 /// Calls of the engine's deadline in one turn, at most.
 const DEADLINES: usize = 8;

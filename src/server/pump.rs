@@ -30,6 +30,12 @@ const GATHER_BYTES: usize = 64 * 1024;
 const GATHER: usize = 1_024;
 /// Replies that wait for the socket.
 const REPLIES: usize = 64;
+/// How long acknowledgements wait for something that they can leave with. A write costs the server
+/// and the client more than all else about an acknowledgement, and nobody waits for it but a client
+/// that stops.
+const ACK_DELAY: Duration = Duration::from_millis(250);
+/// So many acknowledgements wait no longer.
+const ACKS: usize = 32;
 /// How long a client that is too slow stays away.
 const RETRY_SLOW: Duration = Duration::from_secs(5);
 
@@ -111,23 +117,30 @@ pub(super) async fn pump<F: Fleet, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         messages: outbound,
         ready,
         writer,
-        acks: Vec::new(),
+        acks: None,
+        client_stops: false,
         sent: Instant::now(),
     };
-    let writing = sender.write();
-    tokio::select! {
+    let end = tokio::select! {
         // What the client has said already counts before the server's own stop.
         biased;
         end = reading => end,
-        end = writing => end,
+        end = sender.write() => end,
         () = shared.stopping.cancelled() => End::stopping(),
+    };
+    if end.bye.is_some() {
+        // In front of the last words; if there is no room for them, the client asks again.
+        let _ = sender.push_acks();
     }
+    end
 }
 
 /// What the server says because of something that the client has said.
 enum Answer {
     Reply(ReplyFrame),
     Heartbeat,
+    /// The client stops, once its answers are acknowledged.
+    Stopping,
 }
 
 struct Inbound<'a, F> {
@@ -213,7 +226,7 @@ impl<F: Fleet> Inbound<'_, F> {
                 let _ = self.replies.try_send(Answer::Heartbeat);
                 Ok(())
             }
-            ClientFrame::Stopping(_) => Box::pin(fleet.leaving(self.session)).await,
+            ClientFrame::Stopping(_) => Box::pin(self.on_stopping()).await,
             ClientFrame::Bye(bye) => {
                 let reason = format!("the client said bye: {}", bye.reason);
                 return ControlFlow::Break(End::quiet(reason));
@@ -233,6 +246,12 @@ impl<F: Fleet> Inbound<'_, F> {
     async fn seen(&mut self, attempt: Attempt, seen: Seen) -> Result<(), CallError> {
         let inflow = self.inflow.get_or_insert_with(|| Box::new(Inflow::new(self.session)));
         inflow.take(&self.shared.fleet, attempt, seen).await
+    }
+
+    async fn on_stopping(&mut self) -> Result<(), CallError> {
+        // A connection that has ended needs no acknowledgement.
+        let _ = self.replies.send(Answer::Stopping).await;
+        self.shared.fleet.leaving(self.session).await
     }
 
     async fn on_call(&mut self, call: Call) {
@@ -259,12 +278,26 @@ impl<F: Fleet> Inbound<'_, F> {
     }
 }
 
+/// Acknowledgements that wait.
+struct Acks {
+    attempts: Vec<Attempt>,
+    /// When they leave at the latest.
+    due: Instant,
+}
+
+impl Acks {
+    fn soon() -> Self {
+        Self { attempts: Vec::new(), due: Instant::now() + ACK_DELAY }
+    }
+}
+
 struct Outbound<'a, W> {
     limits: &'a Limits,
     messages: Outbox<ToSession>,
     ready: Outbox<Answer>,
     writer: &'a mut FrameWriter<W>,
-    acks: Vec<Attempt>,
+    acks: Option<Box<Acks>>,
+    client_stops: bool,
     /// When something was last sent.
     sent: Instant,
 }
@@ -285,18 +318,20 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
                 }
             }
             let beat = self.sent + self.limits.heartbeat;
+            let due = self.acks.as_ref().map_or(beat, |acks| acks.due.min(beat));
             let first = tokio::select! {
                 // As in what is gathered after it.
                 biased;
                 message = self.messages.recv() => self.on_message(message),
                 Some(answer) = self.ready.recv() => self.on_answer(answer),
-                () = sleep_until(beat) => self.push(&ServerFrame::Heartbeat(Empty {})),
+                () = sleep_until(due) => self.on_time(),
             };
             let gathered = match first {
                 ControlFlow::Continue(()) => self.gather(),
                 ended @ ControlFlow::Break(_) => ended,
             };
-            let acked = self.push_acks();
+            let acked =
+                if self.can_acks_wait() { ControlFlow::Continue(()) } else { self.push_acks() };
             if let (ControlFlow::Break(end), _) | (_, ControlFlow::Break(end)) = (gathered, acked) {
                 return end;
             }
@@ -327,7 +362,7 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
                 ControlFlow::Continue(())
             }
             Some(ToSession::Ack(attempt)) => {
-                self.acks.push(attempt);
+                self.acks.get_or_insert_with(|| Box::new(Acks::soon())).attempts.push(attempt);
                 ControlFlow::Continue(())
             }
             Some(ToSession::Cancel(serial)) => self.push(&ServerFrame::Cancel(Cancel { serial })),
@@ -342,6 +377,10 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
     fn on_answer(&mut self, answer: Answer) -> ControlFlow<End> {
         match answer {
             Answer::Reply(reply) => self.on_reply(reply),
+            Answer::Stopping => {
+                self.client_stops = true;
+                ControlFlow::Continue(())
+            }
             Answer::Heartbeat if self.writer.is_dirty() => ControlFlow::Continue(()),
             Answer::Heartbeat if self.sent.elapsed() < self.limits.heartbeat / 2 => {
                 ControlFlow::Continue(())
@@ -362,11 +401,24 @@ impl<W: AsyncWrite + Unpin> Outbound<'_, W> {
         }
     }
 
-    fn push_acks(&mut self) -> ControlFlow<End> {
-        if self.acks.is_empty() {
-            return ControlFlow::Continue(());
+    /// The acknowledgements have waited long enough, or else a heartbeat is due.
+    fn on_time(&mut self) -> ControlFlow<End> {
+        match self.acks {
+            None => self.push(&ServerFrame::Heartbeat(Empty {})),
+            Some(_) => self.push_acks(),
         }
-        let (serials, attempts) = apart(&std::mem::take(&mut self.acks));
+    }
+
+    /// Whether the acknowledgements stay where they are: nothing else leaves, they are few, and the
+    /// client does not wait for them.
+    fn can_acks_wait(&self) -> bool {
+        let few = self.acks.as_ref().is_none_or(|acks| acks.attempts.len() < ACKS);
+        few && !self.writer.is_dirty() && !self.client_stops
+    }
+
+    fn push_acks(&mut self) -> ControlFlow<End> {
+        let Some(acks) = self.acks.take() else { return ControlFlow::Continue(()) };
+        let (serials, attempts) = apart(&acks.attempts);
         self.push(&ServerFrame::Ack(Ack { serials, attempts }))
     }
 

@@ -139,7 +139,8 @@
 //! {"command":{"serial":"01JD0000000000000000000004","command":"host.stop","params":{},"scheduled_at":"2026-11-22T06:00:00.000Z","priority":"urgent"}}
 //! {"command":{"serial":"01JD0000000000000000000005","command":"disk.report","params":{},"job":"disk/daily","scheduled_at":"2026-11-22T06:00:00.000Z","per_client":2}}
 //! ```
-//! `ack`: the responses of these serials are durable; the client can forget them.
+//! `ack`: the responses of these serials are durable; the client can forget them. It comes with
+//! what is sent next to the client, or within 250 ms.
 //! ```json
 //! {"ack":{"serials":["01JD0000000000000000000001","01JD0000000000000000000002"]}}
 //! {"ack":{"serials":["01JD0000000000000000000001"],"attempts":{"01JD0000000000000000000001":2}}}

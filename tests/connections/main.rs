@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error it did not expect fails")]
 
+mod acks;
 mod admission;
 mod first_read;
 mod fleet;

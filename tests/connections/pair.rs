@@ -113,7 +113,8 @@ async fn a_command_is_accepted_run_answered_and_acknowledged() {
     let unknown = "no command named \"dubble\"; known are double";
     assert_eq!(ends[1].1.reason.as_deref(), Some(unknown));
     assert_eq!(ends[2].1.state, DeliveryState::Rejected);
-    // Acknowledged, so a new connection has nothing to tell.
+    // Acknowledged by then, so a new connection has nothing to tell.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     world.net.cut();
     let told = world.fleet.until_count(2, is_connected).await;
     let Some(Told::Connected { taken, .. }) = told.iter().rfind(|one| is_connected(one)) else {
