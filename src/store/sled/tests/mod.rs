@@ -6,7 +6,7 @@ use std::fs::File;
 
 use super::*;
 use crate::lock_file::patiently;
-use crate::store::conformance;
+use crate::store::{conformance, damaged};
 
 fn open(path: &Path) -> SledStore {
     SledStore::open(path, SledOptions { cache_bytes: 8 << 20, ..SledOptions::default() }).unwrap()
@@ -205,6 +205,75 @@ fn without_a_mark_there_is_nothing_to_compare() {
     std::fs::remove_file(&mark).unwrap();
     assert_eq!(open(directory.path()).get(b"a").unwrap(), Some(vec![1]));
     assert!(mark.is_file());
+}
+
+/// The mark is of a moment from which on so much was written that what it tells of is written over:
+/// there is nothing to compare with, which is said, and all is there.
+#[test]
+fn a_mark_that_is_outdated_is_told_and_not_compared() {
+    let directory = tempfile::tempdir().unwrap();
+    let (live, killed) = (directory.path().join("live"), directory.path().join("killed"));
+    let store = open(&live);
+    let write = |n: u8| {
+        let values = (0..=u8::MAX).map(|m| Op::Put(vec![m], vec![n ^ m; 900]));
+        store.commit(vec![values.collect()]).unwrap();
+    };
+    write(0);
+    let old = std::fs::read(live.join(mark::MARK_FILE)).unwrap();
+    let at = marked(&live);
+    (1..40).for_each(write);
+    let now = marked(&live);
+    assert!(now > at + 4 * log::SEGMENT, "{at}, then {now}");
+    let entries = damaged::all(&store).unwrap();
+    damaged::copy(&live, &killed);
+    let open_again = || {
+        let told = Told::default();
+        let opened = told.by(|| open(&killed));
+        assert_eq!(damaged::all(&opened).unwrap(), entries);
+        (told.text(), opened)
+    };
+    let warning = "what was noted of the log is too old to be compared with it";
+    let (told, opened) = open_again();
+    assert!(!told.contains(warning), "{told}");
+    drop(opened);
+    std::fs::remove_dir_all(&killed).unwrap();
+    damaged::copy(&live, &killed);
+    std::fs::write(killed.join(mark::MARK_FILE), &old).unwrap();
+    let (told, opened) = open_again();
+    let path = killed.display();
+    assert!(told.contains("WARN") && told.contains(warning), "{told}");
+    assert!(told.contains(&format!("path={path}")), "{told}");
+    // It is noted anew, and compared from here on.
+    assert!(marked(&killed) >= now);
+    opened.commit(vec![put("after")]).unwrap();
+    assert_eq!(opened.get(b"after").unwrap(), Some(vec![1]));
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl Told {
+    fn by<T>(&self, call: impl FnOnce() -> T) -> T {
+        let told = self.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false);
+        let subscriber = subscriber.with_writer(move || told.clone()).finish();
+        tracing::subscriber::with_default(subscriber, call)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A power cut while a mark is written leaves the one before it.
