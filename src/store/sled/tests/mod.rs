@@ -1,6 +1,7 @@
 //! sled as a store: what it holds beyond the conformance suite.
 
 mod damage;
+mod kills;
 
 use std::fs::File;
 
@@ -162,34 +163,34 @@ fn a_log_that_is_gone_is_no_new_store() {
     assert!(!directory.path().join(DATA_FILE).exists());
 }
 
-/// Most of what was written is deleted again: what is left is moved together, and all is there.
-#[test]
-fn what_is_needed_of_a_log_is_moved_together() {
-    let directory = tempfile::tempdir().unwrap();
+/// A store of which most was deleted again, as many starts leave it: little was written anew as a
+/// whole.
+fn wasteful(path: &Path) -> SledStore {
     let key = |n: u32| n.to_be_bytes().to_vec();
-    let mut needed = 0;
-    // As after many starts: little is written anew as a whole.
     for part in 0..60 {
-        let store = open(directory.path());
+        let store = open(path);
         let put = |n: u32| Op::Put(key(n), vec![1; 1_000]);
         store.commit(vec![(0..160).map(|n| put(part * 160 + n)).collect()]).unwrap();
         let delete = |n: u32| (!n.is_multiple_of(10)).then(|| Op::Delete(key(part * 160 + n)));
         store.commit(vec![(0..160).filter_map(delete).collect()]).unwrap();
-        needed += 16;
     }
-    let records = |store: &SledStore| {
-        store.scan(b"".as_slice()..[u8::MAX; 4].as_slice(), Order::Up, 10_000).unwrap()
-    };
-    let store = open(directory.path());
-    let entries = records(&store);
-    assert!(entries.len() > needed, "the format is one more");
+    open(path)
+}
+
+/// What is left is moved together, and all is there.
+#[test]
+fn what_is_needed_of_a_log_is_moved_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = wasteful(directory.path());
+    let entries = damaged::all(&store).unwrap();
+    assert!(entries.len() > 60 * 16, "the format is one more");
     assert!(store.writer.lock().unwrap().follower.is_wasteful(1 << 20, 3));
     drop(store);
     let length = || std::fs::metadata(directory.path().join(DATA_FILE)).unwrap().len();
     let before = length();
     let moved = open::clean_up(directory.path(), 8 << 20).unwrap();
     let store = open(directory.path());
-    assert_eq!(records(&store), entries);
+    assert_eq!(damaged::all(&store).unwrap(), entries);
     println!("{before} bytes, {moved} moved, {} after", length());
     assert!(moved > 10_000, "{moved}");
     assert!(!store.writer.lock().unwrap().follower.is_wasteful(1 << 20, 3));
