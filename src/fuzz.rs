@@ -1,6 +1,8 @@
 //! What the files named `fuzz` share, see [`crate::fuzzing`]. Imports nothing of fleetcron.
 
 use std::fmt::{Debug, Display};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,5 +29,31 @@ pub(crate) fn json_comes_back<T: Serialize + DeserializeOwned + PartialEq + Debu
             }
         }
         Err(error) => drop(told(&error, json.len())),
+    }
+}
+
+/// A directory for as long as it is used, in memory where the system has a place for that: a disk
+/// takes a hundred times as long.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let memory = PathBuf::from("/dev/shm");
+        let place = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        let (process, made) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let it = Self(place.join(format!("fleetcron-fuzz-{process}-{made}")));
+        std::fs::create_dir(&it.0).expect("a directory of the fuzzer's own");
+        it
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
     }
 }

@@ -17,7 +17,7 @@ use crate::job_files::{self, Format, Loaded};
 use crate::schedule::{Cron, RRule, Rule};
 use crate::target::{InvalidTarget, MAX_TARGET, Target};
 use crate::time::{Timestamp, duration};
-use crate::{api, client, recording, store, wire};
+use crate::{agent, api, client, recording, store, wire};
 
 /// A parser under its name.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +30,12 @@ pub struct Parser {
 
 /// Every parser.
 pub const PARSERS: &[Parser] = &[
+    of("agent", agent::fuzz::agent),
     of("backup", store::backup::fuzz::backup),
     of("body", api::fuzz::body),
     of("cron", cron),
+    of("fjall_journal", store::fuzz::fjall_journal),
+    of("fjall_note", store::fuzz::fjall_note),
     of("frame", wire::fuzz::frame),
     of("import", store::exchange::fuzz::import),
     of("job_json", |data| job_file(data, Format::Json)),
@@ -49,6 +52,9 @@ pub const PARSERS: &[Parser] = &[
     of("recording", recording::fuzz::recording),
     of("rrule", rrule),
     of("rule", rule),
+    of("sled_log", store::fuzz::sled_log),
+    of("sled_mark", store::fuzz::sled_mark),
+    of("sled_snapshot", store::fuzz::sled_snapshot),
     of("statistics", store::fuzz::statistics),
     of("store", store::fuzz::entries),
     of("target", target),

@@ -12,6 +12,8 @@
 mod artefact;
 pub mod config;
 mod exec;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod output;
 mod params;
 mod path;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
+pub(crate) use super::fjall::fuzz::{journal as fjall_journal, note as fjall_note};
 use super::ledger::{self, Builder, Entry, Head, Item};
 use super::page::{self, Row, StoredResult};
+pub(crate) use super::sled::fuzz::{log as sled_log, mark as sled_mark, snapshot as sled_snapshot};
 use super::{MAX_VALUE, MemoryStore, Op, Store as _, check, exchange, key, open_set, records};
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
@@ -48,16 +50,20 @@ pub(crate) fn record(data: &[u8]) {
 
 /// A part of a page of responses. What is read is written as a page that reads as the same.
 pub(crate) fn page(data: &[u8]) {
-    let rows = match page::rows(data).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+    let mut rows = match page::rows(data).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
         Ok(rows) => rows,
         Err(damaged) => return drop(told(&damaged, data.len())),
     };
     let mut entries = Vec::new();
-    for row in &rows {
+    for row in &mut rows {
         let Row { client, at, attempt, retried, .. } = *row;
-        let text = match row.result {
+        let text = match &mut row.result {
             None => None,
-            Some(StoredResult::Inline(text)) => Some(text),
+            Some(StoredResult::Inline(text)) => {
+                // Blanks around a JSON are not kept: none was ever written.
+                let read = text.trim_matches([' ', '\n', '\r', '\t']);
+                Some(std::mem::replace(text, read))
+            }
             // It lies elsewhere.
             Some(StoredResult::Outside { .. }) => return,
         };

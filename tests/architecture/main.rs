@@ -33,7 +33,7 @@ const TABLE: &[(&str, &str)] = &[
     ("explain", "domain engine store history"),
     ("node", "domain engine explain recording store history"),
     ("access", "domain"),
-    ("agent", "domain"),
+    ("agent", "domain fuzz"),
     ("job_files", "domain"),
     ("handlers", "domain"),
     ("wire", "domain fuzz"),
@@ -42,7 +42,7 @@ const TABLE: &[(&str, &str)] = &[
     ("housekeeping", "domain engine store history node"),
     ("api", "domain access engine explain history node fuzz"),
     ("remote", "domain api engine explain history node"),
-    ("fuzzing", "domain fuzz history recording store job_files wire client api"),
+    ("fuzzing", "domain fuzz history recording store job_files wire agent client api"),
     (
         "cli",
         "domain engine explain store history node access agent job_files handlers reenact wire client server \

@@ -38,7 +38,7 @@ pub(super) const MARK: [u8; 2] = [u8::MAX; 2];
 const MARK_HEAD: [u8; 3] = [2, 1, 0];
 
 /// The end of a batch's end.
-const TRAILER: [u8; 4] = [b'F', b'J', b'L', 3];
+pub(super) const TRAILER: [u8; 4] = [b'F', b'J', b'L', 3];
 
 /// Bytes of a batch's begin.
 const BEGIN: usize = 13;
@@ -59,34 +59,50 @@ pub(super) fn look_over(files: &Path) -> io::Result<Result<(), String>> {
     }
     for (number, path) in &journals {
         let mut file = File::options().read(true).write(true).open(path)?;
-        let end = end_of_batches(&file)?;
-        if let Some(noted) = noted.filter(|noted| noted.number == *number && noted.bytes > end) {
-            return Ok(Err(format!(
-                "the journal {number}.jnl can be read up to byte {end}; it had {} when the store \
-                 was closed",
-                noted.bytes
-            )));
-        }
-        let Some(last) = last_byte(&mut file, end)? else { continue };
-        if number != active {
-            // It was synced before the next one was begun: nothing of it can be missing.
-            return Ok(Err(format!(
-                "the journal {number}.jnl cannot be read from byte {end} on, and {} bytes follow",
-                last - end
-            )));
-        }
-        if let Some(mark) = mark_after(&mut file, end)? {
-            return Ok(Err(format!(
-                "the journal {number}.jnl cannot be read from byte {end} on, and there are later \
-                 commits from byte {mark} on"
-            )));
-        }
-        let (path, rest) = (path.display(), last - end);
+        let noted = noted.filter(|noted| noted.number == *number).map(|noted| noted.bytes);
+        let cut = match look_at(&mut file, *number, number == active, noted)? {
+            Ok(cut) => cut,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let Some((end, rest)) = cut else { continue };
+        let path = path.display();
         tracing::info!(%path, end, rest, "a commit that was cut short is left out");
         file.set_len(end)?;
         file.sync_all()?;
     }
     Ok(Ok(()))
+}
+
+/// Looks over a journal, which had so many bytes when that was noted. Where it is to be cut, and how
+/// many bytes follow there; `None`: nowhere.
+pub(super) fn look_at(
+    file: &mut File,
+    number: u64,
+    is_active: bool,
+    noted: Option<u64>,
+) -> io::Result<Result<Option<(u64, u64)>, String>> {
+    let end = end_of_batches(file)?;
+    if let Some(noted) = noted.filter(|noted| *noted > end) {
+        return Ok(Err(format!(
+            "the journal {number}.jnl can be read up to byte {end}; it had {noted} when the store \
+             was closed"
+        )));
+    }
+    let Some(last) = last_byte(file, end)? else { return Ok(Ok(None)) };
+    if !is_active {
+        // It was synced before the next one was begun: nothing of it can be missing.
+        return Ok(Err(format!(
+            "the journal {number}.jnl cannot be read from byte {end} on, and {} bytes follow",
+            last - end
+        )));
+    }
+    if let Some(mark) = mark_after(file, end)? {
+        return Ok(Err(format!(
+            "the journal {number}.jnl cannot be read from byte {end} on, and there are later \
+             commits from byte {mark} on"
+        )));
+    }
+    Ok(Ok(Some((end, last - end))))
 }
 
 /// How far the journals in a directory reach; `None`: there is none.
@@ -110,7 +126,8 @@ fn numbered(files: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 }
 
 /// Where whole batches end.
-fn end_of_batches(file: &File) -> io::Result<u64> {
+pub(super) fn end_of_batches(mut file: &File) -> io::Result<u64> {
+    file.rewind()?;
     let mut reader = BufReader::with_capacity(256 * 1024, file);
     let mut end = 0;
     while let Some(batch) = read_batch(&mut reader)? {

@@ -36,7 +36,8 @@ pub(super) fn look_over(files: &Path) -> io::Result<Result<(), String>> {
     Ok(Ok(()))
 }
 
-fn parse(bytes: &[u8]) -> Option<(u64, u128)> {
+/// The number and the sum of a manifest, as the file `current` has them.
+pub(super) fn parse(bytes: &[u8]) -> Option<(u64, u128)> {
     let (number, rest) = bytes.split_first_chunk()?;
     let (sum, rest) = rest.split_first_chunk()?;
     (rest == [0]).then(|| (u64::from_le_bytes(*number), u128::from_le_bytes(*sum)))

@@ -21,6 +21,8 @@
 //!   the tables of a keyspace whose pointer is missing. `look_over` looks first, so that what a power
 //!   cut leaves opens and what is damaged is told.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod journal;
 mod manifest;
 mod reach;

@@ -25,22 +25,31 @@ pub(super) struct Reach {
     pub(super) bytes: u64,
 }
 
+impl Reach {
+    pub(super) fn to_text(self) -> String {
+        let said = format!("{} {}", self.number, self.bytes);
+        format!("{said} {}\n", crc32fast::hash(said.as_bytes()))
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (said, sum) = text.trim().rsplit_once(' ')?;
+        if sum.parse() != Ok(crc32fast::hash(said.as_bytes())) {
+            return None;
+        }
+        let (number, bytes) = said.split_once(' ')?;
+        Some(Self { number: number.parse().ok()?, bytes: bytes.parse().ok()? })
+    }
+}
+
 /// What was noted last, if it can be read.
 pub(super) fn read(files: &Path) -> Option<Reach> {
-    let text = fs::read_to_string(files.join(FILE)).ok()?;
-    let (said, sum) = text.trim().rsplit_once(' ')?;
-    if sum.parse() != Ok(crc32fast::hash(said.as_bytes())) {
-        return None;
-    }
-    let (number, bytes) = said.split_once(' ')?;
-    Some(Reach { number: number.parse().ok()?, bytes: bytes.parse().ok()? })
+    Reach::parse(&fs::read_to_string(files.join(FILE)).ok()?)
 }
 
 fn write(files: &Path, reach: Reach) -> io::Result<()> {
-    let said = format!("{} {}", reach.number, reach.bytes);
     let new = files.join(NEW_FILE);
     let mut file = File::create(&new)?;
-    writeln!(file, "{said} {}", crc32fast::hash(said.as_bytes()))?;
+    file.write_all(reach.to_text().as_bytes())?;
     file.sync_all()?;
     fs::rename(new, files.join(FILE))
 }

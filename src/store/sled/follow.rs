@@ -46,19 +46,24 @@ pub(super) struct Follower {
 impl Follower {
     /// Begins with the snapshot that sled goes on from. The inner error says what is wrong with it.
     pub(super) fn begin(directory: &Path, file: File) -> io::Result<Result<Self, String>> {
-        let Snapshot { end, segment, pages, blobs, segments, bytes: needed } =
-            match Snapshot::read(directory)? {
-                Ok(snapshot) => snapshot,
-                Err(problem) => return Ok(Err(problem)),
-            };
-        remove_unused(directory, end, &blobs)?;
+        let snapshot = match Snapshot::read(directory)? {
+            Ok(snapshot) => snapshot,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        remove_unused(directory, snapshot.end, &snapshot.blobs)?;
         let mark = MarkFile::open(directory)
             .inspect_err(|error| {
                 let path = directory.display();
                 tracing::warn!(%path, %error, "how far the log reaches cannot be noted");
             })
             .ok();
-        Ok(Ok(Self {
+        Ok(Ok(Self { mark, ..Self::after(directory, file, snapshot) }))
+    }
+
+    /// One that notes nothing.
+    pub(super) fn after(directory: &Path, file: File, snapshot: Snapshot) -> Self {
+        let Snapshot { end, segment, pages, segments, bytes: needed, .. } = snapshot;
+        Self {
             directory: directory.to_owned(),
             file,
             at: end,
@@ -68,10 +73,10 @@ impl Follower {
             taken: segments.len() as u64 * SEGMENT,
             needed,
             blobs: Vec::new(),
-            mark,
+            mark: None,
             synced: None,
             buffer: Vec::new(),
-        }))
+        }
     }
 
     /// Whether it is where sled was expected to go on.

@@ -35,8 +35,11 @@ pub(super) const MESSAGE_HEAD: u64 = 32;
 /// Bytes that sled reads at once to find a message's head. It takes what is missing for zeros.
 pub(super) const WINDOW: usize = 128;
 
+/// The last position that there can be.
+pub(super) const FARTHEST: u64 = u64::MAX >> 1;
+
 /// What the bits of a position are turned over with.
-const TURNED: u64 = u64::MAX >> 1;
+const TURNED: u64 = FARTHEST;
 
 /// The head of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

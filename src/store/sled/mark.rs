@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use super::log::read_at;
+use super::log::{FARTHEST, read_at};
 
 /// The file, in the store's directory.
 pub(super) const MARK_FILE: &str = "db.mark";
@@ -36,7 +36,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    fn to_bytes(self, sequence: u64) -> [u8; BYTES] {
+    pub(super) fn to_bytes(self, sequence: u64) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
         let said = [BEGIN, sequence.to_le_bytes(), self.at.to_le_bytes()].concat();
         bytes[..24].copy_from_slice(&said);
@@ -53,8 +53,31 @@ impl Mark {
         let is_whole = u32::from_le_bytes(*sum) == crc32fast::hash(said);
         let number = |at: usize| said[at..].first_chunk().map(|some| u64::from_le_bytes(*some));
         let mark = Self { at: number(16)?, digest: number(24)?, bytes: number(32)? };
-        (is_whole && said.starts_with(&BEGIN)).then_some((number(8)?, mark))
+        let sequence = number(8)?;
+        // Neither the log nor the sequence ever comes so far.
+        let can_be = mark.at <= FARTHEST && sequence < u64::MAX;
+        (is_whole && can_be && said.starts_with(&BEGIN)).then_some((sequence, mark))
     }
+}
+
+/// The last that was noted, with its sequence, of what is in both places. The error says that they
+/// are damaged.
+pub(super) fn latest(places: [&[u8]; 2]) -> Result<Option<(u64, Mark)>, String> {
+    let mut damaged = false;
+    let mut latest: Option<(u64, Mark)> = None;
+    for bytes in places {
+        match Mark::parse(bytes) {
+            Some(found) if latest.is_none_or(|latest| found.0 > latest.0) => latest = Some(found),
+            Some(_) => {}
+            // As it is made: nothing was noted here.
+            None if bytes.iter().all(|byte| *byte == 0) => {}
+            None => damaged = true,
+        }
+    }
+    if latest.is_none() && damaged {
+        return Err(format!("the file {MARK_FILE} is not what was written"));
+    }
+    Ok(latest)
 }
 
 /// The mark in a directory: `None` if nothing was noted yet. The inner error says that it is
@@ -65,24 +88,10 @@ pub(super) fn read(directory: &Path) -> io::Result<Result<Option<Mark>, String>>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
         Err(error) => return Err(error),
     };
-    let mut damaged = false;
-    let mut latest: Option<(u64, Mark)> = None;
-    for place in PLACES {
-        let mut bytes = Vec::new();
-        read_at(&file, &mut bytes, place, BYTES)?;
-        match Mark::parse(&bytes) {
-            Some(found) if latest.is_none_or(|latest| found.0 > latest.0) => latest = Some(found),
-            Some(_) => {}
-            // As it is made: nothing was noted here.
-            None if bytes.iter().all(|byte| *byte == 0) => {}
-            None => damaged = true,
-        }
-    }
-    Ok(match latest {
-        Some((_, mark)) => Ok(Some(mark)),
-        None if damaged => Err(format!("the file {MARK_FILE} is not what was written")),
-        None => Ok(None),
-    })
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    read_at(&file, &mut first, PLACES[0], BYTES)?;
+    read_at(&file, &mut second, PLACES[1], BYTES)?;
+    Ok(latest([&first, &second]).map(|latest| latest.map(|(_, mark)| mark)))
 }
 
 /// The file, to note in.

@@ -15,6 +15,8 @@
 //! - A process that is started often does not get to use its file's places again: `open` sees to it.
 
 mod follow;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod log;
 mod mark;
 mod open;

@@ -130,7 +130,7 @@ pub(super) fn clean_up(path: &Path, cache_bytes: u64) -> Result<u64, StoreError>
     nudged.map_err(|error| told(path, "cleaning up", error))?;
     let (mut idle, mut last) = (0, before);
     // It would go on to move what is at the end of the file.
-    let enough = before + 2 * writer.follower.needed() + LEAST / 4;
+    let enough = before.saturating_add(writer.follower.needed().saturating_mul(2) + LEAST / 4);
     while idle < IDLE_LOOKS && last < enough && begun.elapsed() < AT_MOST {
         std::thread::sleep(PAUSE);
         writer.sync().map_err(|error| StoreError::failed(SYNCING, error))?;

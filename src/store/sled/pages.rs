@@ -16,29 +16,32 @@
 //! | place | 0; offset: vu64; or 1; offset: vu64; name of the file with the body: i64 |
 //! | bytes of all before: u64; CRC-32 of them: u32 | 12 |
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::log::{Change, SEGMENT, vu64};
+use super::log::{Change, FARTHEST, SEGMENT, vu64};
+
+/// Pages that are kept together.
+const TOGETHER: usize = 64;
 
 /// The last messages of all pages.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Pages {
-    /// 0 of a page that never was; else the lowest bit says whether it is there.
-    pages: Vec<u64>,
+    /// By their numbers, so many together: one message may tell of any page, and asks for no memory
+    /// for those before it. 0 of a page that never was; else the lowest bit says whether it is there.
+    pages: BTreeMap<u64, Box<[u64; TOGETHER]>>,
     sum: u64,
 }
 
 impl Pages {
     /// Takes a change of a page into account.
     pub(super) fn apply(&mut self, change: Change, page: u64, lsn: u64) {
-        let Ok(index) = usize::try_from(page) else { return };
-        if self.pages.len() <= index {
-            self.pages.resize(index + 1, 0);
-        }
-        let before = self.pages[index];
+        let together = self.pages.entry(page / TOGETHER as u64);
+        let together = together.or_insert_with(|| Box::new([0; TOGETHER]));
+        let kept = &mut together[usize::try_from(page % TOGETHER as u64).unwrap_or_default()];
+        let before = *kept;
         let after = match change {
             Change::Replace => mixed(page, lsn) | 3,
             Change::Link if before & 1 == 1 => mixed(before, lsn) | 3,
@@ -46,8 +49,8 @@ impl Pages {
             Change::Link => return,
             Change::Free => mixed(page, lsn) & !1 | 2,
         };
-        self.pages[index] = after;
-        self.sum = self.sum.wrapping_sub(spread(index, before)).wrapping_add(spread(index, after));
+        *kept = after;
+        self.sum = self.sum.wrapping_sub(spread(page, before)).wrapping_add(spread(page, after));
     }
 
     /// The number that stands for all of them.
@@ -57,8 +60,8 @@ impl Pages {
 }
 
 /// What a page adds to the digest.
-fn spread(index: usize, page: u64) -> u64 {
-    if page == 0 { 0 } else { mixed(index as u64, page) }
+fn spread(page: u64, kept: u64) -> u64 {
+    if kept == 0 { 0 } else { mixed(page, kept) }
 }
 
 /// A hash of two numbers, the finish of `SplitMix64` over both.
@@ -96,14 +99,15 @@ impl Snapshot {
         Ok(Self::parse(&bytes).ok_or_else(|| format!("the file {name} is not what was written")))
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// What a file says, if it is whole.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let (rest, sum) = bytes.split_last_chunk()?;
         let (mut rest, _) = rest.split_last_chunk::<8>()?;
         if crc32fast::hash(rest) != u32::from_le_bytes(*sum) {
             return None;
         }
         let rest = &mut rest;
-        let end = position(rest)?.checked_sub(1)?;
+        let end = position(rest)?.checked_sub(1).filter(|end| *end <= FARTHEST)?;
         let segment = vu64(rest)?.checked_sub(1);
         let mut it = Self { end, segment, ..Self::default() };
         for page in 0.. {
@@ -117,7 +121,7 @@ impl Snapshot {
                 it.pages.apply(change, page, position(rest)?);
                 it.take_place(rest)?;
                 if change != Change::Free {
-                    it.bytes += vu64(rest)?;
+                    it.bytes = it.bytes.checked_add(vu64(rest)?)?;
                 }
             }
         }

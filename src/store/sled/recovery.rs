@@ -68,7 +68,7 @@ fn missing() -> String {
     format!("the file {} is missing", super::DATA_FILE)
 }
 
-fn compare(
+pub(super) fn compare(
     directory: &Path,
     file: &File,
     mark: Mark,
@@ -241,7 +241,7 @@ impl<'a> Walk<'a> {
         goes_on: bool,
     ) -> Self {
         let (segment, at, broken, durable) = (None, None, None, None);
-        let (bytes, never) = (Vec::new(), Vec::new());
+        let (bytes, never) = (vec![0; segment_bytes()], Vec::new());
         Self {
             directory,
             file,

@@ -16,7 +16,7 @@ use crate::store::{StoreOptions, look_at};
 /// How often each store is damaged unless told otherwise.
 const SEEDS: u64 = 60;
 
-fn number(name: &str, otherwise: u64) -> u64 {
+pub(super) fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |number| number.parse().unwrap())
 }
 

@@ -1,12 +1,13 @@
 //! sled as a store: what it holds beyond the conformance suite.
 
 mod damage;
+mod kills;
 
 use std::fs::File;
 
 use super::*;
 use crate::lock_file::patiently;
-use crate::store::conformance;
+use crate::store::{conformance, damaged};
 
 fn open(path: &Path) -> SledStore {
     SledStore::open(path, SledOptions { cache_bytes: 8 << 20, ..SledOptions::default() }).unwrap()
@@ -162,34 +163,34 @@ fn a_log_that_is_gone_is_no_new_store() {
     assert!(!directory.path().join(DATA_FILE).exists());
 }
 
-/// Most of what was written is deleted again: what is left is moved together, and all is there.
-#[test]
-fn what_is_needed_of_a_log_is_moved_together() {
-    let directory = tempfile::tempdir().unwrap();
+/// A store of which most was deleted again, as many starts leave it: little was written anew as a
+/// whole.
+fn wasteful(path: &Path) -> SledStore {
     let key = |n: u32| n.to_be_bytes().to_vec();
-    let mut needed = 0;
-    // As after many starts: little is written anew as a whole.
     for part in 0..60 {
-        let store = open(directory.path());
+        let store = open(path);
         let put = |n: u32| Op::Put(key(n), vec![1; 1_000]);
         store.commit(vec![(0..160).map(|n| put(part * 160 + n)).collect()]).unwrap();
         let delete = |n: u32| (!n.is_multiple_of(10)).then(|| Op::Delete(key(part * 160 + n)));
         store.commit(vec![(0..160).filter_map(delete).collect()]).unwrap();
-        needed += 16;
     }
-    let records = |store: &SledStore| {
-        store.scan(b"".as_slice()..[u8::MAX; 4].as_slice(), Order::Up, 10_000).unwrap()
-    };
-    let store = open(directory.path());
-    let entries = records(&store);
-    assert!(entries.len() > needed, "the format is one more");
+    open(path)
+}
+
+/// What is left is moved together, and all is there.
+#[test]
+fn what_is_needed_of_a_log_is_moved_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = wasteful(directory.path());
+    let entries = damaged::all(&store).unwrap();
+    assert!(entries.len() > 60 * 16, "the format is one more");
     assert!(store.writer.lock().unwrap().follower.is_wasteful(1 << 20, 3));
     drop(store);
     let length = || std::fs::metadata(directory.path().join(DATA_FILE)).unwrap().len();
     let before = length();
     let moved = open::clean_up(directory.path(), 8 << 20).unwrap();
     let store = open(directory.path());
-    assert_eq!(records(&store), entries);
+    assert_eq!(damaged::all(&store).unwrap(), entries);
     println!("{before} bytes, {moved} moved, {} after", length());
     assert!(moved > 10_000, "{moved}");
     assert!(!store.writer.lock().unwrap().follower.is_wasteful(1 << 20, 3));
@@ -205,6 +206,75 @@ fn without_a_mark_there_is_nothing_to_compare() {
     std::fs::remove_file(&mark).unwrap();
     assert_eq!(open(directory.path()).get(b"a").unwrap(), Some(vec![1]));
     assert!(mark.is_file());
+}
+
+/// The mark is of a moment from which on so much was written that what it tells of is written over:
+/// there is nothing to compare with, which is said, and all is there.
+#[test]
+fn a_mark_that_is_outdated_is_told_and_not_compared() {
+    let directory = tempfile::tempdir().unwrap();
+    let (live, killed) = (directory.path().join("live"), directory.path().join("killed"));
+    let store = open(&live);
+    let write = |n: u8| {
+        let values = (0..=u8::MAX).map(|m| Op::Put(vec![m], vec![n ^ m; 900]));
+        store.commit(vec![values.collect()]).unwrap();
+    };
+    write(0);
+    let old = std::fs::read(live.join(mark::MARK_FILE)).unwrap();
+    let at = marked(&live);
+    (1..40).for_each(write);
+    let now = marked(&live);
+    assert!(now > at + 4 * log::SEGMENT, "{at}, then {now}");
+    let entries = damaged::all(&store).unwrap();
+    damaged::copy(&live, &killed);
+    let open_again = || {
+        let told = Told::default();
+        let opened = told.by(|| open(&killed));
+        assert_eq!(damaged::all(&opened).unwrap(), entries);
+        (told.text(), opened)
+    };
+    let warning = "what was noted of the log is too old to be compared with it";
+    let (told, opened) = open_again();
+    assert!(!told.contains(warning), "{told}");
+    drop(opened);
+    std::fs::remove_dir_all(&killed).unwrap();
+    damaged::copy(&live, &killed);
+    std::fs::write(killed.join(mark::MARK_FILE), &old).unwrap();
+    let (told, opened) = open_again();
+    let path = killed.display();
+    assert!(told.contains("WARN") && told.contains(warning), "{told}");
+    assert!(told.contains(&format!("path={path}")), "{told}");
+    // It is noted anew, and compared from here on.
+    assert!(marked(&killed) >= now);
+    opened.commit(vec![put("after")]).unwrap();
+    assert_eq!(opened.get(b"after").unwrap(), Some(vec![1]));
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl Told {
+    fn by<T>(&self, call: impl FnOnce() -> T) -> T {
+        let told = self.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false);
+        let subscriber = subscriber.with_writer(move || told.clone()).finish();
+        tracing::subscriber::with_default(subscriber, call)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A power cut while a mark is written leaves the one before it.
