@@ -93,7 +93,7 @@ fn before_the_welcome() -> Vec<Case> {
     let not_json =
         "a frame is not JSON: expected value at line 1 column 1; it begins \"GET / HTT\"";
     let unknown = "unknown frame type \"shout\"; known are hello, accepted, started, progress, \
-                   output, response, call, heartbeat, bye";
+                   output, response, call, heartbeat, stopping, bye";
     let half = "7 of 104 bytes of a hello came within 5s";
     let silent = "no hello came within 5s";
     let version = "protocol version 7 is not spoken here; 1 is";

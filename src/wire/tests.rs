@@ -46,7 +46,7 @@ fn a_bad_frame_is_named() {
     let told = |text: &str| decode::<ClientFrame>(text.as_bytes()).unwrap_err().to_string();
     assert_eq!(
         told(r#"{"ack":{"serials":[]}}"#),
-        "unknown frame type \"ack\"; known are hello, accepted, started, progress, output, response, call, heartbeat, bye"
+        "unknown frame type \"ack\"; known are hello, accepted, started, progress, output, response, call, heartbeat, stopping, bye"
     );
     assert!(told("GET / HTTP/1.1").contains("not JSON"));
     assert!(told("GET / HTTP/1.1").contains("\"GET / HTTP/1.1\""));
