@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use fleetcron::client::Context;
 use fleetcron::engine::Page;
+use fleetcron::explain::{Item, JobQuery};
 use fleetcron::reenact::Verified;
 use fleetcron::remote::Remote;
 use fleetcron::{DeliveryState, JobSpec, Response, Run, Serial};
@@ -212,8 +213,29 @@ pub async fn survives(store: &str, place: &Place, ends: usize, way: &impl End) {
     let answers = noted.answers.lock().unwrap().len();
     assert!(answers >= ends, "{answers} answers were read before an end");
     let times = format!("{} submits, {} firings", submitted_total(&noted), ticks.len());
-    println!("{store}: {ends} ends, {times}, {answers} answers read: nothing lost or doubled");
+    let due = all_is_explained(&remote).await;
+    println!(
+        "{store}: {ends} ends, {times}, {answers} answers read, {due} firings due: nothing lost, \
+         doubled or unexplained"
+    );
     comes_out_again(&mut server, ends).await;
+}
+
+/// Of each moment at which a job was due it is told what became of it. Gives how many there were.
+async fn all_is_explained(remote: &Remote) -> u64 {
+    let mut due = 0;
+    for job in ["tick", "slow"] {
+        let told = remote.explain_job(JobQuery::new(job.parse().unwrap()));
+        let items: Vec<Item> = told.try_collect().await.unwrap();
+        let sums = items.into_iter().find_map(|item| match item {
+            Item::Sums(sums) => Some(*sums),
+            _ => None,
+        });
+        let sums = sums.expect("the sums come last");
+        assert_eq!((sums.unexplained, sums.cut_at), (0, None), "{job}: {sums:?}");
+        due += sums.expected;
+    }
+    due
 }
 
 fn submitted_total(noted: &Acknowledged) -> usize {
