@@ -32,6 +32,21 @@ pub(crate) fn json_comes_back<T: Serialize + DeserializeOwned + PartialEq + Debu
     }
 }
 
+/// Takes bytes from the front, as many as the first of them says.
+pub(crate) fn some<'a>(pieces: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let [bytes] = array(pieces)?;
+    let (some, rest) = pieces.split_at_checked(usize::from(bytes))?;
+    *pieces = rest;
+    Some(some)
+}
+
+/// Takes so many bytes from the front.
+pub(crate) fn array<const N: usize>(pieces: &mut &[u8]) -> Option<[u8; N]> {
+    let (array, rest) = pieces.split_first_chunk()?;
+    *pieces = rest;
+    Some(*array)
+}
+
 /// A directory for as long as it is used, in memory where the system has a place for that: a disk
 /// takes a hundred times as long.
 pub(crate) struct Scratch(PathBuf);

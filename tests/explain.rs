@@ -8,14 +8,14 @@ mod common;
 use std::time::Duration;
 
 use fleetcron::client::Context;
-use fleetcron::explain::{ClientQuery, Fate, Firing, Item, JobQuery, LateBecause, Sums};
+use fleetcron::explain::{ClientQuery, Fate, Item, LateBecause};
 use fleetcron::remote::Remote;
 use fleetcron::time::{Clock as _, SystemClock};
 use fleetcron::{DeliveryState, JobName, Pause, PauseTerms};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 
-use common::fleet::{Record, apply, client, connect, ended, job, runs_of, work};
+use common::fleet::{Record, apply, client, connect, ended, explained, job, runs_of, work};
 use common::server::{Place, Process, Server, token_of};
 use common::{Ran, eventually, write};
 
@@ -33,21 +33,6 @@ env = ["PATH"]
 
 fn name(job: &str) -> JobName {
     job.parse().unwrap()
-}
-
-async fn explained(remote: &Remote, job: &str) -> (Vec<Firing>, Sums) {
-    let items: Vec<Item> =
-        remote.explain_job(JobQuery::new(name(job))).try_collect().await.unwrap();
-    let mut firings = Vec::new();
-    let mut sums = None;
-    for item in items {
-        match item {
-            Item::Firing(firing) => firings.push(*firing),
-            Item::Sums(all) => sums = Some(*all),
-            other => panic!("{other:?}"),
-        }
-    }
-    (firings, sums.unwrap())
 }
 
 async fn cli(server: &Server, line: &str) -> Ran {

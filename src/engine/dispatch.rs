@@ -212,8 +212,7 @@ impl Engine {
         }
         let id = client.record.id.clone();
         self.registry.disconnect(no);
-        let untaken = link.in_flight.iter().filter(|(_, sent)| sent.accept_by().is_some());
-        self.begin_queue(no, untaken.map(|(serial, _)| serial).collect());
+        self.begin_queue(no, link.in_flight.untaken().collect());
         self.held.stir_all();
         self.replays.stir_all();
         self.rollouts.left(no);

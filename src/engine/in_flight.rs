@@ -79,6 +79,11 @@ impl Sent {
         self.place(serial).ok().map(|at| self.0.remove(at))
     }
 
+    /// Those that the client has not taken, in order.
+    pub(super) fn untaken(&self) -> impl Iterator<Item = Serial> {
+        self.iter().filter(|(_, sent)| sent.accept_by().is_some()).map(|(serial, _)| serial)
+    }
+
     /// All of them with their serials, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Serial, &InFlight)> {
         self.0.iter().map(|sent| (sent.serial, sent))

@@ -139,8 +139,7 @@ impl Session {
     /// Notes that the client takes nothing more; gives what it was sent and has not taken.
     pub(super) fn leave(&mut self) -> Vec<Serial> {
         self.leaving = true;
-        let untaken = self.in_flight.iter().filter(|(_, sent)| sent.accept_by().is_some());
-        let untaken: Vec<Serial> = untaken.map(|(serial, _)| serial).collect();
+        let untaken: Vec<Serial> = self.in_flight.untaken().collect();
         for serial in &untaken {
             self.in_flight.remove(*serial);
         }
@@ -160,7 +159,7 @@ impl Session {
 
     /// Whether it is to be looked at though the client has taken all; it is not any longer.
     pub(super) fn unwatch(&mut self) -> Option<Timestamp> {
-        self.watched.take_if(|_| self.in_flight.iter().all(|(_, sent)| sent.accept_by().is_none()))
+        self.watched.take_if(|_| self.in_flight.untaken().next().is_none())
     }
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use fleetcron::client::{Client, ClientBuilder, ClientHandle, Context};
 use fleetcron::engine::Apply;
+use fleetcron::explain::{Firing, Item, JobQuery, Sums};
 use fleetcron::history::RunQuery;
 use fleetcron::remote::Remote;
 use fleetcron::{JobName, JobSpec, Json, Run, Serial, Submission};
+use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -151,4 +153,20 @@ pub async fn runs_of(remote: &Remote, job: &str) -> Vec<Run> {
 /// Waits for the end of a run, and gives it.
 pub async fn ended(remote: &Remote, serial: Serial) -> Run {
     within(&format!("the end of run {serial}"), remote.wait(serial)).await.unwrap()
+}
+
+/// What became of each moment at which a job was due, and the sums.
+pub async fn explained(remote: &Remote, job: &str) -> (Vec<Firing>, Sums) {
+    let items: Vec<Item> =
+        remote.explain_job(JobQuery::new(job.parse().unwrap())).try_collect().await.unwrap();
+    let mut firings = Vec::new();
+    let mut sums = None;
+    for item in items {
+        match item {
+            Item::Firing(firing) => firings.push(*firing),
+            Item::Sums(all) => sums = Some(*all),
+            other => panic!("{other:?}"),
+        }
+    }
+    (firings, sums.unwrap())
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use fleetcron::client::Context;
 use fleetcron::engine::Page;
-use fleetcron::explain::{Item, JobQuery};
 use fleetcron::reenact::Verified;
 use fleetcron::remote::Remote;
 use fleetcron::{DeliveryState, JobSpec, Response, Run, Serial};
@@ -20,7 +19,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::fleet::{News, Record, answer, apply, bare, client, connect, ended, job, runs_of, work};
+use super::fleet::{
+    News, Record, answer, apply, bare, client, connect, ended, explained, job, runs_of, work,
+};
 use super::server::{Place, Server};
 use super::{run, within};
 
@@ -225,13 +226,7 @@ pub async fn survives(store: &str, place: &Place, ends: usize, way: &impl End) {
 async fn all_is_explained(remote: &Remote) -> u64 {
     let mut due = 0;
     for job in ["tick", "slow"] {
-        let told = remote.explain_job(JobQuery::new(job.parse().unwrap()));
-        let items: Vec<Item> = told.try_collect().await.unwrap();
-        let sums = items.into_iter().find_map(|item| match item {
-            Item::Sums(sums) => Some(*sums),
-            _ => None,
-        });
-        let sums = sums.expect("the sums come last");
+        let (_, sums) = explained(remote, job).await;
         assert_eq!((sums.unexplained, sums.cut_at), (0, None), "{job}: {sums:?}");
         due += sums.expected;
     }

@@ -166,7 +166,7 @@ fn what_is_not_taken_in_time_has_timed_out() {
     let mut bench = Bench::new();
     bench.connect("a", 1, &[]);
     let (first, taken) = (submit(&mut bench, limited), submit(&mut bench, limited));
-    bench.input(Input::Accepted { session: SessionId(1), attempt: taken.into() });
+    bench.accept(1, taken);
     bench.wait_until(Timestamp::from_millis(4_999));
     assert_eq!(end(&bench, first), None);
     bench.wait_until(at(5));
@@ -191,7 +191,7 @@ fn what_runs_too_long_has_timed_out_counted_from_its_beginning() {
     bench.connect("a", 1, &[]);
     let (runs, waits) = (submit(&mut bench, limited), submit(&mut bench, limited));
     for serial in [runs, waits] {
-        bench.input(Input::Accepted { session: SessionId(1), attempt: serial.into() });
+        bench.accept(1, serial);
     }
     bench.wait_until(at(10));
     bench.input(Input::Started { session: SessionId(1), attempt: runs.into() });
@@ -249,7 +249,7 @@ fn one_delivery_is_cancelled_and_the_others_go_on() {
     let mut bench = Bench::new();
     bench.connect("a", 1, &[]);
     let serial = submit(&mut bench, |submission| submission.target = "all".parse().unwrap());
-    bench.input(Input::Accepted { session: SessionId(1), attempt: serial.into() });
+    bench.accept(1, serial);
     bench.call(Request::CancelDelivery(serial, "b".parse().unwrap()));
     assert_eq!(bench.ends(), [("b".to_owned(), DeliveryState::Cancelled)]);
     bench.call(Request::CancelDelivery(serial, "a".parse().unwrap()));

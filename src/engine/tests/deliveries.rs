@@ -54,7 +54,7 @@ fn a_client_that_is_away_with_a_delivery_keeps_it() {
     bench.apply(spec);
     bench.wait_until(at(10));
     let taken = bench.sent()[0];
-    bench.input(Input::Accepted { session: SessionId(1), attempt: taken.into() });
+    bench.accept(1, taken);
     bench.disconnect(1);
     bench.wait_until(at(20));
     assert!(bench.ends().is_empty(), "what it has taken is not superseded");
@@ -73,7 +73,7 @@ fn what_a_client_has_lost_is_queued_again_and_can_be_cancelled() {
     let filler: Vec<Serial> = (0..ROUTINE).map(|_| bench.submit("client:a").serial).collect();
     bench.succeed(1, filler[0]);
     let lost = bench.submit("client:a").serial;
-    bench.input(Input::Accepted { session: SessionId(1), attempt: lost.into() });
+    bench.accept(1, lost);
     bench.disconnect(1);
     let held: Vec<Serial> = filler[1..].to_vec();
     bench.succeed(1, filler[1]);
@@ -81,7 +81,7 @@ fn what_a_client_has_lost_is_queued_again_and_can_be_cancelled() {
     assert_eq!(bench.connect("a", 2, &held), [lost], "the window has room for one");
     bench.call(Request::CancelRun(more));
     assert_eq!(bench.ends().len(), 1, "it waits in line");
-    bench.input(Input::Accepted { session: SessionId(2), attempt: lost.into() });
+    bench.accept(2, lost);
     bench.disconnect(2);
     let mut full = held.clone();
     full.push(bench.submit("client:a").serial);
@@ -95,7 +95,7 @@ fn what_a_client_has_lost_expires() {
     let mut bench = Bench::new();
     bench.connect("a", 1, &[]);
     let Reply::Run(run) = bench.call(Request::Submit(expiring("client:a"))) else { panic!() };
-    bench.input(Input::Accepted { session: SessionId(1), attempt: run.serial.into() });
+    bench.accept(1, run.serial);
     bench.disconnect(1);
     bench.wait_until(at(20));
     assert!(bench.ends().is_empty(), "the client has it");

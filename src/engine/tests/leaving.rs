@@ -7,10 +7,6 @@ fn leave(bench: &mut Bench, session: u64) {
     bench.input(Input::Leaving { session: SessionId(session) });
 }
 
-fn accept(bench: &mut Bench, session: u64, serial: Serial) {
-    bench.input(Input::Accepted { session: SessionId(session), attempt: serial.into() });
-}
-
 fn wait(bench: &mut Bench, serial: Serial) -> crate::engine::Wait {
     let asked = vec![(serial, "a".parse().unwrap())];
     match bench.call(Request::Waits(asked)) {
@@ -24,7 +20,7 @@ fn what_a_stopping_client_has_not_taken_waits_for_its_return() {
     let mut bench = Bench::new();
     bench.connect("a", 1, &[]);
     let taken = bench.submit("client:a").serial;
-    accept(&mut bench, 1, taken);
+    bench.accept(1, taken);
     let untaken = bench.submit("client:a").serial;
     assert_eq!(bench.sent(), [untaken]);
     leave(&mut bench, 1);

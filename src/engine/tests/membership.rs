@@ -59,10 +59,6 @@ impl Bench {
         };
         self.effects.iter().filter_map(ended).collect()
     }
-
-    fn accept(&mut self, session: u64, serial: Serial) {
-        self.input(Input::Accepted { session: SessionId(session), attempt: serial.into() });
-    }
 }
 
 #[test]

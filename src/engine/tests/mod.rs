@@ -160,6 +160,10 @@ impl Bench {
             .collect()
     }
 
+    fn accept(&mut self, session: u64, serial: Serial) {
+        self.input(Input::Accepted { session: SessionId(session), attempt: serial.into() });
+    }
+
     fn succeed(&mut self, session: u64, serial: Serial) {
         let outcome = Outcome::succeeded(Json::null());
         self.input(Input::Responded {

@@ -139,7 +139,7 @@ fn a_client_that_is_away_without_it_stands_in_nobodys_way() {
 #[test]
 fn a_client_that_is_away_with_it_still_runs_it() {
     let (mut bench, first) = busy(Overlap::Skip, OverlapScope::Client);
-    bench.input(Input::Accepted { session: SessionId(2), attempt: first.into() });
+    bench.accept(2, first);
     bench.succeed(1, first);
     bench.disconnect(2);
     bench.wait_until(at(20));

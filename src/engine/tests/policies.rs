@@ -193,7 +193,7 @@ fn what_nobody_takes_expires_and_what_is_taken_does_not() {
     let mut submission = Submission::new(Target::All, "noop".parse().unwrap());
     submission.expires_after = Some(Duration::from_secs(10));
     let Reply::Run(run) = bench.call(Request::Submit(submission)) else { panic!() };
-    bench.input(Input::Accepted { session: SessionId(1), attempt: run.serial.into() });
+    bench.accept(1, run.serial);
     bench.wait_until(at(10));
     let mut ends = bench.ends();
     ends.sort();

@@ -109,7 +109,7 @@ fn the_oldest_makes_room_unless_the_client_has_it_or_may() {
     let mut bench = bench(limits(3, QueueFull::DropOldest));
     bench.connect("a", 1, &[]);
     let taken = bench.submit("client:a").serial;
-    bench.input(Input::Accepted { session: SessionId(1), attempt: taken.into() });
+    bench.accept(1, taken);
     let on_the_way = bench.submit("client:a").serial;
     bench.disconnect(1);
     check(&mut bench);

@@ -141,7 +141,7 @@ fn what_a_client_may_have_taken_gets_time_to_be_told_of() {
     let mut submission = Submission::new("client:a".parse().unwrap(), "noop".parse().unwrap());
     submission.expires_after = Some(Duration::from_secs(10));
     let Reply::Run(run) = bench.call(Request::Submit(submission.clone())) else { panic!() };
-    bench.input(Input::Accepted { session: SessionId(1), attempt: run.serial.into() });
+    bench.accept(1, run.serial);
     bench.restart(at(60));
     assert!(bench.ends().is_empty(), "the client may hold it");
     bench.now = at(70);

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::journal::{self, MARK, TRAILER};
 use super::manifest;
 use super::reach::Reach;
-use crate::fuzz::{Scratch, told};
+use crate::fuzz::{Scratch, array, some, told};
 
 /// Bytes of a journal that has zeros in it: more than are looked at at once.
 const MOST: usize = 80 * 1024;
@@ -125,19 +125,6 @@ fn item(items: &mut Vec<u8>, form: [u8; 2], key: &[u8], value: &[u8]) {
     items.extend([&[2][..], &form, &[1; 8], &key_bytes.to_le_bytes()].concat());
     items.extend([value_bytes.to_le_bytes(), value_bytes.to_le_bytes()].concat());
     items.extend([key, value].concat());
-}
-
-fn some<'a>(pieces: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let [bytes] = array(pieces)?;
-    let (some, rest) = pieces.split_at_checked(usize::from(bytes))?;
-    *pieces = rest;
-    Some(some)
-}
-
-fn array<const N: usize>(pieces: &mut &[u8]) -> Option<[u8; N]> {
-    let (array, rest) = pieces.split_first_chunk()?;
-    *pieces = rest;
-    Some(*array)
 }
 
 /// The file `current` of a keyspace, or with an `R` before it the file `reach`, with an `S` one whose

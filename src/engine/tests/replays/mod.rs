@@ -211,7 +211,7 @@ fn only_so_many_are_under_way_and_who_is_away_takes_no_place() {
     assert_eq!(runs.len(), 2);
     bench.succeed(2, runs[1].serial);
     assert_eq!(bench.made(replay.id).len(), 3, "one ended, one began");
-    bench.input(Input::Accepted { session: SessionId(2), attempt: runs[0].serial.into() });
+    bench.accept(2, runs[0].serial);
     bench.disconnect(2);
     // Of the two at b it has taken the first, and may be running it; the other waits.
     assert_eq!(bench.made(replay.id).len(), 6, "what waits for b is in nobody's way");

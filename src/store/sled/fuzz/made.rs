@@ -11,7 +11,8 @@
 //! | 14 | bytes: u8; these | over the beginning of the segment |
 //! | 15 | bytes: u8 | a message that was called off, so long that about so many bytes are left behind it |
 //!
-//! A segment that is begun ends the one before it with a cap. Imports nothing of fleetcron.
+//! A segment that is begun ends the one before it with a cap. Imports nothing else of
+//! fleetcron.
 
 use std::fs::File;
 use std::io;
@@ -21,6 +22,7 @@ use super::super::log::{Change, FARTHEST, HEAD, MESSAGE_HEAD, SEGMENT};
 use super::super::mark::Mark;
 use super::super::pages::{Pages, Snapshot};
 use super::super::recovery::segment_bytes;
+use crate::fuzz::{array, some};
 
 /// The places for segments in a file.
 const PLACES: u64 = 16;
@@ -220,17 +222,4 @@ fn vu64(number: u64) -> Vec<u8> {
         Ok(short @ 0..=240) => vec![short],
         _ => [&[255][..], &number.to_le_bytes()].concat(),
     }
-}
-
-fn some<'a>(pieces: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let [bytes] = array(pieces)?;
-    let (some, rest) = pieces.split_at_checked(usize::from(bytes))?;
-    *pieces = rest;
-    Some(some)
-}
-
-fn array<const N: usize>(pieces: &mut &[u8]) -> Option<[u8; N]> {
-    let (array, rest) = pieces.split_first_chunk()?;
-    *pieces = rest;
-    Some(*array)
 }
