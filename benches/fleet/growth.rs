@@ -46,7 +46,7 @@ const QUICK: Times = Times {
     keep: "10s",
 };
 
-/// Seconds of which the mean is one point of the line: neighbouring looks are not independent.
+/// Seconds of which the mean is one point of the line.
 const BIN: usize = 10;
 
 /// What was seen at a moment.
@@ -128,6 +128,11 @@ async fn work(
 }
 
 /// How much it grows in an hour, how uncertain that is, and how much of it is beyond doubt.
+///
+/// Neighbouring points are not independent, for the store's files swing over minutes: the standard
+/// error is that of as many points as tell as much, by the correlation of neighbours ρ, which are
+/// n(1 - ρ)/(1 + ρ) of n, and taken as no fewer than three (Santer et al. 2000,
+/// <https://doi.org/10.1029/1999JD901105>).
 fn growth(
     what: &str,
     looks: &[Look],
@@ -153,9 +158,13 @@ fn growth(
     let spread: f64 = points.iter().map(|(at, _)| (at - middle).powi(2)).sum();
     let slope = points.iter().map(|(at, value)| (at - middle) * (value - level)).sum::<f64>();
     let slope = slope / spread;
-    let off = |(at, value): &(f64, f64)| (value - level - slope * (at - middle)).powi(2);
-    let residual: f64 = points.iter().map(off).sum();
-    let error = (residual / (float(points.len()) - 2.0) / spread).sqrt();
+    let off: Vec<f64> =
+        points.iter().map(|(at, value)| value - level - slope * (at - middle)).collect();
+    let residual: f64 = off.iter().map(|off| off.powi(2)).sum();
+    let neighbours: f64 = off.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    let correlation = (neighbours / residual).max(0.0);
+    let independent = float(points.len()) * (1.0 - correlation) / (1.0 + correlation);
+    let error = (residual / (independent.max(3.0) - 2.0) / spread).sqrt();
     let name = |part: &str| format!("soak-growth.{what} {part}");
     [
         Figure::new(name("level"), level, "MiB"),

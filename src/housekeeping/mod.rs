@@ -80,7 +80,7 @@ impl Housekeeping {
     ) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
         let handle = &handle.with_actor(Actor::Chores);
-        let pace = Pace::default();
+        let pace = Pace::new(chores.retention_every);
         let retention = Retention::new(handle.clone(), chores.limits.clone(), pace.clone());
         let told = Arc::clone(&clock);
         let retention = alone(chores.retention_every, retention, move |mut retention| {
@@ -88,7 +88,7 @@ impl Housekeeping {
             async move { retention.round(now).await }
         });
         scheduler.add(retention?).await?;
-        let counting = Counting::new(handle.clone(), pace.clone());
+        let counting = Counting::new(handle.clone(), pace.with(chores.count_every));
         let counting = alone(chores.count_every, counting, move |mut counting| {
             let now = clock.now();
             async move { counting.round(now).await }

@@ -91,6 +91,7 @@ impl Retention {
 
     /// One round, as of `now`. Stops early, with what it has done so far, when the pace stops.
     pub(super) async fn round(&mut self, now: Timestamp) -> Result<(), CallError> {
+        self.pace.begin();
         let before = now.minus(self.limits.keep);
         let mut forgotten = Forgotten { runs: 0, deliveries: 0, bytes: 0, before };
         let done = self.forget_runs(now, &mut forgotten).await;

@@ -33,6 +33,7 @@ impl Counting {
 
     /// Counts all that there is, and forgets what is older than is kept.
     pub(super) async fn round(&mut self, now: Timestamp) -> Result<(), CallError> {
+        self.pace.begin();
         while !self.pace.is_stopping() {
             let Uncounted { counted, delta } =
                 self.pace.step(self.handle.uncounted(self.seen)).await?;

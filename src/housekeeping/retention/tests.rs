@@ -81,7 +81,7 @@ async fn a_node(store: &MemoryStore, jobs: Vec<JobSpec>) -> (Node, Vec<JobId>) {
 }
 
 fn retention(node: &Node, limits: Limits) -> Retention {
-    Retention::new(node.handle(), limits, Pace::default())
+    Retention::new(node.handle(), limits, Pace::new(Duration::from_secs(60)))
 }
 
 fn kept(store: &MemoryStore) -> BTreeSet<Serial> {

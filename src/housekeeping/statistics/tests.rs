@@ -62,7 +62,7 @@ impl World {
     }
 
     fn counting(&self) -> Counting {
-        Counting::new(self.node.handle(), Pace::default())
+        Counting::new(self.node.handle(), Pace::new(Duration::from_secs(10)))
     }
 
     /// The counts of the job's last hours and of one client's.
