@@ -14,6 +14,7 @@
 mod clients;
 mod difference;
 mod inputs;
+mod kept;
 mod scratch;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,12 @@
-//! A store in memory for re-enacting: it keeps what an engine is restored from, and nothing of
-//! what has ended.
+//! What a re-enacted engine writes to and is restored from: a store in memory with its ledger.
 
 use super::ReenactError;
-use crate::engine::{Change, Engine};
-use crate::id::Serial;
+use super::kept::Kept;
+use crate::engine::Engine;
 use crate::recording::{Found, Restored};
 use crate::store::ledger::Head;
 use crate::store::writer::{Commit, Writer};
-use crate::store::{Entry, MemoryStore, Op, Order, Store, StoreError, key, records, walk};
+use crate::store::{Entry, Op, Order, Store, StoreError, key, records, walk};
 use crate::time::Timestamp;
 
 /// Entries that are copied at a time.
@@ -30,23 +29,22 @@ const RESTORED_FROM: [u8; 11] = [
 
 /// A store in memory and the writer of its ledger.
 pub(super) struct Scratch {
-    store: MemoryStore,
+    store: Kept,
     writer: Writer,
-    /// The highest serial that an ended run has had: its record stays, since an engine goes on
-    /// above it.
-    highest: Option<Serial>,
 }
 
 impl Scratch {
     /// An empty one, or one with what an engine needs of another store.
     pub(super) fn of(base: Option<&dyn Store>) -> Result<Self, StoreError> {
-        let store = MemoryStore::new();
+        let store = Kept::default();
         crate::store::prepare(&store)?;
         if let Some(base) = base {
             copy(base, &store)?;
         }
         let writer = Writer::open(&store)?;
-        Ok(Self { store, writer, highest: None })
+        // Pages of the other store are none of a commit.
+        store.take_pages();
+        Ok(Self { store, writer })
     }
 
     /// Where the ledger goes on.
@@ -88,64 +86,14 @@ impl Scratch {
         commit: &Commit,
         most: usize,
     ) -> Result<(Vec<Entry>, usize), StoreError> {
-        let first = self.head().next_event;
+        self.store.expect(&commit.units);
         let parts = self.writer.write_parts(&self.store, commit, most)?;
-        let pages = pages_from(&self.store, first)?;
-        self.tidy(commit, &pages)?;
-        Ok((pages, parts))
+        Ok((self.store.take_pages(), parts))
     }
-
-    /// Forgets what no engine is restored from.
-    fn tidy(&mut self, commit: &Commit, pages: &[Entry]) -> Result<(), StoreError> {
-        let mut ops = Vec::new();
-        let all = key::all(key::INPUTS);
-        for (key, _) in self.store.scan(&all.start..&all.end, Order::Up, usize::MAX)? {
-            ops.push(Op::Delete(key));
-        }
-        // The last page is kept: the ledger goes on from it.
-        if let Some((last, _)) = pages.last() {
-            let before = key::all(key::LEDGER).start..last.clone();
-            for entry in walk(&self.store, before, Order::Up) {
-                ops.push(Op::Delete(entry?.0));
-            }
-        }
-        for change in commit.units.iter().flatten() {
-            if let Change::PutRun(run) = change
-                && run.ended_at.is_some()
-            {
-                ops.push(Op::Delete(key::ended(run.job_id, run.serial)));
-                self.forget(run.serial, &mut ops)?;
-            }
-        }
-        self.store.commit(vec![ops])
-    }
-
-    fn forget(&mut self, serial: Serial, ops: &mut Vec<Op>) -> Result<(), StoreError> {
-        for kind in [key::PAGE, key::RESULT, key::LATE] {
-            for entry in walk(&self.store, key::of_run(kind, serial), Order::Up) {
-                ops.push(Op::Delete(entry?.0));
-            }
-        }
-        let lower = match self.highest {
-            Some(highest) if highest > serial => Some(serial),
-            before => {
-                self.highest = Some(serial);
-                before.filter(|before| *before != serial)
-            }
-        };
-        ops.extend(lower.map(|lower| Op::Delete(key::run(lower))));
-        Ok(())
-    }
-}
-
-/// The pages of a store's ledger from an event on.
-fn pages_from(store: &dyn Store, first: u64) -> Result<Vec<Entry>, StoreError> {
-    let end = key::all(key::LEDGER).end;
-    store.scan(&key::ledger(first)..&end, Order::Up, usize::MAX)
 }
 
 /// Copies what an engine is restored from, and the end of the ledger.
-fn copy(from: &dyn Store, to: &MemoryStore) -> Result<(), StoreError> {
+fn copy(from: &dyn Store, to: &Kept) -> Result<(), StoreError> {
     let mut batch = Vec::new();
     let mut put = |(key, value): Entry, last: bool| {
         batch.push(Op::Put(key, value));
