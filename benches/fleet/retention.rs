@@ -20,8 +20,8 @@ use super::report::Figure;
 use super::server::{Server, directory};
 
 /// Old runs, of which each second forgets some thousands at most.
-const OLD: usize = 240_000;
-const OLD_QUICK: usize = 60_000;
+const OLD: usize = 1_440_000;
+const OLD_QUICK: usize = 240_000;
 
 /// Runs that are written in one go.
 const AT_ONCE: usize = 500;
