@@ -6,7 +6,7 @@
 //! these, since an engine goes on above it. Pages of the ledger are handed out before. Imports the
 //! store and the engine's changes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::engine::Change;
@@ -30,8 +30,8 @@ struct Seen {
     pages: Vec<Entry>,
     /// The last page of the ledger that is kept.
     last_page: Option<Vec<u8>>,
-    /// Of each run whose record is about to be put, in this order: whether it has ended.
-    ends: HashMap<Serial, VecDeque<bool>>,
+    /// The runs whose records are about to be put, in this order: whether each has ended.
+    ends: VecDeque<(Serial, bool)>,
     /// Runs of which there are responses.
     answered: HashSet<Serial>,
     /// The highest serial that an ended run has had.
@@ -41,13 +41,11 @@ struct Seen {
 impl Kept {
     /// Units are about to be written: which of their runs have ended is not told by the keys.
     pub(super) fn expect(&self, units: &[Vec<Change>]) {
-        let mut seen = self.seen();
-        seen.ends.clear();
-        for change in units.iter().flatten() {
-            if let Change::PutRun(run) = change {
-                seen.ends.entry(run.serial).or_default().push_back(run.ended_at.is_some());
-            }
-        }
+        let ends = units.iter().flatten().filter_map(|change| match change {
+            Change::PutRun(run) => Some((run.serial, run.ended_at.is_some())),
+            _ => None,
+        });
+        self.seen().ends = ends.collect();
     }
 
     /// The pages of the ledger that were written since they were last taken, the first first.
@@ -90,45 +88,40 @@ impl Seen {
     fn sort(&mut self, op: Op, kept: &mut Vec<Op>, ended: &mut Vec<Serial>) {
         let Op::Put(key, value) = op else { return kept.push(op) };
         match key.first().copied() {
-            Some(key::INPUTS) => {}
-            Some(key::DERIVED) if key::ended_in(&key).is_some() => {}
-            Some(key::LEDGER) => self.pages.push((key, value)),
-            Some(key::RUN) => match self.ended(&key) {
-                Some(serial) => {
+            Some(key::INPUTS) => return,
+            Some(key::DERIVED) if key::ended_in(&key).is_some() => return,
+            Some(key::LEDGER) => return self.pages.push((key, value)),
+            Some(key::RUN) => {
+                if let Some(serial) = self.ended(&key) {
                     ended.push(serial);
-                    kept.extend(self.place(serial, Op::Put(key, value)));
+                    return self.place(serial, Op::Put(key, value), kept);
                 }
-                None => kept.push(Op::Put(key, value)),
-            },
-            Some(kind) => {
-                if RESPONSES.contains(&kind) {
-                    self.answered.extend(key::serial_in(&key));
-                }
-                kept.push(Op::Put(key, value));
             }
-            None => kept.push(Op::Put(key, value)),
+            Some(kind) if RESPONSES.contains(&kind) => self.answered.extend(key::serial_in(&key)),
+            _ => {}
         }
+        kept.push(Op::Put(key, value));
     }
 
     /// The run whose record is put, if it has ended.
     fn ended(&mut self, key: &[u8]) -> Option<Serial> {
-        let serial = key::serial_in(key)?;
-        self.ends.get_mut(&serial)?.pop_front()?.then_some(serial)
+        let (serial, ended) = *self.ends.front()?;
+        // What forgets a part of a run puts its record, too.
+        if key::serial_in(key) != Some(serial) {
+            return None;
+        }
+        self.ends.pop_front();
+        ended.then_some(serial)
     }
 
     /// What becomes of the record of an ended run, and of the one that was the highest.
-    fn place(&mut self, serial: Serial, put: Op) -> Vec<Op> {
-        match self.highest {
-            Some(highest) if highest > serial => vec![Op::Delete(key::run(serial))],
-            before => {
-                self.highest = Some(serial);
-                let lower = before.filter(|before| *before != serial);
-                [Some(put), lower.map(|lower| Op::Delete(key::run(lower)))]
-                    .into_iter()
-                    .flatten()
-                    .collect()
-            }
+    fn place(&mut self, serial: Serial, put: Op, kept: &mut Vec<Op>) {
+        if self.highest.is_some_and(|highest| highest > serial) {
+            return kept.push(Op::Delete(key::run(serial)));
         }
+        kept.push(put);
+        let lower = self.highest.replace(serial).filter(|lower| *lower != serial);
+        kept.extend(lower.map(|lower| Op::Delete(key::run(lower))));
     }
 
     /// The ledger goes on from its last page.
