@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::log::{HEAD, Head, MESSAGE_HEAD, Read, SEGMENT, WINDOW, read_at, read_message};
 use super::mark::{Mark, MarkFile};
 use super::pages::{Pages, Snapshot};
-use super::recovery::{BLOBS, Expected, segment_bytes};
+use super::recovery::{BLOBS, Expected};
 
 /// Bytes that are read at once.
 const PIECE: usize = 64 * 1024;
@@ -168,13 +168,15 @@ impl Follower {
     }
 
     /// The offset of the segment that begins with a position. Sled takes the first that is free or
-    /// makes the file longer: often it is one of the next.
+    /// makes the file longer: it is the last one, or often one of the next or of the first.
     fn find(&self, lsn: u64) -> io::Result<Option<u64>> {
-        let bytes = self.file.metadata()?.len().next_multiple_of(SEGMENT);
-        let later = (self.latest..bytes).step_by(segment_bytes());
-        let earlier = (0..self.latest.min(bytes)).step_by(segment_bytes());
-        for offset in later.chain(earlier) {
-            if Head::read(&self.file, offset)?.is_some_and(|head| head.lsn == lsn) {
+        let segments = self.file.metadata()?.len().div_ceil(SEGMENT);
+        let latest = self.latest / SEGMENT;
+        let likely = (0..segments).flat_map(|number| [latest + number, number]);
+        for number in segments.checked_sub(1).into_iter().chain(likely) {
+            let offset = number * SEGMENT;
+            let head = if number < segments { Head::read(&self.file, offset)? } else { None };
+            if head.is_some_and(|head| head.lsn == lsn) {
                 return Ok(Some(offset));
             }
         }
