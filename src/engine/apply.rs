@@ -12,6 +12,7 @@ use super::effect::{JobAction, JobChange, Plan, Reply, RequestError};
 use super::event::{What, glimpse_of};
 use super::input::Apply;
 use super::jobs::Entry;
+use super::jobs::valid;
 use crate::id::{JobId, JobName};
 use crate::job::{CatchUp, Job, JobSpec, JobState, MAX_DESCRIPTION, MAX_SPREAD};
 use crate::job_diff;
@@ -30,7 +31,8 @@ impl Engine {
             calendars.calendars().bind_checked(spec)?;
         }
         let removed: Vec<JobName> = if apply.prune {
-            self.jobs.names().filter(|name| !wanted.contains(*name)).cloned().collect()
+            let others = self.jobs.names().filter(|name| !wanted.contains(*name));
+            others.filter_map(valid).collect()
         } else {
             Vec::new()
         };

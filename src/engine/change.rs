@@ -6,7 +6,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::Effect;
-use super::definitions::{Definitions, JobHead};
+use super::definitions::{Definitions, JobHeads};
 use super::replays::{ReplayParts, ReplayRecord};
 use crate::calendar::CalendarRecord;
 use crate::client_record::{ClientRecord, Presence};
@@ -202,7 +202,7 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct StoredJobs {
     /// What is in memory of them.
-    pub heads: Vec<JobHead>,
+    pub heads: JobHeads,
     /// Where these and others are read from.
     pub definitions: Arc<dyn Definitions>,
     /// How many jobs stay at hand that are stored as they are.

@@ -14,6 +14,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use super::job_index::Slots;
 use super::jobs::Entry;
 use crate::id::{CalendarName, JobId, JobName};
 use crate::job::{Job, JobState};
@@ -69,6 +70,71 @@ impl JobHead {
         history: Option<Keep>,
     ) -> Self {
         Self { id, name, due: due(state), wakes: state.wakes(), calendars, history }
+    }
+}
+
+/// What is in memory of many jobs, packed: there can be millions.
+#[derive(Debug, Default)]
+pub struct JobHeads {
+    pub(super) slots: Slots,
+    /// What most jobs do not have.
+    pub(super) others: Vec<Others>,
+}
+
+/// What of a job's head is not in a slot.
+#[derive(Debug, Clone)]
+pub(super) struct Others {
+    pub(super) id: JobId,
+    pub(super) wakes: Option<Timestamp>,
+    pub(super) calendars: Vec<CalendarName>,
+    pub(super) history: Option<Keep>,
+}
+
+impl JobHeads {
+    /// Adds that of one more job, which must have another number and another name than all others.
+    pub fn push(&mut self, head: JobHead) {
+        let JobHead { id, name, due, wakes, calendars, history } = head;
+        self.slots.add(id, name.as_str(), due);
+        if wakes.is_some() || !calendars.is_empty() || history.is_some() {
+            self.others.push(Others { id, wakes, calendars, history });
+        }
+    }
+
+    /// Of how many jobs.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len() as usize
+    }
+
+    /// Whether it is of none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All that were added, in their order.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = JobHead> {
+        (0..self.slots.len()).map(|slot| {
+            let id = self.slots.id(slot);
+            let others = self.others.iter().find(|others| others.id == id).cloned();
+            JobHead {
+                id,
+                name: self.slots.name(slot).parse().unwrap(),
+                due: self.slots.due(slot),
+                wakes: others.as_ref().and_then(|it| it.wakes),
+                history: others.as_ref().and_then(|it| it.history),
+                calendars: others.map(|it| it.calendars).unwrap_or_default(),
+            }
+        })
+    }
+}
+
+impl FromIterator<JobHead> for JobHeads {
+    fn from_iter<I: IntoIterator<Item = JobHead>>(heads: I) -> Self {
+        let mut all = Self::default();
+        heads.into_iter().for_each(|head| all.push(head));
+        all
     }
 }
 

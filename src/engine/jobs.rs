@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 use super::calendars::Calendars;
-use super::definitions::{AtHand, Definitions, JobHead, Unread, due};
+use super::definitions::{AtHand, Definitions, JobHead, JobHeads, Unread, due};
+use super::job_index::JobIndex;
 use crate::forecast::{self, Outlook};
 use crate::id::{CalendarName, JobId, JobName};
 use crate::job::{Job, JobState, JobView, SHOTS_KEPT};
@@ -63,10 +65,7 @@ impl Entry {
 /// Every job by number and name, and the indexes of when they are due and when pauses end.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
-    /// When each job is due.
-    places: BTreeMap<JobId, Option<Timestamp>>,
-    names: BTreeMap<JobName, JobId>,
-    due: BTreeSet<(Timestamp, JobId)>,
+    all: JobIndex,
     waking: BTreeSet<(Timestamp, JobId)>,
     /// When pauses end by themselves.
     wakes: BTreeMap<JobId, Timestamp>,
@@ -88,46 +87,36 @@ impl Jobs {
     /// Takes in jobs that are stored and not at hand.
     pub(super) fn restore_stored(
         &mut self,
-        heads: Vec<JobHead>,
+        heads: JobHeads,
         stored: Arc<dyn Definitions>,
         limit: usize,
     ) {
         self.at_hand.get_mut().read_from(stored, limit);
-        let mut names = Vec::with_capacity(heads.len());
-        let mut places = Vec::with_capacity(heads.len());
-        let mut due = Vec::new();
-        for head in heads {
-            places.push((head.id, head.due));
-            due.extend(head.due.map(|at| (at, head.id)));
-            self.index_wakes(head.id, head.wakes);
-            self.note(&head);
-            names.push((head.name, head.id));
+        self.all.restore(heads.slots);
+        for others in heads.others {
+            self.index_wakes(others.id, others.wakes);
+            self.note(others.id, others.history, others.calendars);
         }
-        // Built at once they take half the memory, and a tenth of the time.
-        join(&mut self.places, places);
-        join(&mut self.names, names);
-        due.extend(std::mem::take(&mut self.due));
-        self.due = due.into_iter().collect();
     }
 
     /// Takes in a job that is stored as it is.
     pub(super) fn restore(&mut self, mut job: Job, state: JobState) {
         self.calendars.bind(&mut job.spec.rule);
-        self.index(&JobHead::of(&job, &state));
+        self.index(JobHead::of(&job, &state));
         self.at_hand.get_mut().restore(Entry { job: Arc::new(job), state });
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.all.len()
     }
 
     /// Jobs in the due index.
     pub(super) fn active(&self) -> usize {
-        self.due.len()
+        self.all.active()
     }
 
     pub(super) fn contains(&self, id: JobId) -> bool {
-        self.places.contains_key(&id)
+        self.all.contains(id)
     }
 
     /// A job. `None`, too, if it cannot be read: see [`Jobs::failure`].
@@ -138,30 +127,28 @@ impl Jobs {
     }
 
     pub(super) fn find(&self, name: &JobName) -> Option<Entry> {
-        self.get(*self.names.get(name)?)
+        self.get(self.all.find(name.as_str())?)
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &JobName> {
-        self.names.keys()
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.all.from(Unbounded).map(|(name, _)| name)
     }
 
     /// Jobs in the order of their names, those after a name only.
     pub(super) fn after(&self, after: Option<&JobName>) -> impl Iterator<Item = Entry> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let start = after.map_or(Unbounded, |name| Excluded(name.clone()));
-        self.names.range((start, Unbounded)).filter_map(|(_, id)| self.get(*id))
+        let start = after.map_or(Unbounded, |name| Excluded(name.as_str()));
+        self.all.from(start).filter_map(|(_, id)| self.get(id))
     }
 
     /// Jobs in the order of their names, from a name on.
     pub(super) fn starting_at(&self, first: &JobName) -> impl Iterator<Item = Entry> {
-        self.names.range::<JobName, _>(first..).filter_map(|(_, id)| self.get(*id))
+        self.all.from(Included(first.as_str())).filter_map(|(_, id)| self.get(id))
     }
 
     /// The names that begin with `prefix`, in their order.
-    pub(super) fn beginning<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a JobName> {
-        use std::ops::Bound::{Included, Unbounded};
-        let from = self.names.range::<str, _>((Included(prefix), Unbounded));
-        from.map(|(name, _)| name).take_while(move |name| name.as_str().starts_with(prefix))
+    pub(super) fn beginning(&self, prefix: &str) -> impl Iterator<Item = &str> {
+        let names = self.all.from(Included(prefix)).map(|(name, _)| name);
+        names.take_while(move |name| name.starts_with(prefix))
     }
 
     /// Puts a job, new or changed, and indexes when it is due.
@@ -169,41 +156,29 @@ impl Jobs {
         let id = entry.job.id;
         // A change of its standing alone, as with every firing.
         if self.at_hand.get_mut().has(&entry.job) {
-            self.index_times(id, due(&entry.state), entry.state.wakes());
+            self.all.set_due(id, due(&entry.state));
+            self.index_wakes(id, entry.state.wakes());
         } else {
-            self.unindex(id);
-            self.index(&JobHead::of(&entry.job, &entry.state));
+            self.forget(id);
+            self.index(JobHead::of(&entry.job, &entry.state));
         }
         self.at_hand.get_mut().put(entry);
     }
 
     pub(super) fn remove(&mut self, id: JobId) -> Option<Entry> {
         let entry = self.get(id)?;
-        self.unindex(id);
+        self.all.remove(id);
+        self.index_wakes(id, None);
+        self.forget(id);
         self.at_hand.get_mut().remove(id);
-        self.names.remove(&entry.job.spec.name);
         Some(entry)
     }
 
-    fn index(&mut self, head: &JobHead) {
-        let id = head.id;
-        self.index_times(id, head.due, head.wakes);
-        if self.names.get(&head.name) != Some(&id) {
-            self.names.insert(head.name.clone(), id);
-        }
-        self.note(head);
-    }
-
-    /// Indexes times in place of those that it had.
-    fn index_times(&mut self, id: JobId, due: Option<Timestamp>, wakes: Option<Timestamp>) {
-        let before = self.places.insert(id, due).flatten();
-        if before != due {
-            self.due.extend(due.map(|at| (at, id)));
-            if let Some(at) = before {
-                self.due.remove(&(at, id));
-            }
-        }
+    fn index(&mut self, head: JobHead) {
+        let JobHead { id, name, due, wakes, calendars, history } = head;
+        self.all.put(id, name.as_str(), due);
         self.index_wakes(id, wakes);
+        self.note(id, history, calendars);
     }
 
     fn index_wakes(&mut self, id: JobId, wakes: Option<Timestamp>) {
@@ -220,22 +195,20 @@ impl Jobs {
     }
 
     /// Indexes what of the definition most jobs do not have.
-    fn note(&mut self, head: &JobHead) {
-        let id = head.id;
-        if let Some(keep) = head.history {
+    fn note(&mut self, id: JobId, history: Option<Keep>, calendars: Vec<CalendarName>) {
+        if let Some(keep) = history {
             self.keeping.insert(id, keep);
         }
-        if !head.calendars.is_empty() {
-            for calendar in &head.calendars {
+        if !calendars.is_empty() {
+            for calendar in &calendars {
                 self.users.entry(calendar.clone()).or_default().insert(id);
             }
-            self.uses.insert(id, head.calendars.clone());
+            self.uses.insert(id, calendars);
         }
     }
 
-    fn unindex(&mut self, id: JobId) {
-        self.index_times(id, None, None);
-        self.places.remove(&id);
+    /// Forgets what of the definition most jobs do not have.
+    fn forget(&mut self, id: JobId) {
         self.keeping.remove(&id);
         for calendar in self.uses.remove(&id).unwrap_or_default() {
             if let Some(users) = self.users.get_mut(&calendar) {
@@ -249,7 +222,6 @@ impl Jobs {
 
     /// The jobs that say what of their history is kept, those after a number only.
     pub(super) fn keeping(&self, after: Option<JobId>, limit: usize) -> Vec<(JobId, Keep)> {
-        use std::ops::Bound::{Excluded, Unbounded};
         let start = after.map_or(Unbounded, Excluded);
         let found = self.keeping.range((start, Unbounded)).take(limit);
         found.map(|(id, keep)| (*id, *keep)).collect()
@@ -282,12 +254,12 @@ impl Jobs {
 
     /// When the first job is due.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.due.first().map(|(due, _)| *due)
+        self.all.next_due()
     }
 
     /// At most `limit` jobs that are due, the earliest first; they stay indexed until put again.
     pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<JobId> {
-        up_to(&self.due, now, limit)
+        self.all.due(now).take(limit).collect()
     }
 
     /// When the first pause ends by itself.
@@ -297,16 +269,12 @@ impl Jobs {
 
     /// At most `limit` jobs whose pauses have come to their end, the earliest first.
     pub(super) fn waking(&self, now: Timestamp, limit: usize) -> Vec<JobId> {
-        up_to(&self.waking, now, limit)
+        let waking = self.waking.iter().take_while(|(at, _)| *at <= now);
+        waking.take(limit).map(|(_, id)| *id).collect()
     }
 }
 
-fn up_to(index: &BTreeSet<(Timestamp, JobId)>, now: Timestamp, limit: usize) -> Vec<JobId> {
-    index.iter().take_while(|(at, _)| *at <= now).take(limit).map(|(_, id)| *id).collect()
-}
-
-/// Adds what has other keys to a map.
-fn join<K: Ord, V>(map: &mut BTreeMap<K, V>, mut more: Vec<(K, V)>) {
-    more.extend(std::mem::take(map));
-    *map = more.into_iter().collect();
+/// A name of a job; only valid ones come to be names of jobs.
+pub(super) fn valid(name: &str) -> Option<JobName> {
+    JobName::new(name).ok()
 }

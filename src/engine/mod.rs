@@ -24,6 +24,7 @@ mod fire;
 mod forecast;
 mod in_flight;
 mod input;
+mod job_index;
 mod jobs;
 mod keep;
 mod labels;
@@ -60,7 +61,7 @@ pub use change::{
     CHUNK, Change, Decision, LedgerEnd, Mark, OpenRunRecord, PAGE_BYTES, PageEntry, Snapshot,
     StoredJobs,
 };
-pub use definitions::{Definitions, JobHead, Unread};
+pub use definitions::{Definitions, JobHead, JobHeads, Unread};
 pub use drain::DRAIN;
 pub use effect::{
     CloseReason, Dispatch, Effect, JobAction, JobChange, NextChange, OpenDelivery, Outlooks, Plan,
@@ -86,7 +87,7 @@ pub use waits::{WAITS, Wait};
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Jobs that one store holds, at most; an apply that would go above is refused.
-pub const MAX_JOBS: usize = 2_000_000;
+pub const MAX_JOBS: usize = 20_000_000;
 
 /// Clients that one registry holds, removed ones included; one more is refused.
 pub const MAX_CLIENTS: u32 = 1_000_000;

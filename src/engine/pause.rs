@@ -4,7 +4,7 @@ use super::core::Engine;
 use super::effect::{Reply, RequestError};
 use super::event::What;
 use super::input::Pause;
-use super::jobs::Entry;
+use super::jobs::{Entry, valid};
 use super::not_found;
 use crate::id::{JobId, JobName, Serial};
 use crate::pause::{JobSelection, PauseTerms, Paused, SelectionChange};
@@ -84,9 +84,9 @@ impl Engine {
 
     /// The names of a selection; that there are none is a mistake.
     fn selected(&self, jobs: &JobSelection) -> Result<Vec<JobName>, RequestError> {
-        let names: Vec<JobName> = self.jobs.beginning(jobs.prefix()).cloned().collect();
+        let names: Vec<JobName> = self.jobs.beginning(jobs.prefix()).filter_map(valid).collect();
         if names.is_empty() {
-            let begun = self.jobs.names().map(JobName::as_str);
+            let begun = self.jobs.names();
             let begun = begun.filter_map(|name| Some(&name[..=name.rfind('/')?]));
             return Err(not_found("group of jobs", &jobs.to_string(), begun));
         }

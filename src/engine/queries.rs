@@ -11,9 +11,7 @@ use crate::run::Attempt;
 impl Engine {
     /// A job by name.
     pub(super) fn job(&self, name: &JobName) -> Result<Entry, RequestError> {
-        self.jobs
-            .find(name)
-            .ok_or_else(|| not_found("job", name.as_str(), self.jobs.names().map(JobName::as_str)))
+        self.jobs.find(name).ok_or_else(|| not_found("job", name.as_str(), self.jobs.names()))
     }
 
     /// Answers a question. Requests that change something are dealt with before.

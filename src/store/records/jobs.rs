@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::super::{Entry, Order, Store, StoreError, key, walk};
 use super::{part_of, read};
-use crate::engine::{Definitions, JobHead, StoredJobs, Unread};
+use crate::engine::{Definitions, JobHead, JobHeads, StoredJobs, Unread};
 use crate::id::{JobId, JobName};
 use crate::job::{Job, JobState};
 use crate::keep::Keep;
@@ -47,7 +47,7 @@ pub(super) fn load_some(
     let mut jobs = walk(store.as_ref(), key::all(key::JOB), Order::Up);
     let mut states = walk(store.as_ref(), key::all(key::JOB_STATE), Order::Up);
     let mut all = Vec::new();
-    let mut heads = Vec::new();
+    let mut heads = JobHeads::default();
     while let Some(pair) = pair(&mut jobs, &mut states)? {
         all.push(whole(&pair)?);
         if all.len() == at_hand {
@@ -59,7 +59,7 @@ pub(super) fn load_some(
 }
 
 /// The heads of all jobs behind this one. There can be millions: two threads read ahead.
-fn heads_behind(store: &dyn Store, last: JobId) -> Result<Vec<JobHead>, StoreError> {
+fn heads_behind(store: &dyn Store, last: JobId) -> Result<JobHeads, StoreError> {
     let behind = |mut start: Vec<u8>, kind| {
         start.push(0);
         start..key::all(kind).end
@@ -79,7 +79,7 @@ fn heads_behind(store: &dyn Store, last: JobId) -> Result<Vec<JobHead>, StoreErr
         };
         let mut jobs = ahead(behind(key::job(last), key::JOB));
         let mut states = ahead(behind(key::job_state(last), key::JOB_STATE));
-        let mut heads = Vec::new();
+        let mut heads = JobHeads::default();
         while let Some(pair) = pair(&mut jobs, &mut states)? {
             heads.push(head(&pair)?);
         }

@@ -262,7 +262,7 @@ fn jobs_that_are_not_at_hand_have_heads_and_are_read_later() {
         assert_eq!(some.jobs[..], all[..at_hand.min(300)]);
         assert_eq!(some.jobs.len() + stored.heads.len(), all.len());
         for (head, (job, state)) in stored.heads.iter().zip(&all[some.jobs.len()..]) {
-            assert_eq!(*head, crate::engine::JobHead::of(job, state));
+            assert_eq!(head, crate::engine::JobHead::of(job, state));
             assert_eq!(stored.definitions.read(head.id).unwrap(), (job.clone(), state.clone()));
         }
     }
