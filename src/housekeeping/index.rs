@@ -6,11 +6,11 @@ use crate::node::{CallError, Handle};
 /// ledger takes several, between which other chores come.
 const SEGMENTS: usize = 64;
 
-/// Indexes what can be.
-pub(super) async fn index(handle: &Handle) -> Result<(), CallError> {
+/// Indexes what can be; whether that is all.
+pub(super) async fn index(handle: &Handle) -> Result<bool, CallError> {
     let segments = handle.index_history(SEGMENTS).await?;
     if segments > 0 {
         tracing::debug!(segments, "a part of the ledger was indexed");
     }
-    Ok(())
+    Ok(segments < SEGMENTS)
 }

@@ -1,13 +1,15 @@
 //! The server's own chores: retention, statistics and the index of the ledger, run by `tokio-cron-scheduler`.
 //!
 //! Promises: a chore that fails is logged and tried again at its next time; it never stops the
-//! node; it works in small steps with pauses, so that no firing waits for it; one round of a chore
-//! begins when the round before it has ended. `tokio-cron-scheduler` serves tens of chores well,
+//! node; it works in small steps with pauses, reads in a thread of low priority, and waits a while
+//! for the end of a burst, so that no firing waits for it; one round of a chore begins when the round
+//! before it has ended. `tokio-cron-scheduler` serves tens of chores well,
 //! and is not the fleet's timer: it looks every half second, at every job. May import `node` and
 //! what that may import.
 
 mod book;
 mod index;
+mod quiet;
 mod retention;
 mod statistics;
 mod steps;
@@ -15,13 +17,16 @@ mod steps;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::actor::Actor;
 use crate::node::{CallError, Handle};
 use crate::time::{Clock, SystemClock};
 
+use quiet::{PATIENCE, Quiet};
 pub use retention::Limits;
 use retention::Retention;
 use statistics::Counting;
@@ -79,23 +84,27 @@ impl Housekeeping {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
-        let handle = &handle.with_actor(Actor::Chores);
+        let handle = &handle.with_actor(Actor::Chores).in_background();
         let pace = Pace::new(chores.retention_every);
         let retention = Retention::new(handle.clone(), chores.limits.clone(), pace.clone());
         let told = Arc::clone(&clock);
-        let retention = alone(chores.retention_every, retention, move |mut retention| {
+        // What is kept is bounded: it leaves out one round at most.
+        let quiet = Quiet::with(chores.retention_every.min(PATIENCE));
+        let retention = patiently(chores.retention_every, handle, (quiet, retention), move || {
             let now = told.now();
-            async move { retention.round(now).await }
+            move |retention: &mut Retention| retention.round(now).map_ok(|()| true).boxed()
         });
         scheduler.add(retention?).await?;
         let counting = Counting::new(handle.clone(), pace.with(chores.count_every));
-        let counting = alone(chores.count_every, counting, move |mut counting| {
+        let counting = (Quiet::with(PATIENCE), counting);
+        let counting = patiently(chores.count_every, handle, counting, move || {
             let now = clock.now();
-            async move { counting.round(now).await }
+            move |counting: &mut Counting| counting.round(now).map_ok(|()| true).boxed()
         });
         scheduler.add(counting?).await?;
-        let indexing = alone(chores.index_every, handle.clone(), |handle| async move {
-            index::index(&handle).await
+        let indexing = (Quiet::with(PATIENCE), handle.clone());
+        let indexing = patiently(chores.index_every, handle, indexing, || {
+            |handle: &mut Handle| index::index(handle).boxed()
         });
         scheduler.add(indexing?).await?;
         let statistics = handle.clone();
@@ -131,6 +140,30 @@ where
                 Ok(state) => round(state).await,
                 Err(_) => Ok(()),
             }
+        }
+    })
+}
+
+/// The same, left out while there is a burst. A round tells whether it has done everything.
+fn patiently<S: Send + 'static, R>(
+    every: Duration,
+    handle: &Handle,
+    state: (Quiet, S),
+    round: impl Fn() -> R + Clone + Send + Sync + 'static,
+) -> Result<Job, JobSchedulerError>
+where
+    R: for<'a> FnOnce(&'a mut S) -> BoxFuture<'a, Result<bool, CallError>> + Send + 'static,
+{
+    let handle = handle.clone();
+    alone(every, state, move |mut state| {
+        let (handle, round) = (handle.clone(), round());
+        async move {
+            let events = handle.events_so_far().await?;
+            let (quiet, chore) = &mut *state;
+            if quiet.is_now(Instant::now(), events) && round(chore).await? {
+                quiet.done();
+            }
+            Ok(())
         }
     })
 }

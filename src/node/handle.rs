@@ -11,6 +11,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use super::CallError;
+use super::background::Background;
 use super::link::{Letter, Link, ToSession};
 use super::live::{LiveBoard, LiveDelivery};
 use super::outbox::Outlet;
@@ -30,14 +31,23 @@ use crate::pause::{JobSelection, PauseTerms, SelectionChange};
 use crate::run::{Attempt, Outcome, Run, Submission};
 use crate::store::{Batch, Obstacle, Store};
 
+/// Where a handle reads and computes.
+#[derive(Clone)]
+pub(super) enum Place {
+    /// Where it is asked, for there are no threads.
+    Here,
+    /// In the threads of the runtime that may wait.
+    Pool,
+    Background(Arc<Background>),
+}
+
 /// A cheap, cloneable way to a node. Every answer is given after what it tells is durable.
 #[derive(Clone)]
 pub struct Handle {
     pub(super) inbox: mpsc::Sender<Letter>,
     /// Wakes whoever drives the node.
     pub(super) waker: Waker,
-    /// Whether what it reads and computes is done where it is asked, for there are no threads.
-    pub(super) blocks: bool,
+    pub(super) place: Place,
     pub(super) store: Arc<dyn Store>,
     pub(super) events: broadcast::Sender<Arc<Event>>,
     pub(super) live: LiveBoard,
@@ -259,6 +269,22 @@ impl Handle {
     #[must_use]
     pub fn with_actor(&self, actor: Actor) -> Self {
         Self { actor, ..self.clone() }
+    }
+
+    /// The same for whom nobody waits: what it reads, it reads in a thread of low priority.
+    #[must_use]
+    pub(crate) fn in_background(&self) -> Self {
+        let place = match &self.place {
+            Place::Pool => match Background::start() {
+                Ok(background) => Place::Background(Arc::new(background)),
+                Err(error) => {
+                    tracing::warn!(%error, "the chores have no thread of their own");
+                    Place::Pool
+                }
+            },
+            other => other.clone(),
+        };
+        Self { place, ..self.clone() }
     }
 
     /// Notes in the ledger that an HTTP token was used.

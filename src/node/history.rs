@@ -69,6 +69,11 @@ impl Handle {
         Ok(most)
     }
 
+    /// How many events there have ever been.
+    pub(crate) async fn events_so_far(&self) -> Result<u64, CallError> {
+        Ok(self.read(ledger::Head::of).await?.next_event - 1)
+    }
+
     /// Refuses what the streams would refuse.
     pub(crate) async fn check_history(&self, query: &EventQuery) -> Result<(), CallError> {
         self.event_reader(query.clone()).await.map(drop)

@@ -6,6 +6,7 @@
 //! is refused, what is due waits, and questions are answered. May import the domain types,
 //! `engine`, `store`, `history` and `explain`.
 
+mod background;
 mod core;
 mod drift;
 mod entropy;
@@ -38,6 +39,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::core::{Beginning, Core};
 use self::entropy::Entropy;
+use self::handle::Place;
 use self::link::Letter;
 use self::run_loop::{Loop, Unpark};
 use self::tools::Tools;
@@ -259,7 +261,7 @@ fn assemble(
     let handle = Handle {
         inbox,
         waker: Waker::noop().clone(),
-        blocks: false,
+        place: Place::Pool,
         store,
         events,
         live,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::handle::Place;
 use super::{CallError, Handle};
 use crate::engine::{Page, Reply, Request, RequestError};
 use crate::history::{self, RunQuery};
@@ -155,14 +156,15 @@ impl Handle {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, CallError> {
-        if self.blocks {
-            return Ok(work());
-        }
-        match tokio::task::spawn_blocking(work).await {
-            Ok(result) => Ok(result),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime is shutting down.
-            Err(_) => Err(CallError::Stopped),
+        match &self.place {
+            Place::Here => Ok(work()),
+            Place::Background(thread) => thread.compute(work).await.ok_or(CallError::Stopped),
+            Place::Pool => match tokio::task::spawn_blocking(work).await {
+                Ok(result) => Ok(result),
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The runtime is shutting down.
+                Err(_) => Err(CallError::Stopped),
+            },
         }
     }
 }

@@ -10,6 +10,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::entropy::Entropy;
+use super::handle::Place;
 use super::turns::{Commits, Next, Turns};
 use super::{Assembled, Fatal, Handle, Options, assemble};
 use crate::store::writer::{Commit, Writer};
@@ -102,7 +103,7 @@ impl Stepped {
         let Assembled { core, letters, mut handle } =
             assemble(store, Arc::clone(&clock), options, entropy)?;
         handle.waker.clone_from(waker);
-        handle.blocks = true;
+        handle.place = Place::Here;
         let store = Arc::clone(&handle.store);
         let writer = Writer::open(store.as_ref())?;
         let held = Held { writer, commit: None, ended: None };

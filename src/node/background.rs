@@ -1,0 +1,93 @@
+//! A thread for what nobody waits for: it gets the processor when nothing else needs it.
+//!
+//! The chores read much: the index of the ledger and the statistics read all that happens once
+//! more. On a busy machine they would take their time from the commits that firings wait for.
+//!
+//! Promises: what it is given is done in order, each to its end; it ends with the last that gives it
+//! something. Imports nothing of fleetcron.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+/// How nice the thread is to others: beside one that is busy all the time it gets a tenth.
+const NICE: i32 = 10;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Background {
+    work: Sender<Work>,
+}
+
+impl Background {
+    /// Starts the thread.
+    pub(super) fn start() -> io::Result<Self> {
+        let (work, given) = channel();
+        thread::Builder::new().name("chores".into()).spawn(move || run(&given))?;
+        Ok(Self { work })
+    }
+
+    /// Works there. A panic comes back as such; `None`: the thread is gone.
+    pub(super) async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        let work = move || {
+            let result = catch_unwind(AssertUnwindSafe(work));
+            // Whoever asked may be gone.
+            let _ = answer.send(result);
+        };
+        self.work.send(Box::new(work)).ok()?;
+        match answered.await.ok()? {
+            Ok(result) => Some(result),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn run(given: &Receiver<Work>) {
+    be_nice();
+    for work in given {
+        work();
+    }
+}
+
+/// Elsewhere than on Linux it would be the whole process.
+fn be_nice() {
+    if cfg!(target_os = "linux")
+        && let Err(error) = rustix::process::setpriority_process(None, NICE)
+    {
+        tracing::warn!(%error, "the chores work at the priority of everything else");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn works_in_a_thread_that_is_nice_to_others() {
+        let background = Background::start().unwrap();
+        let ours = rustix::process::getpriority_process(None).unwrap();
+        let theirs = || rustix::process::getpriority_process(None).unwrap();
+        let nice = if cfg!(target_os = "linux") { NICE.max(ours) } else { ours };
+        assert_eq!(background.compute(theirs).await, Some(nice));
+        assert_eq!(rustix::process::getpriority_process(None).unwrap(), ours);
+    }
+
+    #[tokio::test]
+    async fn a_panic_comes_back_and_the_next_is_done() {
+        let background = std::sync::Arc::new(Background::start().unwrap());
+        let other = std::sync::Arc::clone(&background);
+        let work = async move { other.compute(|| panic!("a fault")).await };
+        let error = tokio::spawn(work).await.unwrap_err();
+        assert_eq!(error.into_panic().downcast_ref(), Some(&"a fault"));
+        assert_eq!(background.compute(|| 7).await, Some(7));
+    }
+}
