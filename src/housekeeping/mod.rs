@@ -86,23 +86,26 @@ impl Housekeeping {
         let scheduler = JobScheduler::new().await?;
         let handle = &handle.with_actor(Actor::Chores).in_background();
         let pace = Pace::new(chores.retention_every);
+        // If it is not known how many there have been, the first look finds no burst.
+        let (begun, events) = (Instant::now(), handle.events_so_far().await.unwrap_or(u64::MAX));
+        let quiet = |patience| Quiet::new(patience, begun, events);
         let retention = Retention::new(handle.clone(), chores.limits.clone(), pace.clone());
         let told = Arc::clone(&clock);
         // What is kept is bounded: it leaves out one round at most.
-        let quiet = Quiet::with(chores.retention_every.min(PATIENCE));
-        let retention = patiently(chores.retention_every, handle, (quiet, retention), move || {
+        let retention = (quiet(chores.retention_every.min(PATIENCE)), retention);
+        let retention = patiently(chores.retention_every, handle, retention, move || {
             let now = told.now();
             move |retention: &mut Retention| retention.round(now).map_ok(|()| true).boxed()
         });
         scheduler.add(retention?).await?;
         let counting = Counting::new(handle.clone(), pace.with(chores.count_every));
-        let counting = (Quiet::with(PATIENCE), counting);
+        let counting = (quiet(PATIENCE), counting);
         let counting = patiently(chores.count_every, handle, counting, move || {
             let now = clock.now();
             move |counting: &mut Counting| counting.round(now).map_ok(|()| true).boxed()
         });
         scheduler.add(counting?).await?;
-        let indexing = (Quiet::with(PATIENCE), handle.clone());
+        let indexing = (quiet(PATIENCE), handle.clone());
         let indexing = patiently(chores.index_every, handle, indexing, || {
             |handle: &mut Handle| index::index(handle).boxed()
         });
