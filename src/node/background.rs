@@ -3,13 +3,14 @@
 //! The chores read much: the index of the ledger and the statistics read all that happens once
 //! more. On a busy machine they would take their time from the commits that firings wait for.
 //!
-//! Promises: what it is given is done in order, each to its end; it ends with the last that gives it
-//! something. Imports nothing of fleetcron.
+//! Promises: what it is given is done in order, each to its end; the last that gives it something
+//! waits for its end when it goes, so that nothing of the store is in use behind it. Imports nothing of
+//! fleetcron.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
@@ -21,15 +22,17 @@ type Work = Box<dyn FnOnce() + Send>;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Background {
-    work: Sender<Work>,
+    /// `None`: it goes.
+    work: Option<Sender<Work>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Background {
     /// Starts the thread.
     pub(super) fn start() -> io::Result<Self> {
         let (work, given) = channel();
-        thread::Builder::new().name("chores".into()).spawn(move || run(&given))?;
-        Ok(Self { work })
+        let thread = thread::Builder::new().name("chores".into()).spawn(move || run(&given))?;
+        Ok(Self { work: Some(work), thread: Some(thread) })
     }
 
     /// Works there. A panic comes back as such; `None`: the thread is gone.
@@ -43,10 +46,23 @@ impl Background {
             // Whoever asked may be gone.
             let _ = answer.send(result);
         };
-        self.work.send(Box::new(work)).ok()?;
+        self.work.as_ref()?.send(Box::new(work)).ok()?;
         match answered.await.ok()? {
             Ok(result) => Some(result),
             Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.work = None;
+        // The thread itself cannot wait for its end.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
+        {
+            // What it was given catches its panics.
+            let _ = thread.join();
         }
     }
 }
@@ -79,6 +95,27 @@ mod tests {
         let nice = if cfg!(target_os = "linux") { NICE.max(ours) } else { ours };
         assert_eq!(background.compute(theirs).await, Some(nice));
         assert_eq!(rustix::process::getpriority_process(None).unwrap(), ours);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_is_done_when_the_last_goes() {
+        let background = Background::start().unwrap();
+        let (begun, has_begun) = channel();
+        let (go_on, may_go_on) = channel();
+        let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let told = std::sync::Arc::clone(&done);
+        let mut work = Box::pin(background.compute(move || {
+            begun.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            told.store(true, std::sync::atomic::Ordering::SeqCst);
+        }));
+        // It is begun, and nobody waits for its answer any more.
+        assert!(futures_util::FutureExt::now_or_never(work.as_mut()).is_none());
+        has_begun.recv().unwrap();
+        drop(work);
+        go_on.send(()).unwrap();
+        drop(background);
+        assert!(done.load(std::sync::atomic::Ordering::SeqCst));
     }
 
     #[tokio::test]
