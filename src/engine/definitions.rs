@@ -77,26 +77,16 @@ impl JobHead {
 #[derive(Debug, Default)]
 pub struct JobHeads {
     pub(super) slots: Slots,
-    /// What most jobs do not have.
-    pub(super) others: Vec<Others>,
-}
-
-/// What of a job's head is not in a slot.
-#[derive(Debug, Clone)]
-pub(super) struct Others {
-    pub(super) id: JobId,
-    pub(super) wakes: Option<Timestamp>,
-    pub(super) calendars: Vec<CalendarName>,
-    pub(super) history: Option<Keep>,
+    /// Those that have what most jobs do not have, and a slot has no place for.
+    pub(super) others: Vec<JobHead>,
 }
 
 impl JobHeads {
     /// Adds that of one more job, which must have another number and another name than all others.
     pub fn push(&mut self, head: JobHead) {
-        let JobHead { id, name, due, wakes, calendars, history } = head;
-        self.slots.add(id, name.as_str(), due);
-        if wakes.is_some() || !calendars.is_empty() || history.is_some() {
-            self.others.push(Others { id, wakes, calendars, history });
+        self.slots.add(head.id, head.name.as_str(), head.due);
+        if head.wakes.is_some() || !head.calendars.is_empty() || head.history.is_some() {
+            self.others.push(head);
         }
     }
 
@@ -117,15 +107,11 @@ impl JobHeads {
     pub(crate) fn iter(&self) -> impl Iterator<Item = JobHead> {
         (0..self.slots.len()).map(|slot| {
             let id = self.slots.id(slot);
-            let others = self.others.iter().find(|others| others.id == id).cloned();
-            JobHead {
-                id,
-                name: self.slots.name(slot).parse().unwrap(),
-                due: self.slots.due(slot),
-                wakes: others.as_ref().and_then(|it| it.wakes),
-                history: others.as_ref().and_then(|it| it.history),
-                calendars: others.map(|it| it.calendars).unwrap_or_default(),
+            let (name, due) = (self.slots.name(slot).parse().unwrap(), self.slots.due(slot));
+            if let Some(head) = self.others.iter().find(|head| head.id == id) {
+                return JobHead { name, due, ..head.clone() };
             }
+            JobHead { id, name, due, wakes: None, calendars: Vec::new(), history: None }
         })
     }
 }

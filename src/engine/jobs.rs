@@ -93,9 +93,9 @@ impl Jobs {
     ) {
         self.at_hand.get_mut().read_from(stored, limit);
         self.all.restore(heads.slots);
-        for others in heads.others {
-            self.index_wakes(others.id, others.wakes);
-            self.note(others.id, others.history, others.calendars);
+        for JobHead { id, wakes, calendars, history, .. } in heads.others {
+            self.index_wakes(id, wakes);
+            self.note(id, history, calendars);
         }
     }
 

@@ -90,25 +90,22 @@ impl Housekeeping {
         let (begun, events) = (Instant::now(), handle.events_so_far().await.unwrap_or(u64::MAX));
         let quiet = |patience| Quiet::new(patience, begun, events);
         let retention = Retention::new(handle.clone(), chores.limits.clone(), pace.clone());
-        let told = Arc::clone(&clock);
         // What is kept is bounded: it leaves out one round at most.
         let retention = (quiet(chores.retention_every.min(PATIENCE)), retention);
-        let retention = patiently(chores.retention_every, handle, retention, move || {
-            let now = told.now();
-            move |retention: &mut Retention| retention.round(now).map_ok(|()| true).boxed()
+        let told = Arc::clone(&clock);
+        let retention = patiently(chores.retention_every, handle, retention, move |retention| {
+            retention.round(told.now()).map_ok(|()| true).boxed()
         });
         scheduler.add(retention?).await?;
         let counting = Counting::new(handle.clone(), pace.with(chores.count_every));
         let counting = (quiet(PATIENCE), counting);
-        let counting = patiently(chores.count_every, handle, counting, move || {
-            let now = clock.now();
-            move |counting: &mut Counting| counting.round(now).map_ok(|()| true).boxed()
+        let counting = patiently(chores.count_every, handle, counting, move |counting| {
+            counting.round(clock.now()).map_ok(|()| true).boxed()
         });
         scheduler.add(counting?).await?;
         let indexing = (quiet(PATIENCE), handle.clone());
-        let indexing = patiently(chores.index_every, handle, indexing, || {
-            |handle: &mut Handle| index::index(handle).boxed()
-        });
+        let indexing =
+            patiently(chores.index_every, handle, indexing, |handle| index::index(handle).boxed());
         scheduler.add(indexing?).await?;
         let statistics = handle.clone();
         scheduler
@@ -148,18 +145,23 @@ where
 }
 
 /// The same, left out while there is a burst. A round tells whether it has done everything.
-fn patiently<S: Send + 'static, R>(
+fn patiently<S, R>(
     every: Duration,
     handle: &Handle,
     state: (Quiet, S),
-    round: impl Fn() -> R + Clone + Send + Sync + 'static,
+    round: R,
 ) -> Result<Job, JobSchedulerError>
 where
-    R: for<'a> FnOnce(&'a mut S) -> BoxFuture<'a, Result<bool, CallError>> + Send + 'static,
+    S: Send + 'static,
+    R: for<'a> Fn(&'a mut S) -> BoxFuture<'a, Result<bool, CallError>>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
 {
     let handle = handle.clone();
     alone(every, state, move |mut state| {
-        let (handle, round) = (handle.clone(), round());
+        let (handle, round) = (handle.clone(), round.clone());
         async move {
             let events = handle.events_so_far().await?;
             let (quiet, chore) = &mut *state;

@@ -38,6 +38,7 @@ pub(super) enum Place {
     Here,
     /// In the threads of the runtime that may wait.
     Pool,
+    /// In a thread of low priority.
     Background(Arc<Background>),
 }
 

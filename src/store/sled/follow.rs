@@ -173,10 +173,10 @@ impl Follower {
         let segments = self.file.metadata()?.len().div_ceil(SEGMENT);
         let latest = self.latest / SEGMENT;
         let likely = (0..segments).flat_map(|number| [latest + number, number]);
+        let likely = likely.filter(|number| *number < segments);
         for number in segments.checked_sub(1).into_iter().chain(likely) {
             let offset = number * SEGMENT;
-            let head = if number < segments { Head::read(&self.file, offset)? } else { None };
-            if head.is_some_and(|head| head.lsn == lsn) {
+            if Head::read(&self.file, offset)?.is_some_and(|head| head.lsn == lsn) {
                 return Ok(Some(offset));
             }
         }
