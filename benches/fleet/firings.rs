@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
-use std::sync::Mutex;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
 
 use fleetcron::Timestamp;
 
@@ -13,6 +16,27 @@ use super::process::Part;
 
 /// Above this many microseconds of drift the clock was set: timers cannot have known of it.
 const MAX_DRIFT: i64 = 1_000;
+
+/// The directory that gets all firings, if one does.
+static RAW: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on all firings are kept in files in this directory, which is made if it is not there.
+/// Called once, at the start.
+pub(crate) fn keep_in(directory: PathBuf) -> io::Result<()> {
+    std::fs::create_dir_all(&directory)?;
+    RAW.set(directory).expect("it is chosen once");
+    Ok(())
+}
+
+/// Keeps what a process printed, if it is to be kept; a file that is there stays.
+fn keep(of: &str, text: &str) {
+    let Some(directory) = RAW.get() else { return };
+    let mut paths = (1..).map(|n| directory.join(format!("{of}.{n}.txt")));
+    let path = paths.find(|path| !path.exists()).expect("some number is free");
+    let kept = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+    kept.unwrap_or_else(|error| panic!("writing {}: {error}", path.display()));
+    eprintln!("firings: {}", path.display());
+}
 
 /// The handler of a job was called.
 #[derive(Debug, Clone, Copy)]
@@ -67,8 +91,10 @@ pub(crate) struct Firings {
 }
 
 impl Firings {
-    /// From what a process printed.
-    pub(crate) fn parse(text: &str, expected: usize) -> Self {
+    /// From what a process of this name printed.
+    pub(crate) fn parse(of: &str, text: &str, args: &JobArgs) -> Self {
+        let expected = args.jobs as usize * args.seconds as usize;
+        keep(&format!("{of}.{}", args.jobs), text);
         let mut first: BTreeMap<(i64, i64), i64> = BTreeMap::new();
         let mut doubled = 0;
         for line in text.lines() {
@@ -103,5 +129,5 @@ impl Firings {
 pub(crate) fn in_process(part: &str, args: &JobArgs) -> Firings {
     let (jobs, seconds) = (args.jobs.to_string(), args.seconds.to_string());
     let text = Part::start(&[part, "--jobs", &jobs, "--seconds", &seconds]).end();
-    Firings::parse(&text, args.jobs as usize * args.seconds as usize)
+    Firings::parse(part, &text, args)
 }

@@ -153,8 +153,7 @@ pub(crate) async fn by_the_server(
     };
     // Those that are not there by then are told by their number.
     let _ = tokio::time::timeout(PATIENCE, done).await;
-    let expected = args.jobs as usize * args.seconds as usize;
-    (Firings::parse(&load.end(), expected), processor)
+    (Firings::parse("fleetcron", &load.end(), args), processor)
 }
 
 /// Every second from its own millisecond of `begin` on, as often as there are seconds.

@@ -79,6 +79,12 @@ fn main() -> ExitCode {
     if let Some(part) = &options.part {
         return in_part(part);
     }
+    if let Some(directory) = &options.raw
+        && let Err(error) = firings::keep_in(directory.clone())
+    {
+        eprintln!("--raw {}: {error}", directory.display());
+        return ExitCode::from(2);
+    }
     let wanted =
         |benchmark: &&Benchmark| options.only.as_ref().is_none_or(|only| only == benchmark.name);
     let (mut faults, mut missed) = (Vec::new(), Vec::new());

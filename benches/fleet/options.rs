@@ -29,6 +29,10 @@ pub(crate) struct Options {
     /// How often each is measured; the value is the median.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) repeats: u32,
+    /// Keep every firing in a file in this directory, a line each: the job, when it was due (ms
+    /// since 1970) and how late it was (µs).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) raw: Option<PathBuf>,
     /// End with 1, too, if a target is not met.
     #[arg(long)]
     pub(crate) strict: bool,
