@@ -134,6 +134,14 @@ impl fmt::Debug for Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// How long it is until a moment; zero if it has come. Whoever sleeps until then goes by this:
+    /// [`Clock::now`] is the last whole millisecond, so the time since it is up to one too long.
+    ///
+    /// Default: the time since [`Clock::now`], for clocks that know whole milliseconds only.
+    fn until(&self, at: Timestamp) -> Duration {
+        at.since(self.now())
+    }
 }
 
 /// The machine's own clock.
@@ -144,6 +152,13 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
     fn now(&self) -> Timestamp {
         Utc::now().into()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the other one")]
+    fn until(&self, at: Timestamp) -> Duration {
+        let left = at.to_chrono().map(|at| (at - Utc::now()).to_std().unwrap_or_default());
+        // Nobody waits for a moment that is beyond the calendar.
+        left.unwrap_or_else(|| at.since(self.now()))
     }
 }
 
@@ -229,6 +244,24 @@ mod tests {
         let beyond = "9999-12-31T23:59:59-12:00".parse::<Timestamp>().unwrap_err().to_string();
         assert!(beyond.contains("after the year 9999"), "{beyond}");
     }
+
+    #[test]
+    fn what_is_left_until_a_moment_is_told_to_less_than_a_millisecond() {
+        let at = SystemClock.now().plus(Duration::from_secs(60));
+        let looks = || {
+            let (before, left) = (SystemClock.now(), SystemClock.until(at));
+            (at.since(before), left, at.since(SystemClock.now()))
+        };
+        let looks: Vec<_> = (0..1_000).map(|_| looks()).collect();
+        for (most, left, least) in &looks {
+            let millisecond = Duration::from_millis(1);
+            assert!(left <= most && *left + millisecond >= *least, "{left:?} of {most:?}");
+        }
+        assert!(looks.iter().any(|(_, left, _)| left.subsec_nanos() % 1_000_000 != 0));
+        assert_eq!(SystemClock.until(Timestamp::MIN), Duration::ZERO);
+        assert!(SystemClock.until(Timestamp::MAX) > Duration::from_secs(86_400 * 365));
+    }
+
     #[test]
     fn durations_are_read_in_two_forms_and_written_in_one() {
         for (text, written) in [

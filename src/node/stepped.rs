@@ -116,7 +116,7 @@ impl Stepped {
         let now = self.clock.now();
         Ok(match self.turns.turn(now, steady)? {
             Next::Again => Turn::Again,
-            Next::Wait(until) => Turn::Wait(Next::wait(until, now)),
+            Next::Wait(until) => Turn::Wait(Next::wait(until.map(|at| at.since(now)))),
             Next::End => Turn::Ended,
         })
     }

@@ -76,9 +76,10 @@ pub(super) enum Next {
 }
 
 impl Next {
-    /// How long to wait at `now`; at most until the clock is to be looked at again.
-    pub(super) fn wait(until: Option<Timestamp>, now: Timestamp) -> Duration {
-        until.map_or(LONGEST_WAIT, |at| at.since(now).min(LONGEST_WAIT))
+    /// How long to wait, if that moment comes after `left`; at most until the clock is to be looked
+    /// at again.
+    pub(super) fn wait(left: Option<Duration>) -> Duration {
+        left.map_or(LONGEST_WAIT, |left| left.min(LONGEST_WAIT))
     }
 }
 
