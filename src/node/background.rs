@@ -4,15 +4,23 @@
 //! more. On a busy machine they would take their time from the commits that firings wait for.
 //!
 //! Promises: what it is given is done in order, each to its end; the last that gives it something
-//! waits for its end when it goes, so that nothing of the store is in use behind it. Imports nothing of
-//! fleetcron.
+//! waits for its end when it goes, so that nothing of the store is in use behind it. Imports the
+//! store's trait.
+//!
+//! Low priority is not enough: a thread that has begun may keep its core for some milliseconds
+//! before a more important one gets it. So what is read there is read through [`Yielding`].
 
 use std::io;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
+
+use crate::store::{Batch, Entry, Obstacle, Order, Store, StoreError, StoreKind};
 
 /// How nice the thread is to others: beside one that is busy all the time it gets a tenth.
 const NICE: i32 = 10;
@@ -67,6 +75,52 @@ impl Drop for Background {
     }
 }
 
+/// A store of which each look offers the processor to whoever waits for it.
+pub(super) struct Yielding(pub(super) Arc<dyn Store>);
+
+impl Yielding {
+    fn look<T>(&self, look: impl FnOnce(&dyn Store) -> T) -> T {
+        let found = look(self.0.as_ref());
+        thread::yield_now();
+        found
+    }
+}
+
+impl Store for Yielding {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.look(|store| store.get(key))
+    }
+
+    fn scan(
+        &self,
+        keys: Range<&[u8]>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.look(|store| store.scan(keys, order, limit))
+    }
+
+    fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        self.0.commit(batches)
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        self.0.directory()
+    }
+
+    fn kind(&self) -> Option<StoreKind> {
+        self.0.kind()
+    }
+
+    fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {
+        self.0.bytes_on_disk()
+    }
+
+    fn obstacle(&self) -> Option<Obstacle> {
+        self.0.obstacle()
+    }
+}
+
 fn run(given: &Receiver<Work>) {
     be_nice();
     for work in given {
@@ -86,6 +140,14 @@ fn be_nice() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_yields_is_a_store() {
+        crate::store::conformance::run(|| {
+            let store = crate::store::MemoryStore::new();
+            move || Yielding(Arc::new(store.clone()))
+        });
+    }
 
     #[tokio::test]
     async fn works_in_a_thread_that_is_nice_to_others() {

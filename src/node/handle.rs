@@ -11,7 +11,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use super::CallError;
-use super::background::Background;
+use super::background::{Background, Yielding};
 use super::link::{Letter, Link, ToSession};
 use super::live::{LiveBoard, LiveDelivery};
 use super::outbox::Outlet;
@@ -285,7 +285,11 @@ impl Handle {
             },
             other => other.clone(),
         };
-        Self { place, ..self.clone() }
+        let store = match &place {
+            Place::Background(_) => Arc::new(Yielding(Arc::clone(&self.store))),
+            _ => Arc::clone(&self.store),
+        };
+        Self { place, store, ..self.clone() }
     }
 
     /// Notes in the ledger that an HTTP token was used.
