@@ -173,9 +173,9 @@ fn stored(name: &str, number: u64, now: Timestamp, rule: Rule, due: Timestamp) -
     let command = load::COMMAND.parse().unwrap();
     let id = JobId::from_parts(now, u128::from(number));
     let spec = JobSpec::new(name.parse().unwrap(), "all".parse().unwrap(), command, rule);
-    let job = Job { id, revision: 1, created_at: now, updated_at: now, spec };
+    let job = Arc::new(Job { id, revision: 1, created_at: now, updated_at: now, spec });
     let state = JobState { next_due: Some(due), ..JobState::default() };
-    [Change::PutJob(Arc::new(job)), Change::PutJobState(id, state)]
+    [Change::PutJob(Arc::clone(&job)), Change::PutJobState(job, state)]
 }
 
 /// Opens a store, reads all of it, and prints the memory that this process has then.

@@ -179,7 +179,7 @@ impl Engine {
                 _ => continue,
             };
             unit.push(Change::PutJob(Arc::clone(&entry.job)));
-            self.put_standing(&mut unit, entry.job.id, entry.state.clone());
+            self.put_standing(&mut unit, &entry);
             self.notify_defined(&entry, change);
             self.jobs.put(entry);
         }

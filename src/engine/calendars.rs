@@ -201,7 +201,7 @@ impl Engine {
     fn take_step(&mut self, before: &Entry, after: Entry, unit: &mut Vec<Change>) {
         let (was_due, due) = (before.state.next_due, after.state.next_due);
         if was_due != due {
-            self.put_standing(unit, after.job.id, after.state.clone());
+            self.put_standing(unit, &after);
         }
         if was_due.is_some() && due.is_none() {
             self.notify_job(&after, "ended");

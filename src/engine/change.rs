@@ -29,8 +29,8 @@ pub const PAGE_BYTES: usize = 16 * 1024;
 pub enum Change {
     /// A job's definition.
     PutJob(Arc<Job>),
-    /// A job's standing.
-    PutJobState(JobId, JobState),
+    /// A job's standing. The job tells what its head says, see [`JobHead`](super::JobHead).
+    PutJobState(Arc<Job>, JobState),
     /// A job and its standing are gone.
     RemoveJob(JobId),
     /// A run: when it fires, when it is cancelled and when it ends.

@@ -263,10 +263,9 @@ impl Engine {
         let mut alone = Vec::new();
         for (id, serial) in std::mem::take(&mut self.standing) {
             let Some(entry) = self.jobs.get(id) else { continue };
-            let state = entry.state;
             let mut own = Vec::new();
             let unit = serial.and_then(|serial| runs.get_mut(&serial)).unwrap_or(&mut own);
-            self.put_standing(unit, id, state);
+            self.put_standing(unit, &entry);
             if !own.is_empty() {
                 alone.push(own);
             }

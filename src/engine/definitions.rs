@@ -90,6 +90,12 @@ impl JobHeads {
         }
     }
 
+    /// Adds others, pushed in falling order of their numbers, without those up to a number.
+    pub fn append(&mut self, others: Self, after: JobId) {
+        self.slots.append(others.slots, after);
+        self.others.extend(others.others.into_iter().filter(|head| head.id > after));
+    }
+
     /// Of how many jobs.
     #[must_use]
     pub fn len(&self) -> usize {

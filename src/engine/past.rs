@@ -5,8 +5,9 @@
 use super::change::Change;
 use super::core::Engine;
 use super::effect::Reply;
+use super::jobs::Entry;
 use crate::id::JobId;
-use crate::job::{Job, JobState};
+use crate::job::Job;
 use crate::job_past::{JobRevision, MissedRow, RemovedJob};
 
 impl Engine {
@@ -20,8 +21,10 @@ impl Engine {
 
     /// Writes a job's standing, and with it the rows of missed firings that it counts. The only
     /// way in which a standing is written.
-    pub(super) fn put_standing(&mut self, unit: &mut Vec<Change>, id: JobId, state: JobState) {
-        unit.push(Change::PutJobState(id, state));
+    pub(super) fn put_standing(&mut self, unit: &mut Vec<Change>, entry: &Entry) {
+        let Entry { job, state } = entry.clone();
+        let id = job.id;
+        unit.push(Change::PutJobState(job, state));
         self.put_missed(unit, id);
     }
 

@@ -104,7 +104,7 @@ impl Engine {
         for name in names {
             let Some(mut entry) = self.jobs.find(name) else { continue };
             change(&mut entry.state.paused);
-            self.put_standing(&mut unit, entry.job.id, entry.state.clone());
+            self.put_standing(&mut unit, &entry);
             self.jobs.put(entry);
         }
         if !unit.is_empty() {

@@ -31,7 +31,8 @@ fn store_of(rule: Rule, state: JobState) -> (MemoryStore, JobId) {
     let id = JobId::from_parts(at(0), 1);
     let job = Job { id, revision: 1, created_at: at(0), updated_at: at(0), spec };
     let store = MemoryStore::new();
-    let unit = vec![Change::PutJob(Arc::new(job)), Change::PutJobState(id, state)];
+    let job = Arc::new(job);
+    let unit = vec![Change::PutJob(Arc::clone(&job)), Change::PutJobState(job, state)];
     records::write(&store, &[unit]).unwrap();
     (store, id)
 }

@@ -1,24 +1,25 @@
 //! The number of the store's format, and what is done once when a store is opened.
 //!
-//! Imports the store's trait, keys and staging.
+//! Imports the store's trait, keys, records and staging.
 
-use super::{Op, Order, Store, StoreError, key, staging};
+use super::{Op, Order, Store, StoreError, key, records, staging};
 use crate::id::Serial;
 
 /// The format that this version reads and writes. It changes with any change of
 /// [`key`](super::key) or of a value's form that an older version would misread.
 ///
 /// Format 1 had every response in a page of its own, and a set of open deliveries of every open
-/// run. What is written so is read as ever; a store becomes one of format 2 when it is opened.
-pub const FORMAT: u32 = 2;
+/// run: what is written so is read as ever. Format 2 had standings of jobs without heads: each gets
+/// one when the store is opened. Then it is one of format 3.
+pub const FORMAT: u32 = 3;
 
-/// The formats before it that this version reads.
-const BEFORE: u32 = 1;
+/// The first format that this version reads.
+const FIRST: u32 = 1;
 
 /// Whether what is written in a store of this format can be taken in.
 #[must_use]
 pub fn is_known(format: u32) -> bool {
-    (BEFORE..=FORMAT).contains(&format)
+    (FIRST..=FORMAT).contains(&format)
 }
 
 /// Makes an opened store ready: checks its format, gives a new store one, and completes or drops
@@ -30,14 +31,36 @@ pub fn prepare(store: &dyn Store) -> Result<(), StoreError> {
     let format = Op::Put(key::format(), FORMAT.to_be_bytes().into());
     match found(store)? {
         Some(FORMAT) if bug!(StagedNotRecovered) => Ok(()),
-        Some(FORMAT) => staging::recover(store),
-        Some(_) => {
+        Some(FORMAT) => {
             staging::recover(store)?;
-            store.commit(vec![vec![format, border_above_all(store)?]])
+            complete(store)
+        }
+        Some(before) => {
+            staging::recover(store)?;
+            let mut batch = vec![format, Op::Put(key::standings_without_heads(), Vec::new())];
+            if before == FIRST {
+                batch.push(border_above_all(store)?);
+            }
+            store.commit(vec![batch])?;
+            complete(store)
         }
         // From the first on every run is listed when it ends.
         None => store.commit(vec![vec![format, Op::Put(key::ended_runs_listed(), Vec::new())]]),
     }
+}
+
+/// Gives standings their heads, if it is noted that some have none.
+fn complete(store: &dyn Store) -> Result<(), StoreError> {
+    match store.get(&key::standings_without_heads())? {
+        Some(_) => records::complete_standings(store),
+        None => Ok(()),
+    }
+}
+
+/// Whether every standing in a store has its head.
+pub(super) fn has_heads(store: &dyn Store) -> Result<bool, StoreError> {
+    let without = store.get(&key::standings_without_heads())?.is_some();
+    Ok(!without && found(store)? == Some(FORMAT))
 }
 
 /// Refuses a store of a format that this version does not know.
@@ -93,14 +116,14 @@ mod tests {
         store.commit(vec![vec![staged, format]]).unwrap();
         let before = all(&store);
         let error = prepare(&store).unwrap_err().to_string();
-        assert!(error.contains("format 7") && error.contains("format 2"), "{error}");
+        assert!(error.contains("format 7") && error.contains("format 3"), "{error}");
         assert_eq!(all(&store), before);
     }
 
     #[test]
     fn a_store_of_the_format_before_becomes_one_of_this_format() {
         let store = MemoryStore::new();
-        let before = vec![Op::Put(key::format(), BEFORE.to_be_bytes().into())];
+        let before = vec![Op::Put(key::format(), FIRST.to_be_bytes().into())];
         store.commit(vec![before]).unwrap();
         let run = Serial::from_bytes([7; 16]);
         store.commit(vec![vec![Op::Put(key::run(run), b"{}".to_vec())]]).unwrap();

@@ -43,6 +43,7 @@ pub(crate) fn record(data: &[u8]) {
         json_comes_back::<Vec<ReplayItem>>,
         json_comes_back::<Response>,
         json_comes_back::<Run>,
+        records::head_comes_back,
     ];
     let Some((which, json)) = data.split_first() else { return };
     RECORDS[usize::from(*which) % RECORDS.len()](json);

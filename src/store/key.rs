@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | `m` + name | a fact about the store; `m` `format` is the format's number, u32; `m` `settings` the server's settings at its last start, a JSON object of texts | name |
 //! | `j` + job id (16) | the job's definition, JSON of [`Job`](crate::Job) | job id |
-//! | `s` + job id (16) | the job's standing, JSON of [`JobState`](crate::JobState) | job id |
+//! | `s` + job id (16) | the job's standing, JSON of [`JobState`](crate::JobState); behind it a byte 0 and the job's head, see `records::standings` | job id |
 //! | `r` + serial (16) | a run, JSON of [`Run`](crate::Run); behind it, where that is all of its responses, a byte 0 and a small page in the form of `p` | serial |
 //! | `b` + serial (16) + chunk (u32) | the open deliveries among 4,096 clients, see `open_set` | serial, then client number |
 //! | `d` + serial (16) + mark (1) + chunk (u32) | the open deliveries among 4,096 clients that have a [`Mark`](crate::engine::Mark), in the form of `b` | serial, then mark, then client number |
@@ -31,6 +31,7 @@
 //! | `t` + 4 + day (u32) + page (u32) | the same of a day | day, then client number |
 //! | `m` + `statistics` | up to where the ledger is counted in them, JSON of [`Counted`](crate::statistics::Counted) | |
 //! | `m` + `border` | the serial (16) from which on an open run for one client may have no `b` key | |
+//! | `m` + `standings without heads` | there while not every `s` key has its head, as in stores from before | |
 //! | `m` + `ended runs` | there once every ended run has its `t` 0 key: stores from before do not have them | |
 //! | `m` + `forgetting ` + serial (16) | a run of which a part is forgotten, and the rest is still to be | serial |
 //! | `g` + event (u64) | a page of the ledger, under the number of its first event, see [`ledger`](super::ledger) | event number |
@@ -70,7 +71,7 @@ use crate::time::Timestamp;
 
 pub use derived::{
     all_ended, all_forgetting, counted, ended, ended_in, ended_of, ended_runs_listed, forgetting,
-    forgetting_in, statistics, statistics_before,
+    forgetting_in, standings_without_heads, statistics, statistics_before,
 };
 pub use parts::{
     chunk_in, client_in, job_in, late_in, mark_in, missed_in, page_end, page_in, result_in,

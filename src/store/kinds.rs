@@ -76,7 +76,9 @@ pub const KINDS: &[Kind] = &[
     }),
     kind(key::JOB_STATE, "standings of jobs", |k, v| {
         part(k, key::job_in)?;
-        read::<JobState>(v).map(drop)
+        let (state, head) = records::split(v);
+        read::<JobState>(state)?;
+        head.map_or(Ok(()), |_| records::check_head(v))
     }),
     kind(key::DERIVED, "derived: ended runs by job, statistics", derived),
     kind(key::REVISION, "revisions of jobs", |k, v| {
@@ -197,7 +199,8 @@ fn derived(key: &[u8], value: &[u8]) -> Result<(), Problem> {
 }
 
 fn fact(key: &[u8], value: &[u8]) -> Result<(), Problem> {
-    if key == key::ended_runs_listed() && !value.is_empty() {
+    let marks = [key::ended_runs_listed(), key::standings_without_heads()];
+    if marks.iter().any(|mark| key == mark) && !value.is_empty() {
         return Err(format!("{} bytes, not 0", value.len()));
     }
     if key == key::border() && value.len() != 16 {

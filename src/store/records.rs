@@ -28,6 +28,7 @@ mod replays;
 #[cfg(test)]
 pub(crate) use replays::tests::unit as a_replay;
 mod responses;
+mod standings;
 pub use past::{job, revision};
 pub use responses::{outcome, result_text};
 mod statistics;
@@ -38,6 +39,9 @@ pub(super) use inline::{run_of, split};
 pub use open::open_clients;
 pub(crate) use open::open_serials;
 pub use replays::{replay, replay_items, replay_job, replay_run};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use standings::head_comes_back;
+pub(super) use standings::{check as check_head, complete as complete_standings, head_of};
 pub use statistics::{counted, old_statistics, put_statistics, statistics};
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
@@ -84,9 +88,7 @@ pub(super) fn encode_change(
 ) -> Result<(), StoreError> {
     match change {
         Change::PutJob(job) => ops.push(put("job", key::job(job.id), &**job)?),
-        Change::PutJobState(id, state) => {
-            ops.push(put("job state", key::job_state(*id), state)?);
-        }
+        Change::PutJobState(job, state) => ops.push(standings::encode(job, state)?),
         Change::RemoveJob(id) => {
             ops.push(Op::Delete(key::job(*id)));
             ops.push(Op::Delete(key::job_state(*id)));
@@ -385,8 +387,11 @@ pub(crate) fn read<T: DeserializeOwned>(
     key: &[u8],
     value: &[u8],
 ) -> Result<T, StoreError> {
-    // A run's page may lie behind it.
-    let value = if key.first() == Some(&key::RUN) { split(value).0 } else { value };
+    let value = match key.first() {
+        // A run's page may lie behind it, a job's head lies behind its standing.
+        Some(&(key::RUN | key::JOB_STATE)) => split(value).0,
+        _ => value,
+    };
     serde_json::from_slice(value).map_err(|error| StoreError::corrupt(what, key, error))
 }
 

@@ -103,7 +103,7 @@ fn jobs() -> Vec<Change> {
         policy: CatchUp::Skip,
         fired: 0,
     };
-    let (live, RemovedJob { job: gone, .. }) = (a_job(3), a_removed_job());
+    let (live, RemovedJob { job: gone, .. }) = (Arc::new(a_job(3)), a_removed_job());
     let missed = Missed {
         total: 6,
         first: at(1),
@@ -123,8 +123,8 @@ fn jobs() -> Vec<Change> {
         Change::PutRevision(Box::new(JobRevision::of(&a_job(2)))),
         Change::PutMissed(row(live.id, 1)),
         Change::PutMissed(row(live.id, 2)),
-        Change::PutJobState(live.id, state),
-        Change::PutJob(Arc::new(live)),
+        Change::PutJobState(Arc::clone(&live), state),
+        Change::PutJob(live),
         Change::PutRevision(Box::new(JobRevision::of(&first))),
         Change::PutRevision(Box::new(JobRevision::removed(&first, at(40)))),
         Change::PutMissed(row(gone, 1)),

@@ -26,21 +26,7 @@ pub struct Walk<'a> {
     more: bool,
 }
 
-impl<'a> Walk<'a> {
-    /// The same in pieces, as they are read.
-    pub(super) fn steps(
-        mut self,
-    ) -> impl Iterator<Item = Result<Vec<Entry>, StoreError>> + use<'a> {
-        std::iter::from_fn(move || {
-            if !self.more {
-                return None;
-            }
-            let stepped = self.step();
-            self.more &= stepped.is_ok();
-            Some(stepped.map(|()| std::mem::take(&mut self.step).collect()))
-        })
-    }
-
+impl Walk<'_> {
     fn step(&mut self) -> Result<(), StoreError> {
         let entries = self.store.scan(&self.keys.start..&self.keys.end, self.order, STEP)?;
         self.more = entries.len() == STEP;

@@ -7,8 +7,8 @@
 //! the engine's changes and events, and the rest of the store.
 //!
 //! A page's digest is the CRC-32 of what its batch writes beside it, in the order in which it is
-//! written: of each operation the key and the value. Of results it has the lengths only, and of
-//! what forgets or deletes by searching the store, what was asked.
+//! written: of each operation the key and the value. Of standings it lacks the heads, of results it
+//! has the lengths only, and of what forgets or deletes by searching the store, what was asked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -319,6 +319,15 @@ fn digest_change(digest: &mut crc32fast::Hasher, change: &Change, ops: &[Op]) {
             digest.update(&answer.attempt.to_le_bytes());
             digest_outcome(digest, &answer.outcome);
         }
+        // Its head is told by the rest, and those who wrote the digest may not have had it.
+        Change::PutJobState(..) => {
+            for op in ops {
+                digest.update(op.key());
+                if let Op::Put(_, value) = op {
+                    digest.update(records::split(value).0);
+                }
+            }
+        }
         Change::ForgetRun(serial) => digest.update(&serial.to_bytes()),
         Change::ForgetJob(removed) => digest.update(&removed.job.to_bytes()),
         Change::ForgetReplay(id) => digest.update(&id.to_bytes()),
@@ -375,8 +384,8 @@ fn home_of_change(change: &Change) -> Option<Home<'_>> {
         | Change::PutMarks { serial, .. }
         | Change::PutPage { serial, .. }
         | Change::PutLate { serial, .. } => Home::Run(*serial),
-        Change::PutJob(job) => Home::Job(job.id),
-        Change::PutJobState(id, _) | Change::RemoveJob(id) => Home::Job(*id),
+        Change::PutJob(job) | Change::PutJobState(job, _) => Home::Job(job.id),
+        Change::RemoveJob(id) => Home::Job(*id),
         Change::PutClient(record) => Home::Client(&record.id),
         _ => return None,
     })

@@ -38,16 +38,17 @@ impl JobIndex {
         for slot in self.by_id.iter_from(Place::START) {
             slots.add(self.slots.id(slot), self.slots.name(slot), self.slots.due(slot));
         }
+        // They come rising, and from the middle on falling, which a stable sort finds.
         let all = || (0..slots.len()).collect::<Vec<u32>>();
         let mut by_id = all();
-        by_id.sort_unstable_by_key(|slot| slots.id(*slot));
+        by_id.sort_by_key(|slot| slots.id(*slot));
         self.by_id = Sorted::of(&by_id);
         by_id.retain(|slot| slots.due(*slot).is_some());
-        by_id.sort_unstable_by_key(|slot| (slots.due(*slot), slots.id(*slot)));
+        by_id.sort_by_key(|slot| (slots.due(*slot), slots.id(*slot)));
         self.by_due = Sorted::of(&by_id);
         drop(by_id);
         let mut by_name = all();
-        by_name.sort_unstable_by_key(|slot| slots.name(*slot));
+        by_name.sort_by_key(|slot| slots.name(*slot));
         self.by_name = Sorted::of(&by_name);
         self.slots = slots;
     }

@@ -62,6 +62,38 @@ impl Slots {
         slot
     }
 
+    /// Takes in the jobs of others, which were added in falling order of their numbers, without
+    /// those up to a number. Pieces are taken as they are: there is never a copy of many jobs.
+    pub(in super::super) fn append(&mut self, mut others: Self, after: JobId) {
+        while let Some(last) = others.pieces.last()
+            && let Some(id) = last.ids.last().copied()
+        {
+            let is_full = self.pieces.last().is_none_or(|piece| piece.ids.len() == PIECE);
+            if id > after && is_full {
+                break;
+            }
+            if id > after {
+                let at = last.ids.len() - 1;
+                self.add(id, last.name(at), Some(last.dues[at]).filter(|due| *due != NEVER));
+            }
+            others.pop();
+        }
+        self.pieces.append(&mut others.pieces);
+    }
+
+    /// Drops the job that was added last.
+    fn pop(&mut self) {
+        if let Some(piece) = self.pieces.last_mut() {
+            piece.ids.pop();
+            piece.dues.pop();
+            piece.ends.pop();
+            piece.names.truncate(piece.ends.last().copied().map_or(0, usize::from));
+            if piece.ids.is_empty() {
+                self.pieces.pop();
+            }
+        }
+    }
+
     /// Takes the job out of a slot, and its name.
     pub(super) fn free(&mut self, slot: u32) {
         let (piece, at) = place(slot);

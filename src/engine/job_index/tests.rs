@@ -149,3 +149,42 @@ fn a_name_that_another_job_has_taken_stays_its_own() {
     assert!(index.remove(id(1)));
     assert_eq!(index.find("a"), Some(id(2)));
 }
+
+/// Jobs read from both ends, which may have met within what both have read.
+#[test]
+fn what_was_read_from_both_ends_is_there_once() {
+    let job = |number: u16| {
+        let id = JobId::from_parts(at(u64::from(number)), 1);
+        (id, name(number, 0), (!number.is_multiple_of(3)).then(|| at(u64::from(number))))
+    };
+    let add = |slots: &mut Slots, number| {
+        let (id, name, due) = job(number);
+        slots.add(id, &name, due);
+    };
+    for all in [0_u16, 1, 255, 256, 257, 700, 1_024, 1_500] {
+        for met in
+            [0, 1, all / 2, all.saturating_sub(256), all].into_iter().filter(|met| *met <= all)
+        {
+            for overlap in [0, 1, 128, 256, 300] {
+                let (mut up, mut down) = (Slots::default(), Slots::default());
+                (0..met).for_each(|number| add(&mut up, number));
+                let begin = met.saturating_sub(overlap);
+                (begin..all).rev().for_each(|number| add(&mut down, number));
+                let after = met.checked_sub(1).map_or(JobId::from_bytes([0; 16]), |it| job(it).0);
+                up.append(down, after);
+                let (mut index, mut maps) = (JobIndex::default(), Maps::default());
+                index.restore(up);
+                (0..all).for_each(|number| {
+                    let (id, name, due) = job(number);
+                    maps.jobs.insert(id, (name, due));
+                });
+                assert_eq!(index.len(), maps.jobs.len(), "{all} {met} {overlap}");
+                let names = maps.names();
+                let expected = names.iter().map(|(name, id)| (*name, *id));
+                assert!(index.from(Unbounded).eq(expected), "{all} {met} {overlap}");
+                let due = maps.due();
+                assert!(index.due(at(2_000)).eq(due.iter().map(|(_, id)| *id)));
+            }
+        }
+    }
+}

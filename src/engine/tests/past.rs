@@ -250,7 +250,8 @@ fn a_standing_of_before_goes_on_with_its_total_and_begins_with_row_1() {
     let state: JobState = serde_json::from_value(state).unwrap();
     let missed = state.missed.clone().unwrap();
     assert_eq!((missed.total, missed.row, missed.reason.as_str()), (7, 0, "before"));
-    records::write(&bench.store, &[vec![Change::PutJobState(id, state)]]).unwrap();
+    let job = Arc::new(records::job(&bench.store, id).unwrap().unwrap());
+    records::write(&bench.store, &[vec![Change::PutJobState(job, state)]]).unwrap();
     bench.restart(at(25));
     assert_eq!(bench.state("tick").missed.map(|missed| (missed.total, missed.row)), Some((9, 1)));
     assert_eq!(bench.rows("tick").len(), 1);

@@ -194,7 +194,7 @@ fn a_foreign_file_and_forms_of_other_versions_are_told() {
         let error = verify(foreign).unwrap_err();
         assert!(matches!(error, BackupFileError::Foreign), "{error}");
     }
-    for (at, told) in [(20, "form 2"), (24, "format 3")] {
+    for (at, told) in [(20, "form 2"), (24, "format 4")] {
         let mut file = a_file();
         file[at] += 1;
         let sum = crc32fast::hash(&file[..33]);
@@ -202,7 +202,7 @@ fn a_foreign_file_and_forms_of_other_versions_are_told() {
         let error = verify(&file[..]).unwrap_err().to_string();
         assert!(error.contains(told), "{error}");
     }
-    assert_eq!(FORMAT, 2, "the format above is another one");
+    assert_eq!(FORMAT, 3, "the format above is another one");
 }
 
 #[test]

@@ -8,12 +8,14 @@ use std::hash::{BuildHasher as _, RandomState};
 use super::cursor::Cursor;
 use super::report::LEFTOVER;
 use super::{Known, Report};
+use crate::engine::JobHead;
 use crate::id::{JobId, JobName};
 use crate::job::{Job, JobState};
 use crate::job_past::{JobRevision, RevisionChange};
-use crate::store::{Store, StoreError, key, kinds, records};
+use crate::store::{Store, StoreError, format, key, kinds, records};
 
 const STANDING: &str = "a job and its standing";
+const HEAD: &str = "heads of jobs";
 const REVISIONS: &str = "revisions of a job";
 const MISSED: &str = "rows of missed firings";
 const NAME: &str = "names of jobs";
@@ -44,6 +46,8 @@ pub(super) fn check(
     let kinds = [key::JOB, key::JOB_STATE, key::REVISION, key::MISSED];
     let [mut jobs, mut states, mut revisions, mut rows] = cursors(store, kinds)?;
     let mut names = Names::default();
+    // What else is wrong with the facts is told elsewhere.
+    let with_heads = matches!(format::has_heads(store), Ok(true));
     loop {
         let owners = [&jobs, &states, &revisions, &rows].map(Cursor::owner);
         let Some(owner) = owners.into_iter().flatten().min() else { return Ok(()) };
@@ -59,6 +63,7 @@ pub(super) fn check(
         states.pass(owner)?;
         if let Some((key, value)) = &state {
             found.state = records::read::<JobState>(STANDING, key, value).ok();
+            head((id, key, value), &found, with_heads, report);
         }
         standing(id, &found, state.is_some(), report);
         found.revision = read_revisions(&mut revisions, owner, report)?;
@@ -94,6 +99,28 @@ fn standing(id: JobId, found: &Found, has_standing: bool, report: &mut Report) {
     }
     if found.is_live && found.is_removed {
         report.broken(&key::job(id), REMOVED, format!("job {id} is there and removed"));
+    }
+}
+
+/// That the start finds in a job's standing what is so.
+fn head(
+    (id, key, value): (JobId, &[u8], &[u8]),
+    found: &Found,
+    with_heads: bool,
+    report: &mut Report,
+) {
+    let (Some(job), Some(state)) = (&found.job, &found.state) else { return };
+    match (records::split(value).1, records::head_of(id, value)) {
+        (None, _) if with_heads => report.broken(key, HEAD, format!("job {id} has none")),
+        (_, Some(head)) if head != JobHead::of(job, state) => {
+            let due = |head: &JobHead| head.due.map_or("never".to_owned(), |at| at.to_string());
+            let is = JobHead::of(job, state);
+            let told = format!("of {}, due {}", head.name, due(&head));
+            let problem = format!("it is {told}; the job is {}, due {}", is.name, due(&is));
+            report.broken(key, HEAD, problem);
+        }
+        // What cannot be read is told by itself.
+        _ => {}
     }
 }
 

@@ -1,7 +1,9 @@
 //! Stores are damaged, one rule of the layout after the other, and the check names what is wrong.
 
 use super::*;
+use crate::engine::Change;
 use crate::id::{ClientNo, Serial};
+use crate::job::JobState;
 use crate::job_past::RemovedJob;
 use crate::store::records::tests::{at, serial};
 use crate::store::sample::{a_job, a_removed_job, store};
@@ -94,7 +96,7 @@ fn a_letter_that_nobody_knows_and_a_format_that_is_not_this_ones_are_named() {
     named(vec![put(vec![255, 1], "")], &[255, 1], "kinds of keys", "no kind of keys");
     let (key, facts) = (key::format(), "facts about the store");
     named(vec![Op::Delete(key.clone())], &key, facts, "missing");
-    named(vec![put(key.clone(), (FORMAT + 1).to_be_bytes())], &key, facts, "format 2");
+    named(vec![put(key.clone(), (FORMAT + 1).to_be_bytes())], &key, facts, "format 3");
     named(vec![put(key.clone(), "x")], &key, facts, "1 bytes, not 4");
 }
 
@@ -140,6 +142,27 @@ fn a_job_without_a_standing_and_a_standing_without_a_job_are_named() {
     named(vec![Op::Delete(job)], &state, rule, "there is no job");
 }
 
+/// What is stored of a job that was never due.
+fn stored(job: &crate::Job) -> Vec<Op> {
+    let job = Arc::new(job.clone());
+    let unit = [Change::PutJob(Arc::clone(&job)), Change::PutJobState(job, JobState::default())];
+    records::encode(&MemoryStore::new(), &unit).unwrap()
+}
+
+#[test]
+fn a_head_that_is_missing_or_another_one_is_named() {
+    let mut renamed = a_job(3);
+    renamed.spec.name = "nightly/other".parse().unwrap();
+    let (mine, other) = (stored(&a_job(3)), stored(&renamed));
+    let key = key::job_state(a_job(3).id);
+    let state = value_of(mine[1].clone());
+    let (json, _) = records::split(&state);
+    named(vec![put(key.clone(), json)], &key, "heads of jobs", "has none");
+    named(vec![other[1].clone()], &key, "heads of jobs", "the job is ");
+    let torn = &state[..json.len() + 2];
+    named(vec![put(key.clone(), torn)], &key, "standings of jobs", "it ends within");
+}
+
 #[test]
 fn gaps_in_the_past_of_a_job_are_named() {
     let (id, gone) = (a_job(1).id, a_removed_job().job);
@@ -174,10 +197,7 @@ fn value_of(op: Op) -> Vec<u8> {
 #[test]
 fn two_jobs_of_one_name_are_named() {
     let job = crate::Job { id: JobId::from_parts(at(50), 5), revision: 1, ..a_job(1) };
-    let records = vec![
-        put(key::job(job.id), serde_json::to_vec(&job).unwrap()),
-        put(key::job_state(job.id), "{}"),
-    ];
+    let records = stored(&job);
     named(records, &key::job(job.id), "names of jobs", "nightly/backup is the name of job");
 }
 

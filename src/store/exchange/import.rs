@@ -16,7 +16,7 @@ use super::line::{JobLine, Line};
 use super::plan;
 use super::reader::Reader;
 use crate::engine::Change;
-use crate::id::{ClientId, ClientNo, JobId};
+use crate::id::{ClientId, ClientNo};
 use crate::store::format::border_above_all;
 use crate::store::fresh::Fresh;
 use crate::store::{Order, Store, StoreError, StoreKind, key, kind_at, open_at, records};
@@ -211,8 +211,9 @@ impl<'a> Importer<'a> {
     fn job(&mut self, line: JobLine) -> Result<Fate, Error> {
         let JobLine { job, state } = line;
         let key = key::job(job.id);
-        let id: JobId = job.id;
-        self.begin_job(&key, vec![Change::PutJob(Arc::new(job)), Change::PutJobState(id, state)])
+        let job = Arc::new(job);
+        let standing = Change::PutJobState(Arc::clone(&job), state);
+        self.begin_job(&key, vec![Change::PutJob(job), standing])
     }
 
     fn removed(&mut self, job: crate::RemovedJob) -> Result<Fate, Error> {

@@ -15,7 +15,7 @@ use crate::store::{
     Entry, MemoryStore, Op, Order, Store, StoreKind, StoreOptions, everything, key, open_at,
     records, walk,
 };
-use crate::{Json, Membership};
+use crate::{JobState, Json, Membership};
 
 fn exported(store: &dyn Store, query: &ExportQuery) -> String {
     let mut text = Vec::new();
@@ -93,7 +93,7 @@ fn each_line_says_what_it_is_in_names() {
         text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}"))
     };
     assert!(
-        line(r#"{"record":"header","version":1,"store_format":2,"fleetcron":""#).contains("at")
+        line(r#"{"record":"header","version":1,"store_format":3,"fleetcron":""#).contains("at")
     );
     assert!(line(r#"{"record":"client","id":"web-0""#).contains(r#""token":""#));
     assert!(line(r#"{"record":"job","id":""#).contains(r#""params":{"a":[1],"z":1.5}"#));
@@ -187,7 +187,7 @@ fn refused(from: &str, to: &str, words: &str) {
 fn lines_that_are_wrong_are_named() {
     refused(r#""version":1"#, r#""version":2"#, "line 1: the export has version 2");
     refused(
-        r#""store_format":2"#,
+        r#""store_format":3"#,
         r#""store_format":9"#,
         "line 1: the export is of a store of format 9",
     );
@@ -231,10 +231,11 @@ fn what_is_in_conflict_with_the_store_is_named_and_changes_nothing() {
     let job = key::job(a_job(1).id);
     conflict(vec![edited(job.clone(), "backup.run", "backup.walk")], "with another definition");
     let id = crate::JobId::from_parts(at(70), 7);
-    let named = crate::Job { id, ..a_job(3) };
-    let named = Op::Put(key::job(id), serde_json::to_vec(&named).unwrap());
-    let state = Op::Put(key::job_state(id), b"{}".to_vec());
-    conflict(vec![Op::Delete(job), named, state], "another job is named nightly/backup there");
+    let named = Arc::new(crate::Job { id, ..a_job(3) });
+    let state = Change::PutJobState(Arc::clone(&named), JobState::default());
+    let mut named = records::encode(&MemoryStore::new(), &[Change::PutJob(named), state]).unwrap();
+    named.push(Op::Delete(job));
+    conflict(named, "another job is named nightly/backup there");
     let calendar = key::calendar(&"closed".parse().unwrap());
     conflict(vec![edited(calendar, "12-24", "12-25")], "calendar closed is there with other days");
     let run = key::run(serial(1));

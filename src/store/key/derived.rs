@@ -12,6 +12,12 @@ pub fn ended_runs_listed() -> Vec<u8> {
     of(META, &[b"ended runs"])
 }
 
+/// The key that is there while not every standing of a job has its head.
+#[must_use]
+pub fn standings_without_heads() -> Vec<u8> {
+    of(META, &[b"standings without heads"])
+}
+
 const FORGETTING: &[u8] = b"forgetting ";
 
 /// The key of a run of which a part is forgotten.

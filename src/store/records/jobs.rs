@@ -1,41 +1,34 @@
 //! The jobs of a store, read at the start: a bounded number of them whole, of the others what tells
 //! when they are due.
 //!
-//! Promises: each job comes with its standing, or the store is told to be damaged; what is not read
-//! whole is read later by its number. Imports the engine's ports and the rest of the store.
+//! Promises: a job that is read comes with its standing, or the store is told to be damaged; what is
+//! not read whole is read later by its number. Of the jobs that are not read whole only the
+//! standings are looked at: that one of these is without a job is told when it is needed, and by
+//! [`check`](super::super::check). Imports the engine's ports and the rest of the store.
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::super::{Entry, Order, Store, StoreError, key, walk};
-use super::{part_of, read};
-use crate::engine::{Definitions, JobHead, JobHeads, StoredJobs, Unread};
-use crate::id::{JobId, JobName};
+use super::{part_of, read, standings};
+use crate::engine::{Definitions, JobHeads, StoredJobs, Unread};
+use crate::id::JobId;
 use crate::job::{Job, JobState};
-use crate::keep::Keep;
-use crate::schedule::Rule;
-
-/// Pieces of a walk that a thread is ahead.
-const AHEAD: usize = 64;
 
 /// How long a store that is being opened again, as after its disk was full, is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Standings that are read at a time: at most 8 MiB.
+const STEP: usize = 128;
 
 /// Jobs with their standings.
 type Jobs = Vec<(Job, JobState)>;
 
 /// Every job with its standing.
 pub(super) fn load(store: &dyn Store) -> Result<Jobs, StoreError> {
-    let mut jobs = walk(store, key::all(key::JOB), Order::Up);
-    let mut states = walk(store, key::all(key::JOB_STATE), Order::Up);
-    let paired = std::iter::from_fn(|| pair(&mut jobs, &mut states).transpose());
-    paired.map(|pair| whole(&pair?)).collect()
+    pairs(store).map(|pair| pair?.whole()).collect()
 }
 
 /// The first `at_hand` jobs whole, and the heads of all others.
@@ -44,12 +37,11 @@ pub(super) fn load_some(
     at_hand: usize,
 ) -> Result<(Jobs, StoredJobs), StoreError> {
     let definitions = Arc::new(Stored(Arc::clone(store)));
-    let mut jobs = walk(store.as_ref(), key::all(key::JOB), Order::Up);
-    let mut states = walk(store.as_ref(), key::all(key::JOB_STATE), Order::Up);
     let mut all = Vec::new();
     let mut heads = JobHeads::default();
-    while let Some(pair) = pair(&mut jobs, &mut states)? {
-        all.push(whole(&pair)?);
+    for pair in pairs(store.as_ref()) {
+        let pair = pair?;
+        all.push(pair.whole()?);
         if all.len() == at_hand {
             heads = heads_behind(store.as_ref(), pair.id)?;
             break;
@@ -58,59 +50,61 @@ pub(super) fn load_some(
     Ok((all, StoredJobs { heads, definitions, at_hand }))
 }
 
-/// The heads of all jobs behind this one. There can be millions: two threads read ahead.
+/// The heads of all jobs behind this one. There can be millions: two threads read, one from the
+/// first up and one from the last down, until they meet.
 fn heads_behind(store: &dyn Store, last: JobId) -> Result<JobHeads, StoreError> {
-    let behind = |mut start: Vec<u8>, kind| {
-        start.push(0);
-        start..key::all(kind).end
-    };
+    let mut first = key::job_state(last);
+    first.push(0);
+    let unread = Mutex::new(first..key::all(key::JOB_STATE).end);
+    let read = |order| read_heads(store, &unread, order);
     thread::scope(|scope| {
-        let ahead = |keys: Range<Vec<u8>>| {
-            let (pieces, ready) = sync_channel(AHEAD);
-            scope.spawn(move || {
-                for piece in walk(store, keys, Order::Up).steps() {
-                    // Whoever does not read on has found a fault.
-                    if pieces.send(piece).is_err() {
-                        break;
-                    }
-                }
-            });
-            Ahead { ready, piece: Vec::new().into_iter() }
-        };
-        let mut jobs = ahead(behind(key::job(last), key::JOB));
-        let mut states = ahead(behind(key::job_state(last), key::JOB_STATE));
-        let mut heads = JobHeads::default();
-        while let Some(pair) = pair(&mut jobs, &mut states)? {
-            heads.push(head(&pair)?);
-        }
+        let down = scope.spawn(|| read(Order::Down));
+        let (mut heads, middle) = read(Order::Up)?;
+        let (others, _) = down.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        // Where they met, both may have read the same.
+        heads.append(others, middle.unwrap_or(last));
         Ok(heads)
     })
 }
 
-/// What a thread has read of a walk, in order.
-struct Ahead {
-    ready: Receiver<Result<Vec<Entry>, StoreError>>,
-    piece: std::vec::IntoIter<Entry>,
-}
-
-impl Iterator for Ahead {
-    type Item = Result<Entry, StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(entry) = self.piece.next() {
-                return Some(Ok(entry));
+/// Reads heads from one end of the standings that nobody has read, until there are none; and the
+/// number of the last job that was read.
+fn read_heads(
+    store: &dyn Store,
+    unread: &Mutex<Range<Vec<u8>>>,
+    order: Order,
+) -> Result<(JobHeads, Option<JobId>), StoreError> {
+    let (mut heads, mut reached) = (JobHeads::default(), None);
+    loop {
+        let keys = unread.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let entries = store.scan(&keys.start..&keys.end, order, STEP)?;
+        for (key, value) in &entries {
+            let id = part_of("job state", key, key::job_in)?;
+            heads.push(standings::head(key, value, id)?);
+            reached = Some(id);
+        }
+        let Some((last, _)) = entries.into_iter().next_back() else { return Ok((heads, reached)) };
+        let mut unread = unread.lock().unwrap_or_else(PoisonError::into_inner);
+        match order {
+            Order::Up => {
+                unread.start = last;
+                // The smallest key above it.
+                unread.start.push(0);
             }
-            match self.ready.recv().ok()? {
-                Ok(piece) => self.piece = piece.into_iter(),
-                Err(error) => return Some(Err(error)),
-            }
+            Order::Down => unread.end = last,
         }
     }
 }
 
+/// Every job with its standing, as they are stored.
+pub(super) fn pairs(store: &dyn Store) -> impl Iterator<Item = Result<Pair, StoreError>> + '_ {
+    let mut jobs = walk(store, key::all(key::JOB), Order::Up);
+    let mut states = walk(store, key::all(key::JOB_STATE), Order::Up);
+    std::iter::from_fn(move || pair(&mut jobs, &mut states).transpose())
+}
+
 /// The records of one job, as they are stored.
-struct Pair {
+pub(super) struct Pair {
     id: JobId,
     job: Entry,
     state: Entry,
@@ -135,39 +129,12 @@ fn pair(
     Err(StoreError::corrupt("job state", &key::job_state(id), "it is missing"))
 }
 
-fn whole(pair: &Pair) -> Result<(Job, JobState), StoreError> {
-    let Pair { job, state, .. } = pair;
-    Ok((read("job", &job.0, &job.1)?, read("job state", &state.0, &state.1)?))
-}
-
-/// What of a job's record is read at once. The rest is read when the job is needed.
-#[derive(Deserialize)]
-struct JobPart<'a> {
-    #[serde(borrow)]
-    spec: SpecPart<'a>,
-}
-
-#[derive(Deserialize)]
-struct SpecPart<'a> {
-    name: JobName,
-    #[serde(borrow)]
-    rule: &'a RawValue,
-    #[serde(default)]
-    history: Option<Keep>,
-}
-
-fn head(pair: &Pair) -> Result<JobHead, StoreError> {
-    let Pair { id, job: (key, value), state } = pair;
-    let damaged = |error: serde_json::Error| StoreError::corrupt("job", key, error);
-    let JobPart { spec } = serde_json::from_slice(value).map_err(damaged)?;
-    // The rule itself takes longer to read than all else, and few name calendars.
-    let mut calendars = Vec::new();
-    if spec.rule.get().contains("\"calendars\"") {
-        let rule: Rule = serde_json::from_str(spec.rule.get()).map_err(damaged)?;
-        calendars = rule.calendars().into_iter().cloned().collect();
+impl Pair {
+    /// The job and its standing.
+    pub(super) fn whole(&self) -> Result<(Job, JobState), StoreError> {
+        let Self { job, state, .. } = self;
+        Ok((read("job", &job.0, &job.1)?, read("job state", &state.0, &state.1)?))
     }
-    let state: JobState = read("job state", &state.0, &state.1)?;
-    Ok(JobHead::new(*id, spec.name, &state, calendars, spec.history))
 }
 
 /// The jobs of a store that are not at hand.

@@ -78,7 +78,7 @@ pub(crate) fn open(n: i64, chunk: u32, open: impl IntoIterator<Item = u32>) -> C
     Change::PutOpen { serial: serial(n), chunk, open: open.into_iter().collect() }
 }
 
-fn a_job(n: i64) -> Job {
+pub(crate) fn a_job(n: i64) -> Job {
     let spec = crate::JobSpec::new(
         format!("job-{n}").parse().unwrap(),
         Target::All,
@@ -112,8 +112,9 @@ fn jobs_and_clients_come_back() {
     };
     let mut unit = Vec::new();
     for n in 0..300 {
-        unit.push(Change::PutJob(Arc::new(a_job(n))));
-        unit.push(Change::PutJobState(a_job(n).id, state.clone()));
+        let job = Arc::new(a_job(n));
+        unit.push(Change::PutJob(Arc::clone(&job)));
+        unit.push(Change::PutJobState(job, state.clone()));
     }
     unit.push(Change::PutClient(Arc::new(a_client(2))));
     unit.push(Change::PutClient(Arc::new(a_client(5))));
@@ -244,8 +245,8 @@ fn of_jobs(count: i64) -> MemoryStore {
             }
             _ => {}
         }
-        let id = job.id;
-        let unit = vec![Change::PutJob(Arc::new(job)), Change::PutJobState(id, state)];
+        let job = Arc::new(job);
+        let unit = vec![Change::PutJob(Arc::clone(&job)), Change::PutJobState(job, state)];
         write(&store, &[unit]).unwrap();
     }
     store
@@ -253,15 +254,17 @@ fn of_jobs(count: i64) -> MemoryStore {
 
 #[test]
 fn jobs_that_are_not_at_hand_have_heads_and_are_read_later() {
-    let store = of_jobs(300);
+    let store = of_jobs(1_000);
     let all = load(&store).unwrap().jobs;
     let shared: Arc<dyn Store> = Arc::new(store);
-    for at_hand in [1, 2, 5, 299, 300, 1_000] {
+    for at_hand in [1, 2, 5, 744, 999, 1_000, 2_000] {
         let some = load_some(&shared, at_hand).unwrap();
         let stored = some.stored_jobs.unwrap();
-        assert_eq!(some.jobs[..], all[..at_hand.min(300)]);
+        assert_eq!(some.jobs[..], all[..at_hand.min(1_000)]);
         assert_eq!(some.jobs.len() + stored.heads.len(), all.len());
-        for (head, (job, state)) in stored.heads.iter().zip(&all[some.jobs.len()..]) {
+        let mut heads: Vec<_> = stored.heads.iter().collect();
+        heads.sort_by_key(|head| head.id);
+        for (head, (job, state)) in heads.into_iter().zip(&all[some.jobs.len()..]) {
             assert_eq!(head, crate::engine::JobHead::of(job, state));
             assert_eq!(stored.definitions.read(head.id).unwrap(), (job.clone(), state.clone()));
         }
@@ -270,18 +273,25 @@ fn jobs_that_are_not_at_hand_have_heads_and_are_read_later() {
 
 #[test]
 fn damage_of_a_job_that_is_not_at_hand_is_told_with_its_key() {
-    for (key, value, part) in [
-        (key::job(a_job(200).id), &b"{"[..], "damaged job under key j:"),
-        (key::job(a_job(200).id), b"{}", "missing field `spec`"),
-        (key::job_state(a_job(200).id), b"{", "damaged job state under key s:"),
+    let (job, state) = (key::job(a_job(200).id), key::job_state(a_job(200).id));
+    // Whether it is told at the start, or when the job is needed.
+    for (key, value, at_start, part) in [
+        (&job, &b"{"[..], false, "damaged job under key j:"),
+        (&job, b"{}", false, "missing field `id`"),
+        (&state, b"{}", true, "it has no head"),
+        (&state, b"{}\0", true, "damaged job state under key s:"),
+        (&state, b"{\0\0\x01a", false, "damaged job state under key s:"),
     ] {
         let store = of_jobs(300);
         store.commit(vec![vec![Op::Put(key.clone(), value.to_vec())]]).unwrap();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
-        let error = load_some(&shared, 5).unwrap_err().to_string();
-        assert!(error.contains(part), "{error}");
+        let told = match load_some(&shared, 5).map(|some| some.stored_jobs.unwrap()) {
+            Err(error) => (true, error.to_string()),
+            Ok(stored) => (false, stored.definitions.read(a_job(200).id).unwrap_err().to_string()),
+        };
+        assert!(told.0 == at_start && told.1.contains(part), "{told:?}");
 
-        store.commit(vec![vec![Op::Delete(key)]]).unwrap();
+        store.commit(vec![vec![Op::Delete(key.clone())]]).unwrap();
         let stored = load_some(&shared, 300).map(|some| some.stored_jobs.unwrap());
         let told = stored.map(|stored| stored.definitions.read(a_job(200).id).unwrap_err());
         let told = told.map_or_else(|error| error.to_string(), |error| error.to_string());
