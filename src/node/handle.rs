@@ -11,7 +11,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use super::CallError;
-use super::background::{Background, Yielding};
+use super::background::{Background, Pausing};
 use super::link::{Letter, Link, ToSession};
 use super::live::{LiveBoard, LiveDelivery};
 use super::outbox::Outlet;
@@ -286,7 +286,7 @@ impl Handle {
             other => other.clone(),
         };
         let store = match &place {
-            Place::Background(_) => Arc::new(Yielding(Arc::clone(&self.store))),
+            Place::Background(_) => Arc::new(Pausing::new(Arc::clone(&self.store))),
             _ => Arc::clone(&self.store),
         };
         Self { place, store, ..self.clone() }

@@ -22,6 +22,9 @@ use crate::time::{Clock, Timestamp};
 /// How long a commit may take before nothing new is taken in.
 const SLOW: Duration = Duration::from_secs(10);
 
+/// What was decided waits for a firing that is due within this time, at most.
+const COMPANY: Duration = Duration::from_micros(500);
+
 /// Wakes the loop's thread.
 pub(super) struct Unpark(pub(super) Thread);
 
@@ -41,12 +44,15 @@ struct Committer {
     done: std_mpsc::Receiver<Result<(), StoreError>>,
     thread: JoinHandle<()>,
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     /// When the commit under way was begun.
     begun: Option<Instant>,
+    /// How long a commit took lately, the last of them a little more than those before.
+    usual: Duration,
 }
 
 impl Committer {
-    fn start(store: Arc<dyn Store>, wake: Thread) -> Result<Self, Fatal> {
+    fn start(store: Arc<dyn Store>, clock: Arc<dyn Clock>, wake: Thread) -> Result<Self, Fatal> {
         let mut writer = Writer::open(store.as_ref())?;
         let (work, orders) = std_mpsc::channel::<Commit>();
         let (report, done) = std_mpsc::channel();
@@ -62,7 +68,7 @@ impl Committer {
                 }
             }
         })?;
-        Ok(Self { work, done, thread, store, begun: None })
+        Ok(Self { work, done, thread, store, clock, begun: None, usual: Duration::ZERO })
     }
 }
 
@@ -75,7 +81,9 @@ impl Commits for Committer {
     fn ended(&mut self) -> Result<Option<Result<(), StoreError>>, Fatal> {
         match self.done.try_recv() {
             Ok(result) => {
-                self.begun = None;
+                if let Some(begun) = self.begun.take() {
+                    self.usual = (self.usual * 7 + begun.elapsed()) / 8;
+                }
                 Ok(Some(result))
             }
             Err(std_mpsc::TryRecvError::Empty) => Ok(None),
@@ -94,6 +102,10 @@ impl Commits for Committer {
     fn patience(&self) -> Option<Duration> {
         // A little more: it is looked at then.
         self.begun.map(|begun| SLOW.saturating_sub(begun.elapsed()) + Duration::from_millis(1))
+    }
+
+    fn would_delay(&self, at: Timestamp) -> bool {
+        self.clock.until(at) < self.usual.min(COMPANY)
     }
 }
 
@@ -136,7 +148,7 @@ impl Loop {
         clock: Arc<dyn Clock>,
         store: Arc<dyn Store>,
     ) -> Result<Self, Fatal> {
-        let committer = Committer::start(store, thread::current())?;
+        let committer = Committer::start(store, Arc::clone(&clock), thread::current())?;
         let turns = Turns::new(core, inbox, (clock.now(), Instant::now()), committer);
         Ok(Self { turns, clock })
     }

@@ -4,6 +4,9 @@
 //! Nothing here waits, so that a thread ([`super::run_loop`]) and a simulation
 //! ([`super::stepped`]) run the same.
 //!
+//! A commit that is begun just before a firing is due makes the firing wait for its end. So what was
+//! decided waits for a firing that is nearer than a commit usually takes, and goes with it.
+//!
 //! When something keeps the store from taking more ([`Obstacle`]), what would be new is refused with
 //! that cause, and deadlines are not looked at: what is due then is late, and each job's `catch_up`
 //! says what becomes of it. While there is a little room, what clients answer, what ends something
@@ -62,6 +65,12 @@ pub(super) trait Commits {
     fn patience(&self) -> Option<Duration> {
         None
     }
+
+    /// Whether this moment is near, and a commit that is begun now would probably last beyond it.
+    /// Default: no.
+    fn would_delay(&self, _at: Timestamp) -> bool {
+        false
+    }
 }
 
 /// What a turn comes to.
@@ -94,6 +103,8 @@ pub(super) struct Turns<C> {
     /// What was taken out to answer questions, and is to be committed next; and how much that is.
     behind: VecDeque<(Commit, Released)>,
     pending_behind: usize,
+    /// Something was due since the last commit was begun: it waits for nothing.
+    was_due: bool,
     /// What keeps the store from taking more, and when that was looked at.
     obstacle: Option<Obstacle>,
     looked: Option<Instant>,
@@ -118,6 +129,7 @@ impl<C: Commits> Turns<C> {
             waiting: None,
             behind: VecDeque::new(),
             pending_behind: 0,
+            was_due: false,
             obstacle: None,
             looked: None,
             stopping: false,
@@ -204,7 +216,15 @@ impl<C: Commits> Turns<C> {
             self.core.deadline(now);
             any = true;
         }
+        self.was_due |= any;
         any
+    }
+
+    /// Whether what was decided is to wait for what is due next.
+    fn waits_for_due(&self) -> bool {
+        let waits =
+            !(self.stopping || self.was_due || self.obstacle.is_some()) && self.behind.is_empty();
+        waits && self.core.next_deadline().is_some_and(|at| self.commits.would_delay(at))
     }
 
     fn letters(&mut self, now: Timestamp) -> bool {
@@ -273,6 +293,7 @@ impl<C: Commits> Turns<C> {
             return Ok(next);
         }
         self.pending_behind = 0;
+        self.was_due = false;
         self.taken()
     }
 
@@ -289,6 +310,9 @@ impl<C: Commits> Turns<C> {
             }
             any = true;
         }
+        if self.waits_for_due() {
+            return Ok(any);
+        }
         let (commit, released) = self.next()?;
         if commit.is_empty() {
             any |= !released.is_empty();
@@ -303,5 +327,145 @@ impl<C: Commits> Turns<C> {
             });
         }
         Ok(any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::engine::Change;
+    use crate::job::{Job, JobSpec, JobState};
+    use crate::node::entropy::Entropy;
+    use crate::node::{Assembled, Handle, Options, assemble};
+    use crate::run::Submission;
+    use crate::schedule::{Rule, When};
+    use crate::store::{MemoryStore, prepare, records};
+    use crate::target::Target;
+    use crate::time::Clock;
+
+    /// Commits that end when they are told to.
+    #[derive(Default)]
+    struct Noted {
+        would_delay: bool,
+        begun: Vec<Commit>,
+        ended: bool,
+    }
+
+    impl Commits for Noted {
+        fn begin(&mut self, commit: Commit) -> Result<(), Fatal> {
+            self.begun.push(commit);
+            Ok(())
+        }
+
+        fn ended(&mut self) -> Result<Option<Result<(), StoreError>>, Fatal> {
+            Ok(std::mem::take(&mut self.ended).then_some(Ok(())))
+        }
+
+        fn would_delay(&self, _at: Timestamp) -> bool {
+            self.would_delay
+        }
+    }
+
+    const DUE: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    struct Before;
+
+    impl Clock for Before {
+        fn now(&self) -> Timestamp {
+            DUE.minus(Duration::from_secs(1))
+        }
+    }
+
+    /// Whoever has nothing to do at a moment, with its commits made.
+    fn settle(turns: &mut Turns<Noted>, now: Timestamp) {
+        loop {
+            match turns.turn(now, Instant::now()).unwrap() {
+                Next::Wait(_) if !turns.is_committing() => return,
+                Next::Wait(_) => turns.commits.ended = true,
+                Next::Again => {}
+                Next::End => panic!("it has ended"),
+            }
+        }
+    }
+
+    /// A node with a job that is due each second from [`DUE`] on, and nothing else to do.
+    fn with_a_job() -> (Turns<Noted>, Handle) {
+        let store = MemoryStore::new();
+        prepare(&store).unwrap();
+        let (name, command) = ("tick".parse().unwrap(), "tick".parse().unwrap());
+        let period = Duration::from_secs(1);
+        let mut rule = Rule::every(period).unwrap();
+        rule.when = When::Every { period, from: Some(DUE) };
+        let (id, at) = (crate::id::JobId::from_parts(DUE, 1), Before.now());
+        let spec = JobSpec::new(name, Target::All, command, rule);
+        let job = Arc::new(Job { id, revision: 1, created_at: at, updated_at: at, spec });
+        let state = JobState { next_due: Some(DUE), ..JobState::default() };
+        let unit = vec![Change::PutJob(Arc::clone(&job)), Change::PutJobState(job, state)];
+        records::write(&store, &[unit]).unwrap();
+        let entropy = Entropy::seeded(7);
+        let Assembled { core, letters, handle } =
+            assemble(Arc::new(store), Arc::new(Before), Options::default(), entropy).unwrap();
+        let mut turns = Turns::new(core, letters, (at, Instant::now()), Noted::default());
+        settle(&mut turns, at);
+        turns.commits.begun.clear();
+        (turns, handle)
+    }
+
+    /// Submits a command, whose answer nobody waits for.
+    fn submit(handle: &Handle) {
+        let submission = Submission::new(Target::All, "now".parse().unwrap());
+        assert!(handle.submit(submission).now_or_never().is_none());
+    }
+
+    /// How many runs each commit so far begins.
+    fn runs(turns: &Turns<Noted>) -> Vec<usize> {
+        let runs = |commit: &Commit| {
+            let changes = commit.units.iter().flatten();
+            changes.filter(|change| matches!(change, Change::PutRun(_))).count()
+        };
+        turns.commits.begun.iter().map(runs).collect()
+    }
+
+    fn turns_at(turns: &mut Turns<Noted>, now: Timestamp) -> Option<Timestamp> {
+        loop {
+            match turns.turn(now, Instant::now()).unwrap() {
+                Next::Again => {}
+                Next::Wait(until) => return until,
+                Next::End => panic!("it has ended"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_just_before_a_firing_goes_with_it() {
+        let before = DUE.minus(Duration::from_millis(1));
+        for would_delay in [false, true] {
+            let (mut turns, handle) = with_a_job();
+            turns.commits.would_delay = would_delay;
+            submit(&handle);
+            let until = turns_at(&mut turns, before);
+            let held = runs(&turns).is_empty();
+            assert_eq!((held, until), (would_delay, Some(DUE)));
+            turns_at(&mut turns, DUE);
+            assert_eq!(runs(&turns), if would_delay { vec![2] } else { vec![1] });
+        }
+    }
+
+    #[test]
+    fn a_firing_waits_for_nothing_and_a_node_that_stops_for_no_firing() {
+        let (mut turns, handle) = with_a_job();
+        turns.commits.would_delay = true;
+        turns_at(&mut turns, DUE);
+        assert_eq!(runs(&turns), [1], "the next one is near, too");
+        settle(&mut turns, DUE);
+
+        submit(&handle);
+        turns.stop();
+        turns_at(&mut turns, DUE.plus(Duration::from_millis(5)));
+        assert_eq!(runs(&turns), [1, 1]);
     }
 }

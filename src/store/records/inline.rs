@@ -17,8 +17,8 @@ use crate::store::Entry;
 /// The most bytes of a page within a run's record: more are not copied with every look at a run.
 const MOST: usize = 1_024;
 
-/// What is between a run and its page.
-const BETWEEN: u8 = 0;
+/// What is between a record's JSON and what lies behind it.
+pub(super) const BETWEEN: u8 = 0;
 
 /// The run that a unit puts with all that it will ever have: it has ended, and was for one client.
 pub(in crate::store) fn run_of(unit: &[Change]) -> Option<Serial> {
@@ -46,7 +46,7 @@ pub(super) fn append(ops: &mut [Op], serial: Serial, page: &[u8]) -> bool {
     }
 }
 
-/// The JSON of a run's record, and the page that lies within it.
+/// The JSON of a record, and what lies behind it: a run's page, or the head of a job's standing.
 pub(in crate::store) fn split(value: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(BETWEEN, value) {
         Some(at) => (&value[..at], Some(&value[at + 1..])),

@@ -12,6 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::inline::BETWEEN;
 use super::jobs::pairs;
 use super::{MAX_VALUE, Op, Store, StoreError, key, put, split};
 use crate::bytes::{Damaged, Reader, put_bytes, put_signed};
@@ -20,9 +21,6 @@ use crate::id::{CalendarName, JobId};
 use crate::job::{Job, JobState};
 use crate::keep::Keep;
 use crate::time::Timestamp;
-
-/// What is between a standing and its head.
-const BETWEEN: u8 = 0;
 
 const DUE: u8 = 1;
 const WAKES: u8 = 2;
