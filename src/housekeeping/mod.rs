@@ -2,10 +2,10 @@
 //!
 //! Promises: a chore that fails is logged and tried again at its next time; it never stops the
 //! node; it works in small steps with pauses, reads in a thread of low priority, and waits a while
-//! for the end of a burst, so that no firing waits for it; one round of a chore begins when the round
-//! before it has ended. `tokio-cron-scheduler` serves tens of chores well,
-//! and is not the fleet's timer: it looks every half second, at every job. May import `node` and
-//! what that may import.
+//! for the end of a burst, so that no firing waits for it, and all of that only for as long as it keeps
+//! up: what is late bounds nothing. One round of a chore begins when the round before it has ended.
+//! `tokio-cron-scheduler` serves tens of chores well, and is not the fleet's timer: it looks every
+//! half second, at every job. May import `node` and what that may import.
 
 mod book;
 mod index;
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::actor::Actor;
+use crate::node::background::Hurry;
 use crate::node::{CallError, Handle};
 use crate::time::{Clock, SystemClock};
 
@@ -84,29 +85,43 @@ impl Housekeeping {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
-        let handle = &handle.with_actor(Actor::Chores).in_background();
+        let handle = &handle.with_actor(Actor::Chores);
         let pace = Pace::new(chores.retention_every);
         // If it is not known how many there have been, the first look finds no burst.
         let (begun, events) = (Instant::now(), handle.events_so_far().await.unwrap_or(u64::MAX));
-        let quiet = |patience| Quiet::new(patience, begun, events);
-        let retention = Retention::new(handle.clone(), chores.limits.clone(), pace.clone());
+        let patience = |patience, hurry: &Hurry| Patience {
+            quiet: Quiet::new(patience, begun, events),
+            hurry: hurry.clone(),
+            handle: handle.clone(),
+        };
+
+        let hurry = pace.hurry();
+        let retention =
+            Retention::new(handle.in_background(hurry), chores.limits.clone(), pace.clone());
         // What is kept is bounded: it leaves out one round at most.
-        let retention = (quiet(chores.retention_every.min(PATIENCE)), retention);
+        let waits = patience(chores.retention_every.min(PATIENCE), hurry);
         let told = Arc::clone(&clock);
-        let retention = patiently(chores.retention_every, handle, retention, move |retention| {
+        let retention = patiently(chores.retention_every, waits, retention, move |retention| {
             retention.round(told.now()).map_ok(|()| true).boxed()
         });
         scheduler.add(retention?).await?;
-        let counting = Counting::new(handle.clone(), pace.with(chores.count_every));
-        let counting = (quiet(PATIENCE), counting);
-        let counting = patiently(chores.count_every, handle, counting, move |counting| {
+
+        let counting = pace.with(chores.count_every);
+        let hurry = &counting.hurry().clone();
+        let counting = Counting::new(handle.in_background(hurry), counting);
+        let waits = patience(PATIENCE, hurry);
+        let counting = patiently(chores.count_every, waits, counting, move |counting| {
             counting.round(clock.now()).map_ok(|()| true).boxed()
         });
         scheduler.add(counting?).await?;
-        let indexing = (quiet(PATIENCE), handle.clone());
+
+        let hurry = &Hurry::default();
+        let indexing = handle.in_background(hurry);
+        let waits = patience(PATIENCE, hurry);
         let indexing =
-            patiently(chores.index_every, handle, indexing, |handle| index::index(handle).boxed());
+            patiently(chores.index_every, waits, indexing, |handle| index::index(handle).boxed());
         scheduler.add(indexing?).await?;
+
         let statistics = handle.clone();
         scheduler
             .add(chore(chores.statistics_every, move || tell_statistics(statistics.clone()))?)
@@ -144,11 +159,19 @@ where
     })
 }
 
+/// How a chore leaves a burst alone.
+struct Patience {
+    quiet: Quiet,
+    /// Set for a round that could not wait any longer.
+    hurry: Hurry,
+    handle: Handle,
+}
+
 /// The same, left out while there is a burst. A round tells whether it has done everything.
 fn patiently<S, R>(
     every: Duration,
-    handle: &Handle,
-    state: (Quiet, S),
+    patience: Patience,
+    state: S,
     round: R,
 ) -> Result<Job, JobSchedulerError>
 where
@@ -159,13 +182,16 @@ where
         + Sync
         + 'static,
 {
-    let handle = handle.clone();
-    alone(every, state, move |mut state| {
-        let (handle, round) = (handle.clone(), round.clone());
+    alone(every, (patience, state), move |mut both| {
+        let round = round.clone();
         async move {
+            let (Patience { quiet, hurry, handle }, chore) = &mut *both;
             let events = handle.events_so_far().await?;
-            let (quiet, chore) = &mut *state;
-            if quiet.is_now(Instant::now(), events) && round(chore).await? {
+            if !quiet.is_now(Instant::now(), events) {
+                return Ok(());
+            }
+            hurry.set(quiet.is_exhausted());
+            if round(chore).await? {
                 quiet.done();
             }
             Ok(())

@@ -44,6 +44,11 @@ impl Quiet {
         now.saturating_duration_since(since) >= self.patience
     }
 
+    /// Whether the chore works although there is a burst: it could not wait any longer.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.waits.is_some()
+    }
+
     /// The chore has done everything that there was.
     pub(super) fn done(&mut self) {
         self.waits = None;
@@ -65,6 +70,19 @@ mod tests {
             quiet.is_now(now, all)
         };
         events.iter().map(look).collect()
+    }
+
+    #[test]
+    fn it_is_exhausted_when_it_works_in_a_burst() {
+        let now = Instant::now();
+        let mut quiet = Quiet::new(3 * SECOND, now, 0);
+        assert!(quiet.is_now(now + SECOND, 5_000) && !quiet.is_exhausted());
+        let mut looks =
+            (2..9).map(|second| quiet.is_now(now + second * SECOND, u64::from(second) * 20_000));
+        assert!(looks.any(|works| works));
+        assert!(quiet.is_exhausted());
+        quiet.done();
+        assert!(!quiet.is_exhausted());
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //!
 //! A chore must keep up all the same, or what it is to bound grows without end: a busy node makes
 //! the most work for it. So a round that lasts longer than the time between two of them goes on
-//! with shorter pauses, and ever shorter ones, until there are next to none. Even then there is
-//! one step at a time.
+//! with shorter pauses, and ever shorter ones, until there are next to none; and it is in a [`Hurry`]:
+//! what it reads it reads at the priority of everything else. Even then there is one step at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::node::background::Hurry;
 
 /// How many times as long as a step its pause is at first: a chore works an eighth of the time.
 /// With each interval that a round has lasted, it is halved.
@@ -29,17 +31,25 @@ pub(super) struct Pace {
     every: Duration,
     /// When the round under way began.
     begun: Instant,
+    /// Set when that has lasted longer than the time between two.
+    hurry: Hurry,
 }
 
 impl Pace {
     /// The pace of a chore of which a round is due in each such interval.
     pub(super) fn new(every: Duration) -> Self {
-        Self { stopping: Arc::default(), every, begun: Instant::now() }
+        let (stopping, hurry) = (Arc::default(), Hurry::default());
+        Self { stopping, every, begun: Instant::now(), hurry }
     }
 
     /// The pace of another chore, which stops with this one.
     pub(super) fn with(&self, every: Duration) -> Self {
-        Self { every, ..self.clone() }
+        Self { every, hurry: Hurry::default(), ..self.clone() }
+    }
+
+    /// The chore's hurry.
+    pub(super) fn hurry(&self) -> &Hurry {
+        &self.hurry
     }
 
     /// A round begins.
@@ -61,7 +71,11 @@ impl Pace {
     pub(super) async fn step<T>(&self, step: impl Future<Output = T>) -> T {
         let begun = Instant::now();
         let done = step.await;
-        let factor = factor(begun.duration_since(self.begun), self.every);
+        let lasted = begun.duration_since(self.begun);
+        if lasted >= self.every {
+            self.hurry.set(true);
+        }
+        let factor = factor(lasted, self.every);
         tokio::time::sleep(pause(begun.elapsed(), factor)).await;
         done
     }

@@ -3,6 +3,9 @@
 //! The chores read much: the index of the ledger and the statistics read all that happens once
 //! more. On a busy machine they would take their time from the commits that firings wait for.
 //!
+//! On a machine that is busy all the time that is not enough for a chore that must keep up. It says so by
+//! its [`Hurry`]: then it works as everything else does.
+//!
 //! Promises: what it is given is done in order, each to its end; the last that gives it something
 //! waits for its end when it goes, so that nothing of the store is in use behind it. Imports the
 //! store's trait.
@@ -16,6 +19,7 @@ use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -33,6 +37,20 @@ const PAUSE: Duration = Duration::from_micros(50);
 
 /// How nice the thread is to others: beside one that is busy all the time it gets a tenth.
 const NICE: i32 = 10;
+
+/// Whether a chore must keep up now, whatever else there is to do. By default it need not.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hurry(Arc<AtomicBool>);
+
+impl Hurry {
+    pub(crate) fn set(&self, hurries: bool) {
+        self.0.store(hurries, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -88,17 +106,22 @@ impl Drop for Background {
 /// needs the processor does not wait longer.
 pub(super) struct Pausing {
     store: Arc<dyn Store>,
+    /// While it is set there are no pauses.
+    hurry: Hurry,
     /// The end of the last pause.
     paused: Mutex<Instant>,
 }
 
 impl Pausing {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, paused: Mutex::new(Instant::now()) }
+    pub(super) fn new(store: Arc<dyn Store>, hurry: Hurry) -> Self {
+        Self { store, hurry, paused: Mutex::new(Instant::now()) }
     }
 
     fn look<T>(&self, look: impl FnOnce(&dyn Store) -> T) -> T {
         let found = look(self.store.as_ref());
+        if self.hurry.is_set() {
+            return found;
+        }
         let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
         if paused.elapsed() >= WORK {
             thread::sleep(PAUSE);
@@ -167,7 +190,7 @@ mod tests {
     fn a_store_whose_reader_pauses_is_a_store() {
         crate::store::conformance::run(|| {
             let store = crate::store::MemoryStore::new();
-            move || Pausing::new(Arc::new(store.clone()))
+            move || Pausing::new(Arc::new(store.clone()), Hurry::default())
         });
     }
 
@@ -186,12 +209,12 @@ mod tests {
         let background = Background::start().unwrap();
         let (begun, has_begun) = channel();
         let (go_on, may_go_on) = channel();
-        let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let told = std::sync::Arc::clone(&done);
+        let done = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&done);
         let mut work = Box::pin(background.compute(move || {
             begun.send(()).unwrap();
             may_go_on.recv().unwrap();
-            told.store(true, std::sync::atomic::Ordering::SeqCst);
+            told.store(true, Ordering::SeqCst);
         }));
         // It is begun, and nobody waits for its answer any more.
         assert!(futures_util::FutureExt::now_or_never(work.as_mut()).is_none());
@@ -199,7 +222,7 @@ mod tests {
         drop(work);
         go_on.send(()).unwrap();
         drop(background);
-        assert!(done.load(std::sync::atomic::Ordering::SeqCst));
+        assert!(done.load(Ordering::SeqCst));
     }
 
     #[tokio::test]

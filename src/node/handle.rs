@@ -11,7 +11,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use super::CallError;
-use super::background::{Background, Pausing};
+use super::background::{Background, Hurry, Pausing};
 use super::link::{Letter, Link, ToSession};
 use super::live::{LiveBoard, LiveDelivery};
 use super::outbox::Outlet;
@@ -38,8 +38,8 @@ pub(super) enum Place {
     Here,
     /// In the threads of the runtime that may wait.
     Pool,
-    /// In a thread of low priority.
-    Background(Arc<Background>),
+    /// In a thread of low priority, or in a hurry as before.
+    Background(Arc<Background>, Hurry),
 }
 
 /// A cheap, cloneable way to a node. Every answer is given after what it tells is durable.
@@ -272,24 +272,22 @@ impl Handle {
         Self { actor, ..self.clone() }
     }
 
-    /// The same for whom nobody waits: what it reads, it reads in a thread of low priority.
+    /// The same for whom nobody waits: what it reads, it reads in a thread of low priority and with
+    /// pauses, unless it is in a hurry.
     #[must_use]
-    pub(crate) fn in_background(&self) -> Self {
-        let place = match &self.place {
-            Place::Pool => match Background::start() {
-                Ok(background) => Place::Background(Arc::new(background)),
-                Err(error) => {
-                    tracing::warn!(%error, "the chores have no thread of their own");
-                    Place::Pool
-                }
-            },
-            other => other.clone(),
-        };
-        let store = match &place {
-            Place::Background(_) => Arc::new(Pausing::new(Arc::clone(&self.store))),
-            _ => Arc::clone(&self.store),
-        };
-        Self { place, store, ..self.clone() }
+    pub(crate) fn in_background(&self, hurry: &Hurry) -> Self {
+        let Place::Pool = &self.place else { return self.clone() };
+        match Background::start() {
+            Ok(background) => {
+                let store = Arc::new(Pausing::new(Arc::clone(&self.store), hurry.clone()));
+                let place = Place::Background(Arc::new(background), hurry.clone());
+                Self { place, store, ..self.clone() }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a chore has no thread of its own");
+                self.clone()
+            }
+        }
     }
 
     /// Notes in the ledger that an HTTP token was used.

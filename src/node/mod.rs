@@ -6,7 +6,7 @@
 //! is refused, what is due waits, and questions are answered. May import the domain types,
 //! `engine`, `store`, `history` and `explain`.
 
-mod background;
+pub(crate) mod background;
 mod core;
 mod drift;
 mod entropy;

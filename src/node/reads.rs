@@ -158,8 +158,10 @@ impl Handle {
     ) -> Result<T, CallError> {
         match &self.place {
             Place::Here => Ok(work()),
-            Place::Background(thread) => thread.compute(work).await.ok_or(CallError::Stopped),
-            Place::Pool => match tokio::task::spawn_blocking(work).await {
+            Place::Background(thread, hurry) if !hurry.is_set() => {
+                thread.compute(work).await.ok_or(CallError::Stopped)
+            }
+            Place::Pool | Place::Background(..) => match tokio::task::spawn_blocking(work).await {
                 Ok(result) => Ok(result),
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 // The runtime is shutting down.
