@@ -16,9 +16,7 @@
 //! of whoever yields away.
 
 use std::io;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::store::{Batch, Entry, Obstacle, Order, Store, StoreError, StoreKind};
+use crate::store::{Batch, Layer, Store, StoreError};
 
 /// For how long the reader of [`Pausing`] works at a time.
 const WORK: Duration = Duration::from_micros(250);
@@ -116,53 +114,26 @@ impl Pausing {
     pub(super) fn new(store: Arc<dyn Store>, hurry: Hurry) -> Self {
         Self { store, hurry, paused: Mutex::new(Instant::now()) }
     }
+}
 
-    fn look<T>(&self, look: impl FnOnce(&dyn Store) -> T) -> T {
-        let found = look(self.store.as_ref());
+impl Layer for Pausing {
+    fn below(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    fn commit_through(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        self.store.commit(batches)
+    }
+
+    fn was_read(&self) {
         if self.hurry.is_set() {
-            return found;
+            return;
         }
         let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
         if paused.elapsed() >= WORK {
             thread::sleep(PAUSE);
             *paused = Instant::now();
         }
-        found
-    }
-}
-
-impl Store for Pausing {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.look(|store| store.get(key))
-    }
-
-    fn scan(
-        &self,
-        keys: Range<&[u8]>,
-        order: Order,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.look(|store| store.scan(keys, order, limit))
-    }
-
-    fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
-        self.store.commit(batches)
-    }
-
-    fn directory(&self) -> Option<&Path> {
-        self.store.directory()
-    }
-
-    fn kind(&self) -> Option<StoreKind> {
-        self.store.kind()
-    }
-
-    fn bytes_on_disk(&self) -> Result<Option<u64>, StoreError> {
-        self.store.bytes_on_disk()
-    }
-
-    fn obstacle(&self) -> Option<Obstacle> {
-        self.store.obstacle()
     }
 }
 

@@ -157,13 +157,17 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// A store that does what the one below it does, but for its commits and what hinders them.
+/// A store that does what the one below it does, but for its commits, what hinders them, and what is
+/// done after it was read.
 pub trait Layer: Send + Sync + 'static {
     /// The store below.
     fn below(&self) -> &dyn Store;
 
     /// What a commit comes to, see [`Store::commit`].
     fn commit_through(&self, batches: Vec<Batch>) -> Result<(), StoreError>;
+
+    /// Something was read. Default: nothing is to be done.
+    fn was_read(&self) {}
 
     /// What keeps it from taking more, see [`Store::obstacle`]. Default: what hinders the store
     /// below.
@@ -174,7 +178,9 @@ pub trait Layer: Send + Sync + 'static {
 
 impl<L: Layer> Store for L {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.below().get(key)
+        let value = self.below().get(key);
+        self.was_read();
+        value
     }
 
     fn scan(
@@ -183,7 +189,9 @@ impl<L: Layer> Store for L {
         order: Order,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        self.below().scan(keys, order, limit)
+        let entries = self.below().scan(keys, order, limit);
+        self.was_read();
+        entries
     }
 
     fn commit(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
