@@ -53,23 +53,18 @@ pub struct JobHead {
 }
 
 impl JobHead {
-    /// What is in memory of a job.
+    /// What is in memory of a job that stands so.
     #[must_use]
     pub fn of(job: &Job, state: &JobState) -> Self {
-        let calendars = job.spec.rule.calendars().into_iter().cloned().collect();
-        Self::new(job.id, job.spec.name.clone(), state, calendars, job.spec.history)
-    }
-
-    /// What is in memory of a job that stands so, names these calendars and keeps this.
-    #[must_use]
-    pub fn new(
-        id: JobId,
-        name: JobName,
-        state: &JobState,
-        calendars: Vec<CalendarName>,
-        history: Option<Keep>,
-    ) -> Self {
-        Self { id, name, due: due(state), wakes: state.wakes(), calendars, history }
+        let Job { id, spec, .. } = job;
+        Self {
+            id: *id,
+            name: spec.name.clone(),
+            due: due(state),
+            wakes: state.wakes(),
+            calendars: spec.rule.calendars().into_iter().cloned().collect(),
+            history: spec.history,
+        }
     }
 }
 

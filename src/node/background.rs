@@ -3,9 +3,6 @@
 //! The chores read much: the index of the ledger and the statistics read all that happens once
 //! more. On a busy machine they would take their time from the commits that firings wait for.
 //!
-//! On a machine that is busy all the time that is not enough for a chore that must keep up. It says so by
-//! its [`Hurry`]: then it works as everything else does.
-//!
 //! Promises: what it is given is done in order, each to its end; the last that gives it something
 //! waits for its end when it goes, so that nothing of the store is in use behind it. Imports the
 //! store's trait.
@@ -14,6 +11,9 @@
 //! before a more important one gets it. So what is read there is read through [`Pausing`]. To yield
 //! after each look in place of that would starve the thread on a busy machine: Linux takes the share
 //! of whoever yields away.
+//!
+//! On a machine that is busy all the time, what is left for this thread is not enough for a chore that
+//! must keep up. It says so by its [`Hurry`]: then it works as everything else does.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

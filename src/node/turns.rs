@@ -88,7 +88,7 @@ impl Next {
     /// How long to wait, if that moment comes after `left`; at most until the clock is to be looked
     /// at again.
     pub(super) fn wait(left: Option<Duration>) -> Duration {
-        left.map_or(LONGEST_WAIT, |left| left.min(LONGEST_WAIT))
+        left.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 }
 
@@ -380,15 +380,23 @@ mod tests {
         }
     }
 
-    /// Whoever has nothing to do at a moment, with its commits made.
-    fn settle(turns: &mut Turns<Noted>, now: Timestamp) {
+    /// Turns at a moment, until there is nothing more to do at once.
+    fn turns_at(turns: &mut Turns<Noted>, now: Timestamp) -> Option<Timestamp> {
         loop {
             match turns.turn(now, Instant::now()).unwrap() {
-                Next::Wait(_) if !turns.is_committing() => return,
-                Next::Wait(_) => turns.commits.ended = true,
                 Next::Again => {}
+                Next::Wait(until) => return until,
                 Next::End => panic!("it has ended"),
             }
+        }
+    }
+
+    /// The same with its commits made.
+    fn settle(turns: &mut Turns<Noted>, now: Timestamp) {
+        turns_at(turns, now);
+        while turns.is_committing() {
+            turns.commits.ended = true;
+            turns_at(turns, now);
         }
     }
 
@@ -428,16 +436,6 @@ mod tests {
             changes.filter(|change| matches!(change, Change::PutRun(_))).count()
         };
         turns.commits.begun.iter().map(runs).collect()
-    }
-
-    fn turns_at(turns: &mut Turns<Noted>, now: Timestamp) -> Option<Timestamp> {
-        loop {
-            match turns.turn(now, Instant::now()).unwrap() {
-                Next::Again => {}
-                Next::Wait(until) => return until,
-                Next::End => panic!("it has ended"),
-            }
-        }
     }
 
     #[test]

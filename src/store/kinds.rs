@@ -75,10 +75,11 @@ pub const KINDS: &[Kind] = &[
         page.map_or(Ok(()), rows)
     }),
     kind(key::JOB_STATE, "standings of jobs", |k, v| {
-        part(k, key::job_in)?;
+        let id = part(k, key::job_in)?;
         let (state, head) = records::split(v);
         read::<JobState>(state)?;
-        head.map_or(Ok(()), |_| records::check_head(v))
+        let head = head.map(|head| records::read_head(id, head)).transpose();
+        head.map(drop).map_err(|damaged| damaged.to_string())
     }),
     kind(key::DERIVED, "derived: ended runs by job, statistics", derived),
     kind(key::REVISION, "revisions of jobs", |k, v| {

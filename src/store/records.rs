@@ -41,7 +41,7 @@ pub(crate) use open::open_serials;
 pub use replays::{replay, replay_items, replay_job, replay_run};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) use standings::head_comes_back;
-pub(super) use standings::{check as check_head, complete as complete_standings, head_of};
+pub(super) use standings::{complete as complete_standings, read_head};
 pub use statistics::{counted, old_statistics, put_statistics, statistics};
 
 /// Writes a decision's units in order, each as a whole or not at all; all are durable when it
@@ -139,16 +139,21 @@ pub(super) fn encode_change(
 }
 
 fn put(what: &'static str, key: Vec<u8>, record: &impl Serialize) -> Result<Op, StoreError> {
-    let value = serde_json::to_vec(record).map_err(|error| StoreError::Invalid {
-        what,
-        key: key::show(&key),
-        problem: error.to_string(),
-    })?;
+    let value = serde_json::to_vec(record).map_err(|error| unwritable(what, &key, &error))?;
+    put_value(what, key, value)
+}
+
+/// A value that is not too large.
+fn put_value(what: &'static str, key: Vec<u8>, value: Vec<u8>) -> Result<Op, StoreError> {
     if value.len() > MAX_VALUE {
         let (key, size) = (key::show(&key), value.len());
         return Err(StoreError::TooLarge { what, key, size, max: MAX_VALUE });
     }
     Ok(Op::Put(key, value))
+}
+
+fn unwritable(what: &'static str, key: &[u8], error: &serde_json::Error) -> StoreError {
+    StoreError::Invalid { what, key: key::show(key), problem: error.to_string() }
 }
 
 fn put_set(key: Vec<u8>, chunk: u32, open: &RoaringBitmap) -> Result<Op, StoreError> {

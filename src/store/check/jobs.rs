@@ -110,17 +110,21 @@ fn head(
     report: &mut Report,
 ) {
     let (Some(job), Some(state)) = (&found.job, &found.state) else { return };
-    match (records::split(value).1, records::head_of(id, value)) {
-        (None, _) if with_heads => report.broken(key, HEAD, format!("job {id} has none")),
-        (_, Some(head)) if head != JobHead::of(job, state) => {
-            let due = |head: &JobHead| head.due.map_or("never".to_owned(), |at| at.to_string());
-            let is = JobHead::of(job, state);
-            let told = format!("of {}, due {}", head.name, due(&head));
-            let problem = format!("it is {told}; the job is {}, due {}", is.name, due(&is));
-            report.broken(key, HEAD, problem);
+    let Some(stored) = records::split(value).1 else {
+        if with_heads {
+            report.broken(key, HEAD, format!("job {id} has none"));
         }
-        // What cannot be read is told by itself.
-        _ => {}
+        return;
+    };
+    let is = JobHead::of(job, state);
+    // What cannot be read is told by itself.
+    if let Ok(head) = records::read_head(id, stored)
+        && head != is
+    {
+        let due = |head: &JobHead| head.due.map_or("never".to_owned(), |at| at.to_string());
+        let told = format!("of {}, due {}", head.name, due(&head));
+        let problem = format!("it is {told}; the job is {}, due {}", is.name, due(&is));
+        report.broken(key, HEAD, problem);
     }
 }
 

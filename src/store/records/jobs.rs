@@ -4,7 +4,8 @@
 //! Promises: a job that is read comes with its standing, or the store is told to be damaged; what is
 //! not read whole is read later by its number. Of the jobs that are not read whole only the
 //! standings are looked at: that one of these is without a job is told when it is needed, and by
-//! [`check`](super::super::check). Imports the engine's ports and the rest of the store.
+//! [`check`](super::super::check), which alone tells that a job is without a standing. Imports the
+//! engine's ports and the rest of the store.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};

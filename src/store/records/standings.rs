@@ -14,13 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use super::inline::BETWEEN;
 use super::jobs::pairs;
-use super::{MAX_VALUE, Op, Store, StoreError, key, put, split};
+use super::{Op, Store, StoreError, key, put_value, split, unwritable};
 use crate::bytes::{Damaged, Reader, put_bytes, put_signed};
 use crate::engine::JobHead;
 use crate::id::{CalendarName, JobId};
 use crate::job::{Job, JobState};
 use crate::keep::Keep;
 use crate::time::Timestamp;
+
+const WHAT: &str = "job state";
 
 const DUE: u8 = 1;
 const WAKES: u8 = 2;
@@ -43,21 +45,12 @@ struct More {
 
 /// A job's standing with its head.
 pub(super) fn encode(job: &Job, state: &JobState) -> Result<Op, StoreError> {
-    const WHAT: &str = "job state";
-    let mut op = put(WHAT, key::job_state(job.id), state)?;
-    if let Op::Put(key, value) = &mut op {
-        value.push(BETWEEN);
-        append(value, JobHead::of(job, state)).map_err(|error| StoreError::Invalid {
-            what: WHAT,
-            key: key::show(key),
-            problem: error.to_string(),
-        })?;
-        if value.len() > MAX_VALUE {
-            let (key, size) = (key::show(key), value.len());
-            return Err(StoreError::TooLarge { what: WHAT, key, size, max: MAX_VALUE });
-        }
-    }
-    Ok(op)
+    let key = key::job_state(job.id);
+    let unwritable = |error: serde_json::Error| unwritable(WHAT, &key, &error);
+    let mut value = serde_json::to_vec(state).map_err(unwritable)?;
+    value.push(BETWEEN);
+    append(&mut value, JobHead::of(job, state)).map_err(unwritable)?;
+    put_value(WHAT, key, value)
 }
 
 fn append(out: &mut Vec<u8>, head: JobHead) -> Result<(), serde_json::Error> {
@@ -74,21 +67,13 @@ fn append(out: &mut Vec<u8>, head: JobHead) -> Result<(), serde_json::Error> {
 
 /// The head of the job whose standing this is.
 pub(super) fn head(key: &[u8], value: &[u8], id: JobId) -> Result<JobHead, StoreError> {
-    head_in(id, value).map_err(|Damaged(problem)| StoreError::corrupt("job state", key, problem))
+    let stored = split(value).1.ok_or_else(|| Damaged("it has no head".to_owned()));
+    let head = stored.and_then(|stored| read_head(id, stored));
+    head.map_err(|Damaged(problem)| StoreError::corrupt(WHAT, key, problem))
 }
 
-/// What is wrong with the head of a standing.
-pub(in crate::store) fn check(value: &[u8]) -> Result<(), String> {
-    head_in(JobId::from_bytes([0; 16]), value).map(drop).map_err(|Damaged(problem)| problem)
-}
-
-/// The head in a record of a job's standing, if it has one that can be read.
-pub(in crate::store) fn head_of(id: JobId, value: &[u8]) -> Option<JobHead> {
-    head_in(id, value).ok()
-}
-
-fn head_in(id: JobId, value: &[u8]) -> Result<JobHead, Damaged> {
-    let stored = split(value).1.ok_or_else(|| Damaged("it has no head".to_owned()))?;
+/// A head as it lies behind a standing.
+pub(in crate::store) fn read_head(id: JobId, stored: &[u8]) -> Result<JobHead, Damaged> {
     let mut reader = Reader::new(stored, "a job's head");
     let has = reader.byte()?;
     if has & !(DUE | WAKES | MORE) != 0 {
@@ -132,11 +117,10 @@ pub(in crate::store) fn complete(store: &dyn Store) -> Result<(), StoreError> {
 #[cfg(any(test, feature = "fuzzing"))]
 pub(in crate::store) fn head_comes_back(data: &[u8]) {
     let id = JobId::from_bytes([7; 16]);
-    let value = |stored: &[u8]| [&[BETWEEN], stored].concat();
-    let Ok(head) = head_in(id, &value(data)) else { return };
+    let Ok(head) = read_head(id, data) else { return };
     let mut again = Vec::new();
     append(&mut again, head.clone()).expect("what was JSON is JSON again");
-    assert_eq!(head_in(id, &value(&again)), Ok(head));
+    assert_eq!(read_head(id, &again), Ok(head));
 }
 
 #[cfg(test)]
@@ -184,11 +168,11 @@ mod tests {
             let Op::Put(key, value) = encode(&job, &state).unwrap() else { panic!("a put") };
             prop_assert_eq!(head(&key, &value, job.id).unwrap(), JobHead::of(&job, &state));
             prop_assert_eq!(read::<JobState>("job state", &key, &value).unwrap(), state);
-            prop_assert_eq!(check(&value), Ok(()));
             // Cut short anywhere it is damaged, or its end was not needed.
             let begin = split(&value).0.len();
             for end in begin..value.len() {
-                prop_assert!(check(&value[..end]).is_err(), "{} of {}", end, value.len());
+                let cut = head(&key, &value[..end], job.id);
+                prop_assert!(cut.is_err(), "{} of {}", end, value.len());
             }
         }
 
@@ -237,7 +221,8 @@ mod tests {
             assert_eq!(format, Some(FORMAT.to_be_bytes().into()));
             assert_eq!(store.get(&key::standings_without_heads()).unwrap(), None);
             for entry in crate::store::walk(&store, key::all(key::JOB_STATE), Order::Up) {
-                check(&entry.unwrap().1).unwrap();
+                let (key, value) = entry.unwrap();
+                head(&key, &value, key::job_in(&key).unwrap()).unwrap();
             }
             assert_eq!(all(&store), before);
         }
