@@ -13,6 +13,7 @@ mod attempts;
 mod boot;
 mod calendars;
 mod change;
+mod chunks;
 mod clients;
 mod core;
 mod definitions;

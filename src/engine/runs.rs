@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock};
 use roaring::RoaringBitmap;
 
 use super::change::{CHUNK, Change, Mark, OpenRunRecord, PAGE_BYTES, PageEntry};
+use super::chunks::{chunks, of_chunk};
 use super::effect::Dispatch;
-use super::young::{Young, chunks};
+use super::young::Young;
 use crate::id::{ClientNo, JobId, Serial};
 use crate::run::{DeliveryState, Run};
 use crate::target::Membership;
@@ -281,11 +282,6 @@ fn dispatch(run: &Run, attempt: u32) -> Dispatch {
         per_client: run.policy.per_client,
         frame: OnceLock::new(),
     }
-}
-
-fn of_chunk(clients: &RoaringBitmap, chunk: u32) -> RoaringBitmap {
-    let first = chunk * CHUNK;
-    clients.range(first..=first + (CHUNK - 1)).collect()
 }
 
 /// Cuts responses into pages of about [`PAGE_BYTES`] bytes of results.

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::change::{CHUNK, Change};
+use super::change::Change;
 use super::runs::Runs;
 use crate::id::Serial;
 use crate::run::Run;
@@ -79,11 +79,6 @@ impl Runs {
         }
         Some(Change::PutBorder(border))
     }
-}
-
-/// The chunks of a set of client numbers.
-pub(super) fn chunks(clients: &roaring::RoaringBitmap) -> BTreeSet<u32> {
-    clients.iter().map(|no| no / CHUNK).collect()
 }
 
 #[cfg(test)]
