@@ -8,7 +8,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -135,13 +135,9 @@ impl<C: Send + 'static> Handlers<C> {
         format!("no command named {name:?}; known are {}", known.join(", "))
     }
 
-    /// Runs a command to its end. The future owns all it needs.
-    pub fn run(
-        &self,
-        cx: C,
-        name: CommandName,
-        params: Json,
-    ) -> impl Future<Output = Outcome> + Send + use<C> {
+    /// Runs a command to its end. The future owns all it needs; it is in a box, for whoever awaits it
+    /// moves it, and a runtime's task is moved several times.
+    pub fn run(&self, cx: C, name: CommandName, params: Json) -> BoxFuture<'static, Outcome> {
         let handler = self.by_name.get(&name).or(self.fallback.as_ref()).cloned();
         let unknown = handler.is_none().then(|| self.unknown(&name));
         async move {
@@ -149,9 +145,13 @@ impl<C: Send + 'static> Handlers<C> {
                 return Outcome::ended(DeliveryState::Rejected, unknown.unwrap_or_default());
             };
             let start = Instant::now();
-            // The handler's own call is inside too: it may panic before it gives a future.
-            let running = async move { handler(cx, name, params).await };
-            let mut outcome = match AssertUnwindSafe(running).catch_unwind().await {
+            // The handler's own call may panic, too, before it gives a future.
+            let running = catch_unwind(AssertUnwindSafe(move || handler(cx, name, params)));
+            let ended = match running {
+                Ok(running) => AssertUnwindSafe(running).catch_unwind().await,
+                Err(panic) => Err(panic),
+            };
+            let mut outcome = match ended {
                 Ok(outcome) => checked(outcome),
                 Err(panic) => Outcome::ended(DeliveryState::Failed, panicked(panic.as_ref())),
             };
@@ -159,6 +159,7 @@ impl<C: Send + 'static> Handlers<C> {
             outcome.ran_ms.get_or_insert(ran);
             outcome
         }
+        .boxed()
     }
 
     fn insert(mut self, name: &str, handler: Handler<C>) -> Self {
