@@ -91,6 +91,7 @@ impl Housekeeping {
         let (begun, events) = (Instant::now(), handle.events_so_far().await.unwrap_or(u64::MAX));
         let patience = |patience, hurry: &Hurry| Patience {
             quiet: Quiet::new(patience, begun, events),
+            late: false,
             hurry: hurry.clone(),
             handle: handle.clone(),
         };
@@ -162,12 +163,15 @@ where
 /// How a chore leaves a burst alone.
 struct Patience {
     quiet: Quiet,
-    /// Set for a round that could not wait any longer.
+    /// Whether the last round lasted longer than the time between two.
+    late: bool,
+    /// Set for a round that could not wait any longer, or comes after one that was late.
     hurry: Hurry,
     handle: Handle,
 }
 
-/// The same, left out while there is a burst. A round tells whether it has done everything.
+/// The same, left out while there is a burst. A round tells whether it has done everything. One that
+/// comes after a round that lasted longer than the time between two is in a hurry.
 fn patiently<S, R>(
     every: Duration,
     patience: Patience,
@@ -185,13 +189,15 @@ where
     alone(every, (patience, state), move |mut both| {
         let round = round.clone();
         async move {
-            let (Patience { quiet, hurry, handle }, chore) = &mut *both;
-            let events = handle.events_so_far().await?;
-            if !quiet.is_now(Instant::now(), events) {
+            let (Patience { quiet, late, hurry, handle }, chore) = &mut *both;
+            let (begun, events) = (Instant::now(), handle.events_so_far().await?);
+            if !quiet.is_now(begun, events) {
                 return Ok(());
             }
-            hurry.set(quiet.is_exhausted());
-            if round(chore).await? {
+            hurry.set(*late || quiet.is_exhausted());
+            let done = round(chore).await?;
+            *late = begun.elapsed() >= every;
+            if done {
                 quiet.done();
             }
             Ok(())
