@@ -67,14 +67,13 @@ pub struct Encoded<'a> {
 pub fn encode(entries: &[PageEntry]) -> Encoded<'_> {
     let mut parts = vec![vec![VERSION]];
     let mut outside = Vec::new();
-    let mut before = 0;
+    let (mut bytes, mut before) = (Vec::new(), 0);
     for entry in entries {
         if let Some(result) = &entry.outcome.result
             && result.text().len() > MAX_INLINE
         {
             outside.push((entry.client, result.text()));
         }
-        let mut bytes = Vec::new();
         write_entry(&mut bytes, entry, before);
         // One part at least is there from the start.
         if parts.last().is_some_and(|part| part.len() + bytes.len() > MAX_PART) {

@@ -15,6 +15,10 @@ use super::frame::Frame;
 /// Characters of a bad value that an error repeats.
 const SHOWN: usize = 120;
 
+/// Bytes that there is room for when the first frame is written: nearly every frame has fewer, and
+/// does not grow step by step.
+const ROOM: usize = 256;
+
 /// Why bytes are not a frame. The connection cannot go on after it.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
@@ -103,6 +107,9 @@ pub(super) fn encode_into<T: Frame>(
     frame: &T,
     max: usize,
 ) -> Result<(), WireError> {
+    if bytes.capacity() == 0 {
+        bytes.reserve(ROOM);
+    }
     let start = bytes.len();
     bytes.put_u32(0);
     let written = serde_json::to_writer((&mut *bytes).writer(), frame);
