@@ -91,7 +91,6 @@ impl Housekeeping {
         let (begun, events) = (Instant::now(), handle.events_so_far().await.unwrap_or(u64::MAX));
         let patience = |patience, hurry: &Hurry| Patience {
             quiet: Quiet::new(patience, begun, events),
-            late: false,
             hurry: hurry.clone(),
             handle: handle.clone(),
         };
@@ -163,9 +162,8 @@ where
 /// How a chore leaves a burst alone.
 struct Patience {
     quiet: Quiet,
-    /// Whether the last round lasted longer than the time between two.
-    late: bool,
-    /// Set for a round that could not wait any longer, or comes after one that was late.
+    /// Set for a round that could not wait any longer, and from one that lasts longer than the time
+    /// between two until one that does not has ended.
     hurry: Hurry,
     handle: Handle,
 }
@@ -189,15 +187,17 @@ where
     alone(every, (patience, state), move |mut both| {
         let round = round.clone();
         async move {
-            let (Patience { quiet, late, hurry, handle }, chore) = &mut *both;
+            let (Patience { quiet, hurry, handle }, chore) = &mut *both;
             let (begun, events) = (Instant::now(), handle.events_so_far().await?);
             if !quiet.is_now(begun, events) {
                 return Ok(());
             }
-            hurry.set(*late || quiet.is_exhausted());
-            let done = round(chore).await?;
-            *late = begun.elapsed() >= every;
-            if done {
+            if quiet.is_exhausted() {
+                hurry.set(true);
+            }
+            let done = round(chore).await;
+            hurry.set(begun.elapsed() >= every);
+            if done? {
                 quiet.done();
             }
             Ok(())
