@@ -1,7 +1,5 @@
 //! Recorded inputs, commit by commit.
 
-use std::collections::VecDeque;
-
 use super::{ReenactError, Source};
 use crate::bytes::Reader;
 use crate::recording::{self, Moment, Told};
@@ -28,8 +26,7 @@ pub(super) struct Record {
 /// Every record of a store from a commit on, in order, with a look at the next.
 pub(super) struct Records<'a> {
     entries: Walk<'a>,
-    ahead: VecDeque<Record>,
-    pending: Option<Entry>,
+    ahead: Option<Record>,
     last: Option<u64>,
 }
 
@@ -46,7 +43,7 @@ impl<'a> Records<'a> {
             Some(base) => Head::of(base)?.next_commit,
         };
         let entries = walk(source.store, key::inputs(from, 0)..all.end, Order::Up);
-        let mut records = Self { entries, ahead: VecDeque::new(), pending: None, last: None };
+        let mut records = Self { entries, ahead: None, last: None };
         match records.peek()? {
             Some(record) if record.starts && record.commit == from => Ok(records),
             _ => Err(ReenactError::WrongBase { next: from }),
@@ -55,7 +52,7 @@ impl<'a> Records<'a> {
 
     /// The next record, without taking it.
     pub(super) fn peek(&mut self) -> Result<Option<&Record>, ReenactError> {
-        if self.ahead.is_empty()
+        if self.ahead.is_none()
             && let Some(record) = self.read()?
         {
             if let Some(last) = self.last.replace(record.commit)
@@ -63,26 +60,20 @@ impl<'a> Records<'a> {
             {
                 return Err(ReenactError::Gap { commit: last + 1 });
             }
-            self.ahead.push_back(record);
+            self.ahead = Some(record);
         }
-        Ok(self.ahead.front())
+        Ok(self.ahead.as_ref())
     }
 
     /// The next record.
     pub(super) fn next(&mut self) -> Result<Option<Record>, ReenactError> {
         self.peek()?;
-        Ok(self.ahead.pop_front())
+        Ok(self.ahead.take())
     }
 
     fn read(&mut self) -> Result<Option<Record>, StoreError> {
         loop {
-            let first = match self.pending.take() {
-                Some(entry) => entry,
-                None => match self.entries.next().transpose()? {
-                    Some(entry) => entry,
-                    None => return Ok(None),
-                },
-            };
+            let Some(first) = self.entries.next().transpose()? else { return Ok(None) };
             let (commit, piece) = records::part_of(WHAT, &first.0, key::inputs_in)?;
             if piece != 0 {
                 // What a commit left that was cut short before its first piece.
