@@ -72,15 +72,14 @@ impl<'a> Records<'a> {
     }
 
     fn read(&mut self) -> Result<Option<Record>, StoreError> {
-        loop {
-            let Some(first) = self.entries.next().transpose()? else { return Ok(None) };
+        while let Some(first) = self.entries.next().transpose()? {
             let (commit, piece) = records::part_of(WHAT, &first.0, key::inputs_in)?;
-            if piece != 0 {
-                // What a commit left that was cut short before its first piece.
-                continue;
+            // Others are what a commit left that was cut short before its first piece.
+            if piece == 0 {
+                return self.assemble(commit, first).map(Some);
             }
-            return self.assemble(commit, first).map(Some);
         }
+        Ok(None)
     }
 
     /// Puts a record together, of which the first piece is at hand.
